@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: demo test test-long lint bench wheel clean help setup build
+
+setup: ## make .venv and install everything into it
+	@ci/setup $(PYTHON)
+
+build: setup ## compile what changed
+	@ci/build
+
+demo: build ## simulate 400 PowerPacks and 100 meters, poll them for 20 s, draw a chart
+	@.venv/bin/fluxfast demo
+
+test: build ## the tests, under five minutes
+	@ci/test
+
+test-long: build ## fuzz, soak and crash tests
+	@ci/test-long
+
+lint: build ## ruff, mypy, cython-lint, stubtest, the layers
+	@ci/lint
+
+bench: build ## benchmarks against the floor and the peers
+	@ci/bench
+
+wheel: setup ## one abi3 wheel for Python 3.11 and later, in dist/
+	@ci/wheel
+
+clean: ## remove everything that was built
+	rm -rf build dist demo .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find fluxfast -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,3 @@
+from fluxfast.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""The compiled part of the build; everything else is in pyproject.toml.
+
+Every ``fluxfast/**/*.pyx`` is one extension. One knob, ``FLUXFAST_BUILD``:
+``release`` (default), ``debug`` (Cython's checks on, -O0), ``asan`` (debug + address and
+undefined-behaviour sanitizers), ``coverage`` (line tracing; not in the limited API).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import Cython.Compiler.Options
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODES = {
+    "release": (["-O3", "-g0", "-fvisibility=hidden"], [], False),
+    "debug": (["-O0", "-g"], [], True),
+    "asan": (["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+             ["-fsanitize=address,undefined"], True),
+    "coverage": (["-O0", "-g"], [], True),
+}
+mode = os.environ.get("FLUXFAST_BUILD", "release")
+if mode not in MODES:
+    sys.exit(f"FLUXFAST_BUILD={mode}: use one of {', '.join(MODES)}")
+compile_args, link_args, checks = MODES[mode]
+tracing = mode == "coverage"
+macros = (
+    [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+    if tracing
+    else [("Py_LIMITED_API", "0x030B0000")]
+)
+Cython.Compiler.Options.warning_errors = True
+
+root = Path("fluxfast")
+headers = [str(p) for pattern in ("*.pxd", "*.h") for p in sorted(root.rglob(pattern))]
+extensions = [
+    Extension(
+        ".".join(source.with_suffix("").parts),
+        [str(source)],
+        define_macros=macros,
+        extra_compile_args=[*compile_args, "-Wall", "-Wextra", "-Wno-unused-parameter"],
+        extra_link_args=link_args,
+        depends=headers,
+        include_dirs=["."],
+        py_limited_api=not tracing,
+    )
+    for source in sorted(root.rglob("*.pyx"))
+]
+
+
+class ParallelBuild(build_ext):
+    """Compile the extensions side by side."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir=None if tracing else f"build/cython-{mode}",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": checks,
+            "wraparound": False,
+            "initializedcheck": checks,
+            "cdivision": True,
+            "embedsignature": True,
+            "linetrace": tracing,
+        },
+    ),
+    cmdclass={"build_ext": ParallelBuild},
+    options={} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)
