@@ -1,0 +1,56 @@
+# One link's conversation: which requests are in flight, which reply answers which, what is late, when the
+# stream is broken. Sans-IO: bytes and the time go in, bytes and events come out; see conversation.pyx.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+
+from fluxfast.link.structs cimport Block
+
+cdef enum:
+    MAX_IN_FLIGHT = 16       # MIG 4.2: NumberMaxOfClientTransaction is 1..16
+    MAX_STRAYS = 8           # frames that answer nothing, in a row, before the stream counts as broken
+    MAX_TIMEOUTS = 2         # in a row, before the connection is given up
+
+
+cdef enum event_kind:
+    EVENT_NONE = 0           # the bytes are used up
+    EVENT_REPLY = 1          # data answer the request for `block`
+    EVENT_FAILED = 2         # that request failed; `quality` says why
+    EVENT_DROPPED = 3        # a frame that answers nothing: late, duplicate or foreign
+    EVENT_BROKEN = 4         # close the connection; every request in flight fails
+
+
+ctypedef struct Transaction:
+    int64_t deadline_ns
+    int64_t sent_ns
+    int32_t block            # index into the plan's blocks
+    uint16_t id
+    uint16_t unused
+
+
+ctypedef struct Event:
+    event_kind kind
+    int32_t block
+    uint8_t quality          # quality_code of a failure
+    int64_t sent_ns
+    const uint8_t *data      # into the caller's bytes: valid until they move
+
+
+ctypedef struct Conversation:
+    Transaction transactions[MAX_IN_FLIGHT]   # [0, in_flight), oldest first
+    int32_t in_flight
+    int32_t strays           # frames dropped since the last good one
+    int32_t timeouts         # in a row
+    int32_t held             # bytes of `rest` that are the beginning of a frame
+    uint16_t next_id
+    uint16_t issued          # 1 once a request was sent on this connection
+    uint8_t rest[260]
+
+
+cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil
+cdef void conversation_request(
+    Conversation *c, const Block *blocks, int32_t block, int64_t now_ns, uint8_t *out
+) noexcept nogil
+cdef void conversation_next(
+    Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
+) noexcept nogil
+cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil
+cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil

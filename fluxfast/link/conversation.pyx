@@ -1,0 +1,147 @@
+"""One link's conversation as a state machine without sockets or clocks (sans-IO).
+
+    request(block, now) ──▶ 12 bytes to send            bytes of the peer ──▶ next() ──▶ events
+                                                        the time          ──▶ expire() ──▶ events
+
+Invariants:
+1. A request ends exactly once: as EVENT_REPLY, as EVENT_FAILED, or with the connection (EVENT_BROKEN).
+2. A reply is credited only to the request in flight that has its transaction_id, and only if unit_id, function
+   code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases 13-35).
+3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a random
+   start, so one comes round again only after 65,536 requests.
+4. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
+   answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
+
+The struct owns the bytes of an unfinished frame (`rest`); all other bytes are the caller's.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.string cimport memmove
+
+from fluxfast.link.structs cimport Block
+from fluxfast.modbus.frame cimport (
+    FX_COMPLETE,
+    FX_EXCEPTION,
+    FX_NEED_DATA,
+    FX_WRONG_FUNCTION,
+    build_read,
+    check_read_response,
+    frame_status,
+    split_mbap,
+)
+from fluxfast.native.endian cimport load_u16
+from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
+
+
+cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
+    # A new connection begins: nothing in flight, nothing held.
+    c.in_flight = 0
+    c.strays = 0
+    c.timeouts = 0
+    c.held = 0
+    c.issued = 0
+    c.next_id = first_id
+
+
+cdef void conversation_request(
+    Conversation *c, const Block *blocks, int32_t block, int64_t now_ns, uint8_t *out
+) noexcept nogil:
+    # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<= MAX_IN_FLIGHT).
+    cdef Transaction *t = &c.transactions[c.in_flight]
+    cdef const Block *b = &blocks[block]
+    t.id = c.next_id
+    t.block = block
+    t.sent_ns = now_ns
+    t.deadline_ns = now_ns + b.timeout_ns
+    build_read(out, t.id, b.unit, b.function_code, b.address, b.quantity)
+    c.next_id += 1
+    c.in_flight += 1
+    c.issued = 1
+
+
+cdef void forget(Conversation *c, int32_t slot) noexcept nogil:
+    c.in_flight -= 1
+    memmove(
+        &c.transactions[slot], &c.transactions[slot + 1], (c.in_flight - slot) * sizeof(Transaction)
+    )
+
+
+cdef void conversation_next(
+    Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
+) noexcept nogil:
+    # Takes one frame from [p, end) and says what it means. On EVENT_NONE the unfinished rest has been moved into
+    # `rest`, and the caller puts it in front of the next bytes.
+    cdef Py_ssize_t size = 0
+    cdef const uint8_t *adu = p[0]
+    cdef frame_status status = split_mbap(adu, end, &size)
+    cdef int32_t slot
+    cdef uint16_t id
+    cdef uint8_t code = 0
+    cdef const Block *b
+    event.quality = Q_FRAMING
+    if status == FX_NEED_DATA:
+        c.held = <int32_t>(end - adu)  # < 260: a whole frame would have been cut off
+        memmove(c.rest, adu, c.held)
+        p[0] = end
+        event.kind = EVENT_NONE
+        return
+    if status != FX_COMPLETE:
+        event.kind = EVENT_BROKEN
+        return
+    p[0] = adu + size
+
+    id = load_u16(adu)
+    slot = 0
+    while slot < c.in_flight and c.transactions[slot].id != id:
+        slot += 1
+    if slot == c.in_flight:
+        c.strays += 1
+        event.kind = EVENT_DROPPED if c.issued and c.strays <= MAX_STRAYS else EVENT_BROKEN
+        return
+
+    event.block = c.transactions[slot].block
+    event.sent_ns = c.transactions[slot].sent_ns
+    forget(c, slot)
+    c.strays = 0
+    c.timeouts = 0
+    b = &blocks[event.block]
+    event.kind = EVENT_FAILED
+    if adu[6] != b.unit:
+        event.quality = Q_MISMATCH
+        return
+    status = check_read_response(adu + 7, adu + size, b.function_code, b.quantity, &code)
+    if status == FX_COMPLETE:
+        event.kind = EVENT_REPLY
+        event.data = adu + 9
+    elif status == FX_EXCEPTION:
+        event.quality = Q_EXCEPTION + (code if code <= 62 else 0)
+    elif status == FX_WRONG_FUNCTION:
+        event.quality = Q_MISMATCH
+    else:
+        event.quality = Q_MALFORMED
+
+
+cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil:
+    # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment, or too
+    # many timeouts in a row, means that the connection is of no use any more.
+    cdef int32_t slot
+    for slot in range(c.in_flight):
+        if c.transactions[slot].deadline_ns <= now_ns:
+            event.block = c.transactions[slot].block
+            event.sent_ns = c.transactions[slot].sent_ns
+            event.quality = Q_TIMEOUT
+            forget(c, slot)
+            c.timeouts += 1
+            event.kind = EVENT_BROKEN if c.held or c.timeouts >= MAX_TIMEOUTS else EVENT_FAILED
+            return True
+    return False
+
+
+cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil:
+    # The earliest deadline in flight, or the end of time.
+    cdef int64_t first = 0x7FFFFFFFFFFFFFFF
+    cdef int32_t slot
+    for slot in range(c.in_flight):
+        if c.transactions[slot].deadline_ns < first:
+            first = c.transactions[slot].deadline_ns
+    return first

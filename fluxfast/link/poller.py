@@ -1,0 +1,125 @@
+"""The reactor inside an asyncio loop: its descriptor, its one timer, its host names.
+
+One callback per batch of socket events; nothing here is per block or per reply.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from fluxfast.link.reactor import Reactor
+
+RESOLVE_AGAIN_S: Final = 10.0  # a name that did not resolve, or whose host is down, is looked up again
+RESOLVERS: Final = 16  # look-ups at once
+
+
+class Poller:
+    """Drives a Reactor on the running loop: ``open``, then ``settle``, then ``scan`` once per tick."""
+
+    def __init__(self, reactor: Reactor, endpoints: Sequence[tuple[str, int]]) -> None:
+        """Take a reactor and the (host, port) of each of its links."""
+        self.reactor = reactor
+        self._endpoints = endpoints
+        self._names: list[int] = []  # links whose host is a name
+        self._timer: asyncio.TimerHandle | None = None
+        self._complete: asyncio.Future[None] | None = None
+        self._settled = asyncio.Event()
+        self._resolving: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Start connecting every link; names are resolved off the loop, again and again where they fail."""
+        self._loop = asyncio.get_running_loop()
+        for link, (host, port) in enumerate(self._endpoints):
+            try:
+                address = ipaddress.ip_address(host.partition("%")[0])
+            except ValueError:
+                self._names.append(link)
+                continue
+            self.reactor.set_address(link, address.packed, port, _scope(host))
+        self._loop.add_reader(self.reactor.fileno(), self._wake)
+        self._open = True
+        if self._names:
+            self._resolving = asyncio.create_task(self._resolve())
+        self._wake()
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until every link has come up or failed once, ``timeout_s`` at most."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._settled.wait()
+        except TimeoutError:
+            pass
+
+    async def scan(self, tick: int, deadline_s: float) -> int:
+        """Read what tick number ``tick`` reads; return how many blocks gave no answer within deadline_s."""
+        self._complete = self._loop.create_future()
+        if self.reactor.begin_tick(tick):
+            deadline = self._loop.call_later(deadline_s, self._end_scan)
+            self._wake()
+            await self._complete
+            deadline.cancel()
+        self._complete = None
+        return self.reactor.end_tick()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._resolving is not None:
+            self._resolving.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._open:
+            self._loop.remove_reader(self.reactor.fileno())
+            self._open = False
+        self.reactor.close()
+
+    def _wake(self) -> None:
+        if self.reactor.process():
+            self._end_scan()
+        if self.reactor.settled == self.reactor.n_links:
+            self._settled.set()
+        wait_s = max(0.0, (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9)
+        wake_at = self._loop.time() + min(wait_s, 3600.0)
+        if self._timer is None or self._timer.cancelled() or wake_at < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(wake_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def _end_scan(self) -> None:
+        if self._complete is not None and not self._complete.done():
+            self._complete.set_result(None)
+
+    async def _resolve(self) -> None:
+        gate = asyncio.Semaphore(RESOLVERS)
+        while True:
+            await asyncio.gather(
+                *(self._resolve_one(link, gate) for link in self._names if self.reactor.failure(link))
+            )
+            self._wake()
+            await asyncio.sleep(RESOLVE_AGAIN_S)
+
+    async def _resolve_one(self, link: int, gate: asyncio.Semaphore) -> None:
+        host, port = self._endpoints[link]
+        async with gate:
+            try:
+                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError:
+                self.reactor.set_unresolved(link)
+                return
+        family, _, _, _, address = found[0]
+        scope = int(address[3]) if family == socket.AF_INET6 else 0
+        packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
+        self.reactor.set_address(link, packed, port, scope)
+
+
+def _scope(host: str) -> int:
+    zone = host.partition("%")[2]
+    if not zone:
+        return 0
+    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)

@@ -1,0 +1,505 @@
+"""The reactor: all links' sockets in one poll set, drained in batches without the GIL.
+
+    begin_tick ─▶ requests of every link that is up
+    process    ─▶ receive ─▶ conversation ─▶ decode into columns ─▶ send what is next     (once per wake-up)
+    end_tick   ─▶ whatever is unanswered is marked
+
+Its descriptor goes into another loop's set (uvloop's), which wakes it once per batch. It knows no Python object
+per link, block or reply: those are C structs, made once.
+
+Invariants:
+1. A block is idle, due, or in flight; only an idle block becomes due, so a block is never in flight twice.
+2. A cell is written only by the reply to its own block, or marked bad when that block fails.
+3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
+4. A link that is not up has no descriptor and nothing due; all its cells say why.
+
+Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links, block
+states and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes stay in
+it between two events: an unfinished frame (< 260 bytes) moves into its conversation.
+"""
+
+from libc.errno cimport ECONNREFUSED
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove
+from posix.unistd cimport close
+
+from fluxfast.link.conversation cimport (
+    EVENT_BROKEN,
+    EVENT_DROPPED,
+    EVENT_FAILED,
+    EVENT_NONE,
+    EVENT_REPLY,
+    Conversation,
+    Event,
+    conversation_deadline,
+    conversation_expire,
+    conversation_next,
+    conversation_open,
+    conversation_request,
+)
+from fluxfast.link.structs cimport Block, LinkPlan
+from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
+from fluxfast.native.poll cimport (
+    FX_POLL_BATCH,
+    FX_POLL_READ,
+    FX_POLL_WRITE,
+    fx_now_ns,
+    fx_poll_add,
+    fx_poll_create,
+    fx_poll_event,
+    fx_poll_modify,
+    fx_poll_wait,
+)
+from fluxfast.native.tcp cimport (
+    fx_abort,
+    fx_address_set,
+    fx_connect,
+    fx_connect_result,
+    fx_receive,
+    fx_send,
+)
+from fluxfast.table.decode cimport Column, Op, decode_block, mark_block
+from fluxfast.table.quality cimport (
+    Q_EXCEPTION,
+    Q_FRAMING,
+    Q_GOOD,
+    Q_LATE,
+    Q_LOST,
+    Q_NEVER,
+    Q_NO_HOST,
+    Q_REFUSED,
+    Q_TIMEOUT,
+    Q_UNREACHABLE,
+)
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t BACKOFF_BASE = SECOND // 2
+cdef int64_t BACKOFF_CAP = 30 * SECOND
+cdef int64_t CONNECT_BURST = SECOND // 100  # pacing may catch up on this much of a late wake-up
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
+cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
+
+
+cdef class Reactor:
+    """All links of a plan. Not thread-safe: every call comes from the one loop that watches ``fileno()``.
+
+    Arguments are the raw bytes (uint8) of the plan's LINK, BLOCK, OP arrays and of the tables' COLUMN array,
+    the sentinels (uint64), the addresses of each table's received_ns (uint64), ``owners`` (whatever owns that
+    memory), the pacing of new connections per second, and a seed for jitter and first transaction_ids.
+    """
+
+    def __cinit__(
+        self, const uint8_t[::1] links, const uint8_t[::1] blocks, const uint8_t[::1] ops,
+        const uint64_t[::1] sentinels, const uint8_t[::1] columns, const uint64_t[::1] received,
+        owners, double connects_per_s, uint64_t seed,
+    ):
+        self.poll_set = -1
+        self.owners = (links, blocks, ops, sentinels, columns, received, owners)
+        self.n_links = <int>(links.shape[0] // <Py_ssize_t>sizeof(LinkPlan))
+        self.n_blocks = <int32_t>(blocks.shape[0] // <Py_ssize_t>sizeof(Block))
+        if self.n_links == 0 or self.n_blocks == 0:
+            raise ValueError("a reactor needs at least one link and one block")
+        self.plans = <const LinkPlan *>&links[0]
+        self.blocks = <const Block *>&blocks[0]
+        self.ops = <const Op *>&ops[0]
+        self.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
+        self.columns = <const Column *>&columns[0]
+        self.received = &received[0]
+        self.connect_interval_ns = <int64_t>(SECOND / connects_per_s)
+        self.random = seed | 1
+        self.links = <Link *>calloc(self.n_links, sizeof(Link))
+        self.states = <BlockState *>calloc(self.n_blocks, sizeof(BlockState))
+        self.buffer = <uint8_t *>calloc(1, RECEIVE_SIZE + sizeof(self.links.conversation.rest))
+        if not timers_make(&self.timers, self.n_links):
+            raise MemoryError()
+        if self.links == NULL or self.states == NULL or self.buffer == NULL:
+            raise MemoryError()
+        self.poll_set = fx_poll_create()
+        if self.poll_set < 0:
+            raise OSError("no descriptor left for the poll set")
+        cdef int32_t i
+        for i in range(self.n_links):
+            self.links[i].fd = -1
+            self.links[i].failure = Q_NEVER
+
+    def __dealloc__(self):
+        self.close()
+        timers_free(&self.timers)
+        free(self.links)
+        free(self.states)
+        free(self.buffer)
+
+    def close(self):
+        """Close every socket in an orderly way (FIN frees the device's slot) and the poll set."""
+        cdef int32_t i
+        if self.links != NULL:
+            for i in range(self.n_links):
+                if self.links[i].fd >= 0:
+                    close(self.links[i].fd)
+                    self.links[i].fd = -1
+                    self.links[i].state = LINK_NO_ADDRESS
+        if self.poll_set >= 0:
+            close(self.poll_set)
+            self.poll_set = -1
+
+    def fileno(self):
+        """Return the poll set's descriptor: readable when ``process`` has something to do."""
+        return self.poll_set
+
+    def now_ns(self):
+        """Return the reactor's clock (nanoseconds, goes on during suspend)."""
+        return fx_now_ns()
+
+    def set_address(self, int link, const uint8_t[::1] ip, uint16_t port, uint32_t scope=0):
+        """Give a link its address (4 or 16 bytes), and let it connect if it is not up."""
+        cdef Link *k = &self.links[link]
+        fx_address_set(&k.address, &ip[0], <int>ip.shape[0], port, scope)
+        if k.state == LINK_NO_ADDRESS:
+            k.state = LINK_WAITING
+            k.wake_ns = 0
+            timers_want(&self.timers, link, 0)
+
+    def set_unresolved(self, int link):
+        """Say that the link's host name does not resolve."""
+        if self.links[link].state == LINK_NO_ADDRESS:
+            self.link_down(link, Q_NO_HOST, False)
+
+    def failure(self, int link):
+        """Return a link's quality code: 0 if it is up, else why not."""
+        return 0 if self.links[link].state == LINK_UP else self.links[link].failure
+
+    def take_events(self):
+        """Return and forget [(link, quality code)], 0 for a link that came up."""
+        taken = [(self.events[i], self.event_quality[i]) for i in range(self.n_events)]
+        self.n_events = 0
+        return taken
+
+    def next_timer_ns(self):
+        """Return when ``process`` must be called even if nothing arrives, on the reactor's clock."""
+        return self.timers.due_ns[self.timers.heap[0]] if self.timers.n else NEVER
+
+    def begin_tick(self, int64_t tick):
+        """Make due what the tick reads and send what may be sent; return how many blocks it waits for."""
+        with nogil:
+            self.tick_begin_ns = fx_now_ns()
+            self.tick_open = True
+            self.send_tick(tick)
+        return self.outstanding
+
+    def process(self):
+        """Handle what has arrived and whose time has come; return true once the open tick is complete."""
+        with nogil:
+            self.drain(MAX_BATCHES)
+            self.run_timers()
+        return self.tick_open and self.outstanding == 0
+
+    def end_tick(self):
+        """Close the tick: mark what is unanswered (timeout); return how many blocks that were."""
+        cdef int missed
+        with nogil:
+            missed = self.mark_unanswered()
+            self.tick_open = False
+            self.tick_end_ns = fx_now_ns()
+        return missed
+
+    # ---- ticks ----
+
+    cdef void send_tick(self, int64_t tick) noexcept nogil:
+        cdef int32_t i, b, first
+        cdef Link *k
+        cdef BlockState *s
+        for i in range(self.n_links):
+            k = &self.links[i]
+            if k.state != LINK_UP:
+                continue
+            first = self.plans[i].first_block
+            for b in range(first, first + self.plans[i].n_blocks):
+                s = &self.states[b]
+                if s.state == BLOCK_IDLE and s.fresh and tick % self.blocks[b].every != self.blocks[b].phase:
+                    continue
+                if s.state == BLOCK_IDLE:
+                    s.state = BLOCK_DUE
+                    k.n_due += 1
+                s.counted = 1
+                self.outstanding += 1
+            k.cursor = first
+            self.pump(i, fx_now_ns())
+            if i % SEND_RUN == SEND_RUN - 1:
+                self.drain(1)
+
+    cdef int mark_unanswered(self) noexcept nogil:
+        cdef int32_t b
+        cdef int missed = 0
+        cdef BlockState *s
+        if self.outstanding == 0:
+            return 0
+        for b in range(self.n_blocks):
+            s = &self.states[b]
+            if not s.counted:
+                continue
+            s.counted = 0
+            if s.state == BLOCK_DUE:
+                s.state = BLOCK_IDLE
+                self.links[self.blocks[b].link].n_due -= 1
+            # A reply that came after the last tick's end is this tick's value, late.
+            if s.received_ns <= self.tick_end_ns:
+                self.mark(b, Q_TIMEOUT)
+                missed += 1
+        self.outstanding = 0
+        return missed
+
+    cdef void mark(self, int32_t b, uint8_t quality) noexcept nogil:
+        cdef const Block *block = &self.blocks[b]
+        mark_block(&self.ops[block.first_op], block.n_ops, self.columns, block.row, quality)
+        self.states[b].fresh = quality >= Q_EXCEPTION
+
+    cdef void finish(self, int32_t b) noexcept nogil:
+        # The block's request has ended, one way or another.
+        cdef BlockState *s = &self.states[b]
+        s.state = BLOCK_IDLE
+        if s.counted:
+            s.counted = 0
+            self.outstanding -= 1
+
+    # ---- sending ----
+
+    cdef void pump(self, int32_t i, int64_t now) noexcept nogil:
+        # Send what is due, as much as the link's depth and gap allow, in one segment.
+        cdef Link *k = &self.links[i]
+        cdef const LinkPlan *plan = &self.plans[i]
+        cdef int32_t last = plan.first_block + plan.n_blocks
+        if k.n_due == 0 or k.out_size > 0 or k.conversation.in_flight >= plan.max_in_flight:
+            return
+        if now < k.next_send_ns:
+            timers_want(&self.timers, i, k.next_send_ns)
+            return
+        while k.n_due > 0 and k.conversation.in_flight < plan.max_in_flight:
+            while k.cursor < last and self.states[k.cursor].state != BLOCK_DUE:
+                k.cursor += 1
+            conversation_request(&k.conversation, self.blocks, k.cursor, now, k.out + k.out_size)
+            self.states[k.cursor].state = BLOCK_IN_FLIGHT
+            k.n_due -= 1
+            k.out_size += REQUEST_SIZE
+            self.requests += 1
+            if plan.request_gap_ns:
+                k.next_send_ns = NEVER  # until the reply
+                break
+        timers_want(&self.timers, i, conversation_deadline(&k.conversation))
+        self.flush(i)
+
+    cdef void flush(self, int32_t i) noexcept nogil:
+        cdef Link *k = &self.links[i]
+        cdef long sent = fx_send(k.fd, k.out, k.out_size)
+        if sent < 0:
+            self.link_down(i, Q_LOST, False)
+            return
+        k.out_size -= <int32_t>sent
+        if k.out_size > 0:
+            memmove(k.out, k.out + sent, k.out_size)
+            fx_poll_modify(self.poll_set, k.fd, <uint32_t>i, FX_POLL_READ | FX_POLL_WRITE)
+
+    # ---- receiving ----
+
+    cdef void drain(self, int batches) noexcept nogil:
+        cdef fx_poll_event events[FX_POLL_BATCH]
+        cdef int n, e
+        cdef int32_t i
+        cdef Link *k
+        while batches > 0:
+            batches -= 1
+            n = fx_poll_wait(self.poll_set, events, FX_POLL_BATCH, 0)
+            for e in range(n):
+                i = <int32_t>events[e].id
+                k = &self.links[i]
+                if k.state == LINK_CONNECTING:
+                    self.connected(i)
+                elif k.state == LINK_UP:
+                    if events[e].events & FX_POLL_WRITE and k.out_size > 0:
+                        fx_poll_modify(self.poll_set, k.fd, <uint32_t>i, FX_POLL_READ)
+                        self.flush(i)
+                    if k.state == LINK_UP and events[e].events & ~<uint32_t>FX_POLL_WRITE:
+                        self.receive(i)
+            if n < FX_POLL_BATCH:
+                return
+
+    cdef void receive(self, int32_t i) noexcept nogil:
+        cdef Link *k = &self.links[i]
+        cdef Conversation *c = &k.conversation
+        cdef const uint8_t *p = self.buffer
+        cdef const uint8_t *end
+        cdef int64_t now
+        cdef long n
+        cdef Event event
+        memcpy(self.buffer, c.rest, c.held)
+        n = fx_receive(k.fd, self.buffer + c.held, RECEIVE_SIZE)
+        if n < 0:
+            self.link_down(i, Q_LOST, False)
+            return
+        if n == 0:
+            return
+        now = fx_now_ns()
+        end = self.buffer + c.held + n
+        c.held = 0
+        while True:
+            conversation_next(c, self.blocks, &p, end, &event)
+            if event.kind == EVENT_NONE:
+                break
+            if event.kind == EVENT_BROKEN:
+                self.link_down(i, Q_FRAMING, True)
+                return
+            if event.kind == EVENT_DROPPED:
+                self.dropped += 1
+            else:
+                self.credit(i, &event, now)
+        self.pump(i, now)
+
+    cdef void credit(self, int32_t i, Event *event, int64_t now) noexcept nogil:
+        cdef Link *k = &self.links[i]
+        cdef const Block *b = &self.blocks[event.block]
+        cdef BlockState *s = &self.states[event.block]
+        cdef bint in_time = self.tick_open and event.sent_ns >= self.tick_begin_ns
+        if self.plans[i].request_gap_ns:
+            k.next_send_ns = now + self.plans[i].request_gap_ns
+        if event.kind == EVENT_REPLY:
+            decode_block(
+                &self.ops[b.first_op], b.n_ops, self.sentinels, event.data, self.columns, b.row,
+                Q_GOOD if in_time else Q_LATE,
+            )
+            s.received_ns = now
+            s.fresh = 1
+            (<int64_t *>self.received[b.table])[b.row] = now
+            k.attempts = 0
+            self.replies += 1
+            self.values += b.n_ops
+        else:
+            self.failures += 1
+            self.mark(event.block, event.quality)
+        self.finish(event.block)
+
+    # ---- links coming and going ----
+
+    cdef void run_timers(self) noexcept nogil:
+        cdef int64_t now = fx_now_ns()
+        cdef int32_t i = timers_pop(&self.timers, now)
+        cdef Link *k
+        while i >= 0:
+            k = &self.links[i]
+            if k.state == LINK_UP:
+                self.expire(i, now)
+            elif k.state != LINK_NO_ADDRESS and now < k.wake_ns:
+                timers_want(&self.timers, i, k.wake_ns)
+            elif k.state == LINK_WAITING:
+                self.connect(i, now)
+            elif k.state == LINK_CONNECTING:
+                self.link_down(i, Q_UNREACHABLE, False)
+            i = timers_pop(&self.timers, now)
+
+    cdef void expire(self, int32_t i, int64_t now) noexcept nogil:
+        cdef Link *k = &self.links[i]
+        cdef Event event
+        while conversation_expire(&k.conversation, now, &event):
+            if self.plans[i].request_gap_ns:
+                k.next_send_ns = now + self.plans[i].request_gap_ns
+            self.failures += 1
+            self.mark(event.block, event.quality)
+            self.finish(event.block)
+            if event.kind == EVENT_BROKEN:
+                self.link_down(i, Q_TIMEOUT, True)
+                return
+        if k.conversation.in_flight:
+            timers_want(&self.timers, i, conversation_deadline(&k.conversation))
+        self.pump(i, now)
+
+    cdef void connect(self, int32_t i, int64_t now) noexcept nogil:
+        cdef Link *k = &self.links[i]
+        cdef int64_t patience = self.plans[i].timeout_ns
+        if not k.has_slot:
+            self.connect_slot_ns = max(self.connect_slot_ns, now - CONNECT_BURST) + self.connect_interval_ns
+            k.has_slot = 1
+            if self.connect_slot_ns > now:
+                k.wake_ns = self.connect_slot_ns
+                timers_want(&self.timers, i, k.wake_ns)
+                return
+        k.has_slot = 0
+        self.connects += 1
+        k.fd = fx_connect(&k.address, <int>(max(3 * patience, 2 * SECOND) // 1_000_000))
+        if k.fd < 0 or fx_poll_add(self.poll_set, k.fd, <uint32_t>i, FX_POLL_WRITE) < 0:
+            self.link_down(i, Q_REFUSED if k.fd == -ECONNREFUSED else Q_UNREACHABLE, False)
+            return
+        k.state = LINK_CONNECTING
+        k.wake_ns = now + patience
+        timers_want(&self.timers, i, k.wake_ns)
+
+    cdef void connected(self, int32_t i) noexcept nogil:
+        # Up or refused: the socket is writable, so the kernel knows.
+        cdef Link *k = &self.links[i]
+        cdef int error = fx_connect_result(k.fd)
+        if error or fx_poll_modify(self.poll_set, k.fd, <uint32_t>i, FX_POLL_READ) < 0:
+            self.link_down(i, Q_REFUSED if error == ECONNREFUSED else Q_UNREACHABLE, False)
+            return
+        k.state = LINK_UP
+        k.next_send_ns = fx_now_ns() + self.plans[i].connect_delay_ns
+        conversation_open(&k.conversation, <uint16_t>self.next_random())
+        self.up += 1
+        self.settle(i, 0)
+
+    cdef void link_down(self, int32_t i, uint8_t quality, bint abort) noexcept nogil:
+        # Close the connection, fail all that waits for it, and try again after a jittered, growing wait.
+        cdef Link *k = &self.links[i]
+        cdef int32_t b, first = self.plans[i].first_block
+        cdef int64_t ceiling
+        cdef bint news = k.state == LINK_UP or k.failure != quality
+        if k.fd >= 0:
+            if abort:
+                fx_abort(k.fd)
+            else:
+                close(k.fd)
+        k.fd = -1
+        k.conversation.in_flight = 0
+        k.conversation.held = 0
+        k.n_due = 0
+        k.out_size = 0
+        for b in range(first, first + self.plans[i].n_blocks):
+            self.finish(b)
+            self.mark(b, quality)
+        if k.state == LINK_UP:
+            self.up -= 1
+        k.failure = quality
+        if news:
+            self.settle(i, quality)
+        if quality == Q_NO_HOST:
+            return  # stays without an address until set_address
+        ceiling = min(BACKOFF_BASE << min(k.attempts, 10), BACKOFF_CAP)
+        k.attempts += k.attempts < 255
+        k.state = LINK_WAITING
+        k.has_slot = 0
+        k.wake_ns = fx_now_ns() + <int64_t>(self.next_random() % <uint64_t>ceiling)
+        timers_want(&self.timers, i, k.wake_ns)
+
+    cdef void settle(self, int32_t i, uint8_t quality) noexcept nogil:
+        # The link's first outcome is known; and there is news to tell (the oldest is kept if nobody listens).
+        if not self.links[i].settled:
+            self.links[i].settled = 1
+            self.settled += 1
+        if self.n_events < EVENTS:
+            self.events[self.n_events] = i
+            self.event_quality[self.n_events] = quality
+            self.n_events += 1
+
+    cdef uint64_t next_random(self) noexcept nogil:
+        # xorshift64*: jitter and first identifiers need no better.
+        self.random ^= self.random >> 12
+        self.random ^= self.random << 25
+        self.random ^= self.random >> 27
+        return (self.random * XORSHIFT_STAR) >> 16
+
+
+def struct_sizes():
+    """Return sizeof(LinkPlan), sizeof(Block): what the NumPy dtypes of the plan must agree with."""
+    return sizeof(LinkPlan), sizeof(Block)
+
+
+def memory_per_link():
+    """Return the bytes of ours that one link takes, without its blocks, columns and the kernel's socket."""
+    return sizeof(Link) + 2 * sizeof(int32_t) + sizeof(int64_t)

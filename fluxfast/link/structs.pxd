@@ -1,0 +1,28 @@
+# What the plan hands to the link, as C structs; plan/structs.py has the same layouts as NumPy dtypes.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+
+
+ctypedef packed struct Block:
+    int64_t timeout_ns
+    int32_t link
+    int32_t table
+    int32_t row
+    int32_t first_op
+    int32_t n_ops
+    uint16_t address
+    uint16_t quantity
+    uint16_t every      # read when tick % every == phase
+    uint16_t phase
+    uint8_t unit
+    uint8_t function_code
+    uint16_t unused
+
+
+ctypedef packed struct LinkPlan:
+    int64_t request_gap_ns
+    int64_t connect_delay_ns
+    int64_t timeout_ns
+    int32_t first_block
+    int32_t n_blocks
+    int32_t max_in_flight
+    int32_t unused

@@ -1,0 +1,233 @@
+"""Fleet to Plan: everything that can be worked out before the first tick."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluxfast.config import Device, Fleet
+from fluxfast.errors import ConfigError, Problem
+from fluxfast.plan import structs
+from fluxfast.plan.blocks import BlockLayout, plan_blocks
+from fluxfast.plan.program import Value, column_value, join_values, point_op, raw_sentinels
+from fluxfast.profiles import Point, Profile
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """One column of a table: a point of its profile. ``labels[k]`` names the states of variant k's rows."""
+
+    point: Point
+    value: Value
+    labels: tuple[dict[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """All devices of one profile: a row per device, a column per point.
+
+    ``variant[rows]`` tells which resolved profile a row follows; ``absent[columns, rows]`` marks the points that a
+    device does not have.
+    """
+
+    profile: Profile
+    devices: tuple[Device, ...]
+    columns: tuple[ColumnLayout, ...]
+    first_column: int
+    variant: NDArray[np.int32]
+    absent: NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """The profile's name: also the log's dataset."""
+        return self.profile.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a station runs on.
+
+    ``blocks`` (structs.BLOCK) are sorted by link, ``links`` (structs.LINK) point to their slice of them; ``ops``
+    (structs.OP) and ``sentinels`` (uint64) are the decode program; ``endpoints[link]`` is its (host, port).
+    """
+
+    tables: tuple[TableLayout, ...]
+    endpoints: tuple[tuple[str, int], ...]
+    links: NDArray[np.void]
+    blocks: NDArray[np.void]
+    ops: NDArray[np.void]
+    sentinels: NDArray[np.uint64]
+    layouts: tuple[tuple[Profile, tuple[BlockLayout, ...]], ...]
+    unit_of_block: tuple[Device, ...] = field(repr=False)
+
+
+@dataclass
+class _Variant:
+    """A resolved profile and the program that its devices share."""
+
+    profile: Profile
+    blocks: tuple[BlockLayout, ...]
+    table: int
+    number: int  # among the variants of its table
+    programs: list[tuple[int, int]] = field(default_factory=list)  # (first_op, n_ops) of each block
+
+
+def compile_plan(fleet: Fleet) -> Plan:
+    """Compile the Modbus TCP devices of a fleet.
+
+    Raises ConfigError where two devices of one profile name give a point types that no column can hold.
+    """
+    devices = [d for d in fleet.devices if d.modbus.transport == "tcp"]
+    variants, of_device = _variants(devices)
+    tables = _tables(devices, variants, of_device)
+    ops, sentinels = _programs(variants, tables)
+
+    row_of: dict[int, int] = {}
+    for table in tables:
+        row_of.update((id(device), row) for row, device in enumerate(table.devices))
+    by_link: dict[tuple[str, int], list[Device]] = {}
+    for device in devices:
+        by_link.setdefault((str(device.modbus.host), device.modbus.port), []).append(device)
+
+    links: list[tuple[int, ...]] = []
+    blocks: list[tuple[int, ...]] = []
+    unit_of_block: list[Device] = []
+    for number, members in enumerate(by_link.values()):
+        first = len(blocks)
+        quirks = [d.profile.quirks for d in members]
+        for device in members:
+            variant = variants[of_device[id(device)]]
+            for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
+                blocks.append(
+                    (
+                        device.modbus.timeout_ns,
+                        number,
+                        variant.table,
+                        row_of[id(device)],
+                        first_op,
+                        n_ops,
+                        layout.address,
+                        layout.quantity,
+                        layout.every,
+                        len(unit_of_block) % layout.every,  # spreads slow reads over the ticks
+                        device.modbus.unit,
+                        layout.function_code,
+                        0,
+                    )
+                )
+                unit_of_block.append(device)
+        links.append(
+            (
+                max(q.request_gap_ns for q in quirks),
+                max(q.connect_delay_ns for q in quirks),
+                max(d.modbus.timeout_ns for d in members),
+                first,
+                len(blocks) - first,
+                min(q.max_in_flight for q in quirks),
+                0,
+            )
+        )
+    return Plan(
+        tables=tables,
+        endpoints=tuple(by_link),
+        links=np.array(links, structs.LINK),
+        blocks=np.array(blocks, structs.BLOCK),
+        ops=ops,
+        sentinels=sentinels,
+        layouts=tuple((v.profile, v.blocks) for v in variants),
+        unit_of_block=tuple(unit_of_block),
+    )
+
+
+def _variants(devices: Sequence[Device]) -> tuple[list[_Variant], dict[int, int]]:
+    """Group devices by resolved profile (one object per set of overrides)."""
+    variants: list[_Variant] = []
+    number: dict[int, int] = {}  # id(profile) -> variant
+    tables: dict[str, list[int]] = {}
+    of_device: dict[int, int] = {}
+    for device in devices:
+        profile = device.profile
+        if id(profile) not in number:
+            number[id(profile)] = len(variants)
+            peers = tables.setdefault(profile.name, [])
+            table = list(tables).index(profile.name)
+            variants.append(_Variant(profile, plan_blocks(profile), table, len(peers)))
+            peers.append(number[id(profile)])
+        of_device[id(device)] = number[id(profile)]
+    return variants, of_device
+
+
+def _tables(
+    devices: Sequence[Device], variants: Sequence[_Variant], of_device: dict[int, int]
+) -> tuple[TableLayout, ...]:
+    tables: list[TableLayout] = []
+    problems: list[Problem] = []
+    members: dict[int, list[Device]] = {}
+    for device in devices:
+        members.setdefault(variants[of_device[id(device)]].table, []).append(device)
+    first_column = 0
+    for number in sorted(members):
+        kin = [v for v in variants if v.table == number]
+        names = dict.fromkeys(name for v in kin for block in v.blocks for name in _names(block))
+        points = {name: [v.profile.points.get(name) for v in kin] for name in names}
+        columns = []
+        for name, versions in points.items():
+            present = [p for p in versions if p is not None]
+            value: Value | None = column_value(present[0])
+            for point in present[1:]:
+                value = value and join_values(value, column_value(point))
+            if value is None:
+                problems.append(_conflict(name, kin, members[number]))
+                continue
+            labels = tuple(dict(p.states or {}) if p else {} for p in versions)
+            columns.append(ColumnLayout(present[0], value, labels if any(labels) else ()))
+        variant = np.array([variants[of_device[id(d)]].number for d in members[number]], np.int32)
+        lacking = np.array([[p is None for p in points[c.point.name]] for c in columns], bool)
+        tables.append(
+            TableLayout(
+                kin[0].profile,
+                tuple(members[number]),
+                tuple(columns),
+                first_column,
+                variant,
+                lacking.reshape(len(columns), len(kin))[:, variant],
+            )
+        )
+        first_column += len(columns)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(tables)
+
+
+def _names(block: BlockLayout) -> list[str]:
+    return [point.name for point in block.points]
+
+
+def _conflict(name: str, kin: Sequence[_Variant], devices: Sequence[Device]) -> Problem:
+    odd = next(d for d in devices if d.profile is kin[-1].profile)
+    types = sorted({v.profile.points[name].type for v in kin if name in v.profile.points})
+    return Problem(
+        odd.file,
+        odd.line,
+        f"device {odd.id}: point {name}",
+        f"is {' here and '.join(types)} elsewhere in table {kin[0].profile.name}; no column holds both",
+        "give the point one type, or copy the profile under another name",
+    )
+
+
+def _programs(
+    variants: Sequence[_Variant], tables: Sequence[TableLayout]
+) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    ops: list[tuple[object, ...]] = []
+    sentinels: list[int] = []
+    column_of = [
+        {column.point.name: table.first_column + c for c, column in enumerate(table.columns)} for table in tables
+    ]
+    for variant in variants:
+        for block in variant.blocks:
+            variant.programs.append((len(ops), len(block.points)))
+            for point in block.points:
+                ops.append(point_op(point, block, column_of[variant.table][point.name], len(sentinels)))
+                sentinels.extend(raw_sentinels(point))
+    return np.array(ops, structs.OP), np.array(sentinels, np.uint64)

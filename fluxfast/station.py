@@ -1,0 +1,371 @@
+"""The station: wires plan, tables, links and log, and runs the scan cycle on an asyncio (uvloop) loop.
+
+::
+
+    async with Station(fleet, log_dir="log") as station:
+        async for tick in station.ticks(duration_s=30):
+            soe = station["powerpack"]["soe"]          # NumPy, a row per device, no copy
+
+A tick begins on the wall-clock grid (every 500 ms means at .000 and .500), ends when all have answered or at its
+deadline, and is then logged. Ticks never queue: one that comes too late is skipped, counted, and logged as such.
+"""
+
+import asyncio
+import resource
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluxfast.config import Fleet
+from fluxfast.errors import FluxfastError
+from fluxfast.link import Poller, Reactor
+from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
+from fluxfast.plan.program import STRING
+from fluxfast.table import Table, quality
+
+CONNECTS_PER_S: Final = 400.0  # so that a fleet that returns at once does not storm its network
+SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
+DESCRIPTORS_BESIDE_LINKS: Final = 64
+DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
+MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
+MESSAGES_KEPT: Final = 8
+CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One finished tick: its number, its grid time (UTC microseconds), how long it took, unanswered reads."""
+
+    number: int
+    time_us: int
+    took_ms: float
+    unanswered: int
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """How many devices of one table were good, uncertain and bad at the last tick."""
+
+    name: str
+    devices: int
+    good: int
+    uncertain: int
+    bad: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot of a running station; rates are means since the snapshot before."""
+
+    elapsed_s: float
+    ticks: int
+    overruns: int
+    tables: tuple[TableStatus, ...]
+    links_up: int
+    links: int
+    requests_per_s: float
+    readings_per_s: float
+    tick_p50_ms: float
+    tick_p99_ms: float
+    unanswered: int
+    cpu_percent: float
+    rows_logged: int
+    rows_waiting: int
+    rows_dropped: int
+    log_bytes: int
+    messages: tuple[str, ...]
+
+    @property
+    def devices(self) -> int:
+        """All devices polled."""
+        return sum(t.devices for t in self.tables)
+
+
+class Grid:
+    """The wall-clock grid: ticks at whole multiples of ``every_ns`` of UTC, timed by the monotonic clock."""
+
+    def __init__(self, every_ns: int) -> None:
+        """Anchor the grid to the wall clock as it stands."""
+        self.every_ns = every_ns
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def check_clock(self) -> float:
+        """Follow the wall clock if it was set since; return by how many seconds it was, or 0."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        step_ns = offset_ns - self._offset_ns
+        if abs(step_ns) < CLOCK_STEP_NS:
+            return 0.0
+        self._offset_ns = offset_ns
+        return step_ns / 1e9
+
+    def next_slot(self) -> int:
+        """Return the number of the next slot: UTC nanoseconds // every_ns."""
+        return (time.monotonic_ns() + self._offset_ns) // self.every_ns + 1
+
+    def seconds_until(self, slot: int) -> float:
+        """Return the time to a slot; negative when it has passed."""
+        return (slot * self.every_ns - self._offset_ns - time.monotonic_ns()) / 1e9
+
+    def time_us(self, slot: int) -> int:
+        """Return a slot's UTC microseconds."""
+        return slot * self.every_ns // 1000
+
+
+class Station:
+    """Polls a fleet, tick by tick, and logs it. Use as an async context manager, then iterate ``ticks``."""
+
+    def __init__(self, fleet: Fleet, *, log_dir: str | Path | None = None) -> None:
+        """Compile the plan and allocate everything; nothing is sent and nothing written yet.
+
+        Raises ConfigError for a fleet that cannot be planned, FluxfastError if it has no Modbus TCP device.
+        """
+        self.plan: Plan = compile_plan(fleet)
+        if not self.plan.endpoints:
+            raise FluxfastError("no Modbus TCP device to poll")
+        self._grid_every_ns = fleet.poll.every_ns
+        self._deadline_s = fleet.poll.every_ns / 1e9 * fleet.poll.deadline
+        self._log_dir = None if log_dir is None else Path(log_dir)
+        self._log: LogWriter | None = None
+        self.tables = {
+            layout.name: Table(
+                layout.name,
+                [(c.point.name, c.value.kind, c.value.width) for c in layout.columns],
+                len(layout.devices),
+                layout.absent,
+            )
+            for layout in self.plan.tables
+        }
+        self.messages: deque[str] = deque(maxlen=MESSAGES_KEPT)
+        self.overruns = 0
+        self.ticks_done = 0
+        self._unanswered = 0
+        self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._stopping = asyncio.Event()
+        self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
+        structs = np.concatenate([t.structs for t in self.tables.values()])
+        received = np.array([t.received_ns.ctypes.data for t in self.tables.values()], np.uint64)
+        self.reactor = Reactor(
+            _bytes(self.plan.links),
+            _bytes(self.plan.blocks),
+            _bytes(self.plan.ops),
+            self.plan.sentinels,
+            _bytes(structs),
+            received,
+            (structs, received, self.tables),
+            CONNECTS_PER_S,
+            secrets.randbits(64),
+        )
+        self._poller = Poller(self.reactor, self.plan.endpoints)
+
+    def __getitem__(self, table: str) -> Table:
+        """Return a table by its profile's name."""
+        return self.tables[table]
+
+    async def __aenter__(self) -> Self:
+        """Open the log and connect; returns once every link has come up or failed once.
+
+        Raises FluxfastError if the log cannot be opened or the machine has too few descriptors.
+        """
+        _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
+        if self._log_dir is not None:
+            self._log = LogWriter(
+                self._log_dir,
+                [_dataset(layout) for layout in self.plan.tables],
+                tick_seconds=self._grid_every_ns / 1e9,
+                quality_names=quality.QUALITY_NAMES,
+                reasons=quality.REASONS,
+                on_event=self.messages.append,
+            )
+        try:
+            await self._poller.open()
+            await self._poller.settle(self.reactor.n_links / CONNECTS_PER_S + SETTLE_S)
+        except BaseException:
+            self.close()
+            raise
+        self._tell_link_events()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection and write out the log."""
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection and write out the log; what was read is on the disk when this returns."""
+        self._poller.close()
+        if self._log is not None:
+            self._log.close()
+
+    def stop(self) -> None:
+        """End ``ticks`` after the tick that is running; callable from a signal handler of the loop."""
+        self._stopping.set()
+
+    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
+        """Run the scan cycle, yielding after each tick, for ``duration_s`` (whole ticks) or until ``stop``."""
+        grid = Grid(self._grid_every_ns)
+        slot = first = grid.next_slot()
+        last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
+        self._began = self._last_snapshot = (
+            time.monotonic(),
+            time.process_time(),
+            self.reactor.requests,
+            self.reactor.values,
+        )
+        while last is None or slot < last:
+            if await self._stopped_within(grid.seconds_until(slot)):
+                return
+            yield await self._tick(slot - first, grid.time_us(slot))
+            self._tell_link_events()
+            if step_s := grid.check_clock():
+                self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
+                moved = grid.next_slot() - slot - 1
+                slot, first, last = slot + moved, first + moved, None if last is None else last + moved
+            following = max(slot + 1, grid.next_slot())
+            if last is not None:
+                following = min(following, last)
+            self._skip(grid, slot + 1, following)
+            slot = following
+
+    async def _tick(self, number: int, time_us: int) -> Tick:
+        began_ns = self.reactor.now_ns()
+        unanswered = await self._poller.scan(number, self._deadline_s)
+        took_ms = (self.reactor.now_ns() - began_ns) / 1e6
+        for table in self.tables.values():
+            table.close()
+        self._append_to_log(time_us, began_ns)
+        self._durations_ms.append(took_ms)
+        self._unanswered += unanswered
+        self.ticks_done += 1
+        return Tick(number, time_us, took_ms, unanswered)
+
+    def _append_to_log(self, time_us: int, began_ns: int) -> None:
+        if self._log is None:
+            return
+        for index, table in enumerate(self.tables.values()):
+            # A good row's age is its newest reply's; a bad one has none, whatever it received before.
+            latency = (table.received_ns - began_ns) / 1e6
+            latency[(table.row_quality >= quality.BAD) & (table.row_quality < quality.PARTIAL)] = np.nan
+            self._log.append(
+                index, time_us, latency.astype(np.float32), table.row_quality, table.values, list(table.valid)
+            )
+
+    def _skip(self, grid: Grid, first: int, end: int) -> None:
+        """Count and log the slots [first, end) as skipped: the gap is data."""
+        if end <= first:
+            return
+        self.overruns += end - first
+        self.messages.append(f"{end - first} ticks skipped: the one before took too long")
+        if self._log is None or end - first > MAX_SKIPPED_ROWS:
+            return
+        for index, table in enumerate(self.tables.values()):
+            nothing = np.zeros_like(table.valid)
+            code = np.full(table.rows, quality.SKIPPED, np.uint8)
+            latency = np.full(table.rows, np.nan, np.float32)
+            for slot in range(first, end):
+                self._log.append(index, grid.time_us(slot), latency, code, table.values, list(nothing))
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        """Sleep, or wake early because of ``stop``."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return self._stopping.is_set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell_link_events(self) -> None:
+        for link, code in self.reactor.take_events():
+            host, port = self.plan.endpoints[link]
+            device = self.plan.unit_of_block[int(self.plan.links[link]["first_block"])]
+            if code or self.ticks_done:
+                self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
+
+    def status(self) -> Status:
+        """Return a snapshot; cheap enough to be called twice a second."""
+        now = (time.monotonic(), time.process_time(), self.reactor.requests, self.reactor.values)
+        before, self._last_snapshot = self._last_snapshot, now
+        seconds = max(now[0] - before[0], 1e-9)
+        durations = np.fromiter(self._durations_ms, np.float64) if self._durations_ms else np.zeros(1)
+        log = self._log
+        return Status(
+            elapsed_s=now[0] - self._began[0],
+            ticks=self.ticks_done,
+            overruns=self.overruns,
+            tables=tuple(_table_status(table) for table in self.tables.values()),
+            links_up=self.reactor.up,
+            links=self.reactor.n_links,
+            requests_per_s=(now[2] - before[2]) / seconds,
+            readings_per_s=(now[3] - before[3]) / seconds,
+            tick_p50_ms=float(np.percentile(durations, 50)),
+            tick_p99_ms=float(np.percentile(durations, 99)),
+            unanswered=self._unanswered,
+            cpu_percent=100 * (now[1] - before[1]) / seconds,
+            rows_logged=log.rows_logged if log else 0,
+            rows_waiting=log.rows_waiting if log else 0,
+            rows_dropped=log.rows_dropped if log else 0,
+            log_bytes=log.bytes_written if log else 0,
+            messages=tuple(self.messages),
+        )
+
+
+def _table_status(table: Table) -> TableStatus:
+    codes = table.row_quality
+    good = int(np.count_nonzero(codes == quality.GOOD))
+    bad = int(np.count_nonzero((codes >= quality.BAD) & (codes < quality.PARTIAL)))
+    return TableStatus(table.name, table.rows, good, table.rows - good - bad, bad)
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.view(np.uint8)
+
+
+def _need_descriptors(needed: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise FluxfastError(
+            f"this fleet needs {needed} open files, the machine allows {hard} (raise it: ulimit -n {needed})"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _dataset(layout: TableLayout) -> Dataset:
+    return Dataset(
+        layout.name,
+        [device.site for device in layout.devices],
+        [device.id for device in layout.devices],
+        [_column(column) for column in layout.columns],
+        {"profile": layout.name, "profile_version": str(layout.profile.version)},
+    )
+
+
+def _column(column: ColumnLayout) -> Column:
+    point = column.point
+    about: dict[str, object | None] = {
+        "unit": point.unit,
+        "description": point.description,
+        "register": point.register,
+        "address": point.address,
+        "type": point.type,
+        "scale": point.scale,
+        "offset": point.offset,
+    }
+    return Column(
+        point.name,
+        f"S{column.value.width}" if column.value.kind == STRING else column.value.dtype,
+        column.labels[0] if column.labels else None,
+        {key: str(value) for key, value in about.items() if value is not None},
+    )
+
+

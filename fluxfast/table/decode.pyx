@@ -1,0 +1,217 @@
+"""The decode kernel: the data of read responses go in, cells of columns come out.
+
+    data of one reply   | 09 C4 | 41 C8 00 00 | ...      op: source 2, size 4, float, column 7
+                                  └─────────┘
+    column 7            | ... | 25.0 | ...               values[row], quality[row]
+
+Invariants: a reply's length was checked against its block before it comes here, so an op never reads past
+it (plan/program.py never lets a point cross its block); a cell whose quality is bad keeps whatever value
+it had, and readers look at the quality first. The Table owns the columns; nothing is allocated here.
+"""
+
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fluxfast.table.quality cimport (
+    Q_ABSENT,
+    Q_BAD,
+    Q_GOOD,
+    Q_NAN,
+    Q_NOT_IMPLEMENTED,
+    Q_PARTIAL,
+    Q_RANGE,
+)
+
+
+cdef inline uint64_t load_raw(const uint8_t *p, Py_ssize_t size, int swap) noexcept nogil:
+    # Byte i of the value, most significant first, lies at i with its word and its byte in the word
+    # turned around as the order asks. `size` is 2, 4 or 8.
+    cdef uint64_t raw = 0
+    cdef Py_ssize_t i, flip = 0
+    if swap & SWAP_WORDS:
+        flip = size - 2
+    if swap & SWAP_BYTES:
+        flip ^= 1
+    for i in range(size):
+        raw = (raw << 8) | p[i ^ flip]
+    return raw
+
+
+cdef inline double half_to_double(uint16_t h) noexcept nogil:
+    # IEEE 754 binary16. Widened to binary32 by shifting; subnormals are exact multiples of 2**-24.
+    cdef uint32_t bits, exponent = (h >> 10) & 0x1F, fraction = h & 0x3FF
+    cdef float f
+    cdef double value
+    if exponent == 0:
+        value = fraction * 5.9604644775390625e-08
+        return -value if h & 0x8000 else value
+    if exponent == 31:
+        bits = 0x7F800000 | (fraction << 13)
+    else:
+        bits = ((exponent + 112) << 23) | (fraction << 13)
+    bits |= (<uint32_t>(h & 0x8000)) << 16
+    memcpy(&f, &bits, 4)
+    return f
+
+
+cdef inline double raw_to_double(uint64_t raw, int size) noexcept nogil:
+    cdef uint32_t bits
+    cdef float f
+    cdef double d
+    if size == 4:
+        bits = <uint32_t>raw
+        memcpy(&f, &bits, 4)
+        return f
+    if size == 8:
+        memcpy(&d, &raw, 8)
+        return d
+    return half_to_double(<uint16_t>raw)
+
+
+cdef inline int64_t sign_extend(uint64_t raw, int size) noexcept nogil:
+    cdef int unused = 64 - 8 * size
+    return (<int64_t>(raw << unused)) >> unused
+
+
+cdef void decode_string(
+    const Op *op, const uint8_t *data, uint8_t *out, Py_ssize_t width
+) noexcept nogil:
+    cdef Py_ssize_t i, word, byte, words = op.size // 2
+    memset(out, 0, width)
+    for i in range(op.size):
+        word = i >> 1
+        byte = i & 1
+        if op.swap & SWAP_WORDS:
+            word = words - 1 - word
+        if op.swap & SWAP_BYTES:
+            byte ^= 1
+        out[i] = data[op.source + 2 * word + byte]
+        if out[i] == 0:
+            return
+
+
+cdef uint8_t decode_value(
+    const Op *op, const uint64_t *sentinels, const uint8_t *data, const Column *column,
+    Py_ssize_t row,
+) noexcept nogil:
+    # Stores one value; returns Q_GOOD or what is wrong with it.
+    cdef uint64_t raw
+    cdef int64_t signed_raw = 0
+    cdef double value
+    cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
+    cdef Py_ssize_t i
+    if op.raw == RAW_BIT:
+        cell[0] = (data[op.source >> 3] >> (op.source & 7)) & 1
+        return Q_GOOD
+    if op.raw == RAW_STRING:
+        decode_string(op, data, cell, column.width)
+        return Q_GOOD
+
+    raw = load_raw(data + op.source, op.size, op.swap)
+    for i in range(op.n_sentinels):
+        if sentinels[op.first_sentinel + i] == raw:
+            return Q_NOT_IMPLEMENTED
+    if op.mask:
+        raw = (raw >> op.shift) & op.mask
+
+    if op.raw == RAW_FLOAT:
+        value = raw_to_double(raw, op.size)
+        if not isfinite(value):
+            return Q_NAN
+    elif op.raw == RAW_INT:
+        signed_raw = sign_extend(raw, op.size)
+        value = <double>signed_raw
+    else:
+        signed_raw = <int64_t>raw
+        value = <double>raw
+
+    if op.scaled:
+        value = (value * op.mul + op.add) / op.div
+        if not isfinite(value):
+            return Q_NAN
+    if column.kind == VALUE_FLOAT64:
+        (<double *>cell)[0] = value
+    elif column.kind == VALUE_FLOAT32:
+        (<float *>cell)[0] = <float>value
+        if not isfinite((<float *>cell)[0]):
+            return Q_NAN
+    elif column.kind == VALUE_BOOL:
+        cell[0] = raw != 0
+    else:
+        (<int64_t *>cell)[0] = signed_raw
+    if value < op.low or value > op.high:
+        return Q_RANGE
+    return Q_GOOD
+
+
+cdef void decode_block(
+    const Op *ops, Py_ssize_t n_ops, const uint64_t *sentinels, const uint8_t *data,
+    const Column *columns, Py_ssize_t row, uint8_t quality,
+) noexcept nogil:
+    # `quality` is what the whole reply is worth (good, or late); a value's own defect weighs more.
+    cdef Py_ssize_t i
+    cdef uint8_t own
+    for i in range(n_ops):
+        own = decode_value(&ops[i], sentinels, data, &columns[ops[i].column], row)
+        (<uint8_t *>columns[ops[i].column].quality)[row] = own if own > quality else quality
+
+
+cdef void mark_block(
+    const Op *ops, Py_ssize_t n_ops, const Column *columns, Py_ssize_t row, uint8_t quality,
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n_ops):
+        (<uint8_t *>columns[ops[i].column].quality)[row] = quality
+
+
+def decode_replies(
+    const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[:, ::1] data,
+    const uint8_t[::1] columns, const int32_t[::1] rows, int quality=Q_GOOD,
+):
+    """Decode n replies of one block shape, data[n, bytes], into rows[n] of the columns.
+
+    ``ops`` and ``columns`` are the raw bytes of plan.program.OP and COLUMN arrays. The caller has made sure
+    that every row exists and that every op lies inside a reply. This is the batch face of what the reactor
+    calls for each reply.
+    """
+    cdef const Op *first_op = <const Op *>&ops[0]
+    cdef const Column *first_column = <const Column *>&columns[0]
+    cdef const uint64_t *first_sentinel = &sentinels[0] if sentinels.shape[0] else NULL
+    cdef Py_ssize_t i, n_ops = ops.shape[0] // sizeof(Op)
+    with nogil:
+        for i in range(data.shape[0]):
+            decode_block(
+                first_op, n_ops, first_sentinel, &data[i, 0], first_column, rows[i], <uint8_t>quality
+            )
+
+
+def close_rows(const uint8_t[:, ::1] quality, uint8_t[::1] row_quality, uint8_t[:, ::1] valid):
+    """Sum up quality[columns, rows]: row_quality[rows], and valid[columns, rows] as 0 or 1.
+
+    A row is good if all its cells are, bad (with the worst reason) if none is usable, and otherwise
+    uncertain for its worst cell's reason. Cells of points that a device does not have do not count.
+    """
+    cdef Py_ssize_t c, r, n_columns = quality.shape[0], n_rows = quality.shape[1]
+    cdef uint8_t code, worst, best
+    with nogil:
+        for c in range(n_columns):
+            for r in range(n_rows):
+                valid[c, r] = quality[c, r] < Q_BAD
+        for r in range(n_rows):
+            worst = Q_GOOD
+            best = Q_ABSENT
+            for c in range(n_columns):
+                code = quality[c, r]
+                if code != Q_ABSENT:
+                    worst = code if code > worst else worst
+                    best = code if code < best else best
+            if worst >= Q_BAD and best < Q_BAD:
+                worst |= Q_PARTIAL
+            row_quality[r] = worst
+    return None
+
+
+def struct_sizes():
+    """Return sizeof(Op), sizeof(Column): what the NumPy dtypes of the plan must agree with."""
+    return sizeof(Op), sizeof(Column)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from fluxfast.plan import structs
+from fluxfast.table import COLUMN, Table, quality
+from fluxfast.table.decode import struct_sizes
+
+
+def test_struct_layouts_agree_with_c():
+    assert struct_sizes() == (structs.OP.itemsize, COLUMN.itemsize)
+
+
+def make(codes, absent=None):
+    codes = np.array(codes, np.uint8)
+    table = Table("t", [(f"c{i}", 0, 8) for i in range(codes.shape[0])], codes.shape[1], absent)
+    table.quality[:] = codes
+    table.close()
+    return table
+
+
+G, L, T, N, A = quality.GOOD, quality.LATE, quality.TIMEOUT, quality.NAN, quality.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("cells", "row", "name", "why"),
+    [
+        ([G, G], G, "good", None),
+        ([G, L], L, "uncertain", "late"),
+        ([T, T], T, "bad", "timeout"),
+        ([N, T], T, "bad", "timeout"),
+        ([G, T], T | quality.PARTIAL, "uncertain", "timeout"),
+        ([L, N], N | quality.PARTIAL, "uncertain", "not a number"),
+        ([A, G], G, "good", None),
+        ([A, T], T, "bad", "timeout"),
+        ([A, L], L, "uncertain", "late"),
+    ],
+)
+def test_a_row_is_as_good_as_its_cells(cells, row, name, why):
+    table = make([[c] for c in cells], np.zeros((len(cells), 1), bool))
+    assert table.row_quality[0] == row
+    assert quality.quality_name(row) == name
+    assert quality.reason(row) == why
+    assert table.valid[:, 0].tolist() == [c < quality.BAD for c in cells]
+
+
+def test_a_new_table_was_never_read():
+    table = Table("t", [("a", 2, 8), ("b", 5, 4)], 3, np.array([[0, 0, 0], [0, 1, 0]], bool))
+    table.close()
+    assert {quality.reason(c) for c in table.row_quality} == {"never read"}
+    assert not table.valid.any()
+    assert table["b"].dtype == np.dtype("S4")
+
+
+def test_exception_codes_have_the_specifications_names():
+    assert quality.reason(quality.EXCEPTION + 2) == "exception 2 illegal data address"
+    assert quality.reason(quality.EXCEPTION + 11) == "exception 11 gateway target device failed to respond"
+    assert quality.reason(quality.EXCEPTION) == "unknown exception"
