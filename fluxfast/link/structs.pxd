@@ -9,10 +9,10 @@ ctypedef packed struct Block:
     int32_t row
     int32_t first_op
     int32_t n_ops
+    int32_t every       # read when tick % every == phase
+    int32_t phase
     uint16_t address
     uint16_t quantity
-    uint16_t every      # read when tick % every == phase
-    uint16_t phase
     uint8_t unit
     uint8_t function_code
     uint16_t unused

@@ -4,6 +4,7 @@ Scale and offset are decimals, so value = (raw * mul + add) / div with three who
 nearest to the exact decimal: 2301 at scale 0.1 is 230.1.
 """
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, lcm
@@ -16,7 +17,13 @@ FLOAT64, FLOAT32, INT64, UINT64, BOOL, STRING = range(6)  # value_kind of table/
 DTYPES = ("float64", "float32", "int64", "uint64", "bool", "string")
 WIDTHS = (8, 4, 8, 8, 1, 0)
 
-_RAW = {"int": structs.INT, "uint": structs.UINT, "float": structs.FLOAT}
+_RAW = {
+    "signed": structs.INT,
+    "unsigned": structs.UINT,
+    "float": structs.FLOAT,
+    "bool": structs.UINT,
+    "string": structs.STRING,
+}
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,14 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
     """Return the OP tuple that decodes ``point`` out of a reply to ``block`` into ``column``."""
     distance = point.address - block.address
     sentinels = point.not_implemented
-    low, high = point.limits if point.limits is not None else (-inf, inf)
+    low, high = map(float, point.limits) if point.limits is not None else (-inf, inf)
     mul, add, div = _affine(point)
     bits = (point.bit, point.bit) if point.bit is not None else point.bits
     if point.register in ("coil", "discrete"):
         source, size, raw = distance, 1, structs.BIT
     else:
         source, size = 2 * distance, 2 * point.size
-        raw = structs.STRING if point.type == "string" else _RAW.get(point.type.rstrip("0123456789"), 0)
+        raw = _RAW[point.kind]
     return (
         column,
         source,
@@ -93,7 +100,10 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
 
 def raw_sentinels(point: Point) -> list[int]:
     """Return the raw values that mean "no value" as bit patterns of the point's own width."""
-    return [value & ((1 << (16 * point.size)) - 1) for value in point.not_implemented]
+    if point.kind == "float":
+        code = {1: "e", 2: "f", 4: "d"}[point.size]
+        return [int.from_bytes(struct.pack(">" + code, value)) for value in point.not_implemented]
+    return [int(value) & ((1 << (16 * point.size)) - 1) for value in point.not_implemented]
 
 
 def _scaled(point: Point) -> bool:

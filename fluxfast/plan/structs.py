@@ -38,10 +38,10 @@ BLOCK: Final = np.dtype(
         ("row", np.int32),
         ("first_op", np.int32),
         ("n_ops", np.int32),
+        ("every", np.int32),  # read when tick % every == phase
+        ("phase", np.int32),
         ("address", np.uint16),
         ("quantity", np.uint16),
-        ("every", np.uint16),  # read when tick % every == phase
-        ("phase", np.uint16),
         ("unit", np.uint8),
         ("function_code", np.uint8),
         ("unused", np.uint16),

@@ -74,19 +74,13 @@ cdef inline int64_t sign_extend(uint64_t raw, int size) noexcept nogil:
     return (<int64_t>(raw << unused)) >> unused
 
 
-cdef void decode_string(
+cdef inline void decode_string(
     const Op *op, const uint8_t *data, uint8_t *out, Py_ssize_t width
 ) noexcept nogil:
-    cdef Py_ssize_t i, word, byte, words = op.size // 2
+    cdef Py_ssize_t i, flip = op.swap & SWAP_BYTES
     memset(out, 0, width)
     for i in range(op.size):
-        word = i >> 1
-        byte = i & 1
-        if op.swap & SWAP_WORDS:
-            word = words - 1 - word
-        if op.swap & SWAP_BYTES:
-            byte ^= 1
-        out[i] = data[op.source + 2 * word + byte]
+        out[i] = data[op.source + (i ^ flip)]
         if out[i] == 0:
             return
 

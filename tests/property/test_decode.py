@@ -34,7 +34,7 @@ ADDRESS = 7
 def order_of(point_type, order):
     """Return the order's name as the type's width spells it."""
     size = struct.calcsize(NUMBERS[point_type])
-    return {2: {"ABCD": "AB", "BADC": "BA"}.get(order), 4: order}.get(
+    return {2: {"ABCD": "AB", "DCBA": "BA"}.get(order), 4: order}.get(
         size, {"ABCD": "ABCDEFGH", "DCBA": "HGFEDCBA", "BADC": "BADCFEHG", "CDAB": "GHEFCDAB"}[order]
     )
 
@@ -51,7 +51,7 @@ def arrange(data, order):
 
 def decode(point, replies):
     """Decode one point out of replies (bytes each); return (values, quality) arrays."""
-    profile = Profile(name="t", title="t", version="1", points={point.name: point})
+    profile = Profile(name="t", title="t", version=1, points={point.name: point})
     (block,) = plan_blocks(profile)
     value = column_value(point)
     table = Table("t", [(point.name, value.kind, value.width)], len(replies), np.zeros((1, len(replies)), bool))
@@ -116,10 +116,10 @@ def test_a_scaled_float32_stays_float32(raw):
         assert codes[0] == quality.NAN
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ["AB", "BA"])
 @given(text=st.binary(min_size=6, max_size=6))
 def test_strings(order, text):
-    values, _ = decode(point(type="string", length=3, byte_order=order), [arrange(text, order)])
+    values, _ = decode(point(type="string", length=3, byte_order=order), [arrange(text, {"AB": "ABCD", "BA": "BADC"}[order])])
     assert values[0] == text.split(b"\0")[0]
 
 
