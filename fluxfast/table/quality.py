@@ -56,7 +56,7 @@ def reason(code: int) -> str | None:
     """Return why a code is not good, in words; None for good."""
     if code == ABSENT:
         return "no such point"
-    code &= ~PARTIAL
+    code &= PARTIAL - 1
     if code >= EXCEPTION:
         number = code - EXCEPTION
         return f"exception {number} {exception_name(number)}" if number else "unknown exception"

@@ -1,0 +1,108 @@
+"""A Modbus server that does exactly what a test tells it to: a coroutine answers each request."""
+
+import asyncio
+import contextlib
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+Answer = Callable[["Peer"], Awaitable[None]]
+
+
+@dataclass
+class Request:
+    """A read request as it came in."""
+
+    transaction_id: int
+    unit_id: int
+    function_code: int
+    address: int
+    quantity: int
+
+    def reply(self, values=None, *, transaction_id=None, unit_id=None, pdu=None) -> bytes:
+        """Build a reply: registers ``address + i`` unless told otherwise."""
+        if pdu is None:
+            if values is None:
+                values = [(self.address + i) & 0xFFFF for i in range(self.quantity)]
+            data = struct.pack(f">{len(values)}H", *values)
+            pdu = bytes([self.function_code, len(data)]) + data
+        tid = self.transaction_id if transaction_id is None else transaction_id
+        unit = self.unit_id if unit_id is None else unit_id
+        return struct.pack(">HHHB", tid & 0xFFFF, 0, len(pdu) + 1, unit) + pdu
+
+
+class Peer:
+    """One connection, seen from the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.count = 0  # requests read on this connection
+
+    async def request(self) -> Request:
+        adu = await self.reader.readexactly(12)
+        self.count += 1
+        tid, protocol, length, unit, code, address, quantity = struct.unpack(">HHHBBHH", adu)
+        assert (protocol, length) == (0, 6)
+        return Request(tid, unit, code, address, quantity)
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self.writer.transport.abort()
+
+
+async def well_behaved(peer: Peer) -> None:
+    """Answer everything as a good device does."""
+    while True:
+        await peer.send((await peer.request()).reply())
+
+
+class ScriptedServer:
+    """Listens on 127.0.0.1:port in a thread of its own; counts connections."""
+
+    def __init__(self, answer: Answer, host: str = "127.0.0.1") -> None:
+        self._answer = answer
+        self._host = host
+        self.connections = 0
+        self.port = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            await self._answer(Peer(reader, writer))
+        writer.close()
+
+    async def _run(self) -> None:
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._serve, self._host, 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    def __enter__(self) -> "ScriptedServer":
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+
+
+@contextlib.contextmanager
+def serving(answer: Answer) -> Iterator[ScriptedServer]:
+    """Run a scripted server for the length of a with block."""
+    with ScriptedServer(answer) as server:
+        yield server
+
+
