@@ -29,8 +29,8 @@ class LogDirectory:
         """Write the file ``name`` (relative) so that it survives power loss, or raise OSError.
 
         The hidden name has no ``.parquet`` at its end, so no reader's glob finds it. Whoever tries again
-        after an error writes all of it again: after a failed fsync the kernel may have forgotten pages that it
-        never wrote.
+        after an error writes all of it again: after a failed fsync the kernel may have forgotten pages that
+        it never wrote.
         """
         self._keep_lock()
         target = self.path / name

@@ -119,8 +119,13 @@ def _repeat(rows: pa.DictionaryArray, ticks: int) -> pa.DictionaryArray:
 
 def _primitive(values: Array, type_: pa.DataType, valid: Array | None) -> pa.Array:
     """Wrap without a copy; ``valid`` (nonzero: a value, zero: null) has one entry per value."""
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    bitmap = None if valid is None else _bits(valid)
     return pa.Array.from_buffers(type_, len(values), [bitmap, pa.py_buffer(values)])
+
+
+def _bits(flags: Array) -> pa.Buffer:
+    """Return one bit per flag, as Arrow packs them."""
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
 
 
 def _point(column: Column, values: Array, valid: Array) -> pa.Array:
@@ -134,7 +139,8 @@ def _point(column: Column, values: Array, valid: Array) -> pa.Array:
         texts = [column.labels.get(code, str(code)) for code in coded.dictionary.to_pylist()]
         return _text(texts, coded.indices)
     if column.dtype == "bool":
-        return _primitive(np.packbits(values, bitorder="little"), pa.bool_(), valid)
+        bits = [_bits(valid), _bits(values)]
+        return pa.Array.from_buffers(pa.bool_(), len(values), bits)
     return _primitive(values, pa.from_numpy_dtype(values.dtype), valid)
 
 

@@ -43,7 +43,7 @@ RETRY_S: Final = 1.0
 CLOSE_S: Final = 60.0  # a disk that hangs for longer is given up at the end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _File:
     """One encoded part, until it is on the disk."""
 
@@ -141,8 +141,8 @@ class LogWriter:
     ) -> None:
         """Copy one tick of the dataset with this index.
 
-        ``tick_us``: UTC microseconds since 1970. ``latency_ms``: float32[rows], tick to receive time, NaN when
-        nothing was received. ``quality``: uint8[rows] codes. ``values``: one array[rows] per column, of
+        ``tick_us``: UTC microseconds since 1970. ``latency_ms``: float32[rows], tick to receive time, NaN
+        when nothing was received. ``quality``: uint8[rows] codes. ``values``: one array[rows] per column, of
         its dtype. ``valid``: one bool or uint8 array[rows] per column; zero makes the cell null.
         """
         if self._closing:
