@@ -107,10 +107,10 @@ def compile_plan(fleet: Fleet) -> Plan:
                         row_of[id(device)],
                         first_op,
                         n_ops,
-                        layout.address,
-                        layout.quantity,
                         layout.every,
                         len(unit_of_block) % layout.every,  # spreads slow reads over the ticks
+                        layout.address,
+                        layout.quantity,
                         device.modbus.unit,
                         layout.function_code,
                         0,

@@ -186,7 +186,7 @@ def test_a_late_reply_is_never_credited_to_another_request():
             await peer.send(held.reply())
             held = request
 
-    reasons, connections = poll(behind, ticks=8, every_ms=100, timeout_ms=150)
+    reasons, connections = poll(behind, ticks=14, every_ms=100, timeout_ms=150)
     assert "good" not in reasons
     assert connections > 1  # given up after two timeouts in a row
 
@@ -212,10 +212,10 @@ def test_a_device_that_comes_back_is_polled_again():
         await well_behaved(peer)
 
     server_count = [0]
-    reasons, _ = poll(once, ticks=8)
+    reasons, connections = poll(once, ticks=8)
     assert reasons[0] == "good"
     assert reasons[-1] == "good"
-    assert "connection lost" in reasons
+    assert connections == 2
 
 
 @pytest.mark.parametrize("gap_ms", [0, 20])
