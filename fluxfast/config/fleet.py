@@ -57,8 +57,8 @@ class Site:
 class Poll:
     """How often, and how long a tick waits: ``deadline`` is a fraction of ``every_ns``."""
 
-    every_ns: int = 500_000_000
-    deadline: float = 0.8
+    every_ns: int
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Log:
 class Control:
     """The control section; this version observes only, modes and limits are kept as they were written."""
 
-    action: Literal["observe"] = "observe"
-    modes: tuple[Mapping[str, Any], ...] = ()
-    limits: Mapping[str, Decimal] | None = None
+    action: Literal["observe"]
+    modes: tuple[Mapping[str, Any], ...]
+    limits: Mapping[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
