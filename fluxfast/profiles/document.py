@@ -58,9 +58,9 @@ class Document:
         node: Any = self.data
         line = self.data.line
         for key in loc:
-            if isinstance(node, Map) and key in node.lines:
-                line = node.lines[key]
-            elif isinstance(node, Seq) and isinstance(key, int) and key < len(node):
+            if (isinstance(node, Map) and key in node.lines) or (
+                isinstance(node, Seq) and isinstance(key, int) and key < len(node)
+            ):
                 line = node.lines[key]
             else:
                 break

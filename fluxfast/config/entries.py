@@ -1,0 +1,227 @@
+"""The site file as it is written: one model per mapping, with the defaults of every key.
+
+``fleet.py`` holds what it comes to.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from fluxfast.config.values import Host, Identifier, Percent, Role, Text, parse_identifier
+from fluxfast.constants import DEFAULT_PORT
+from fluxfast.profiles.fields import Duration, FileModel, Number, wrong
+from fluxfast.profiles.findings import Finding, raise_findings
+
+MAX_COUNT: Final = 100_000
+SERIAL_KEYS: Final = ("device", "baud", "parity", "data_bits", "stop_bits")
+
+_MS: Final = 1_000_000
+_HOUR: Final = 3_600_000 * _MS
+
+
+def _empty_if_none(value: Any) -> Any:
+    """A key with nothing after it, as when all its items are commented out, is an empty list."""
+    return [] if value is None else value
+
+
+class ModbusEntry(FileModel):
+    """``modbus:`` of a device: a host for Modbus TCP, or the settings of a serial line."""
+
+    host: Host | None = Field(default=None, description="Name or IP address of the device or its gateway.")
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
+    address: int = Field(default=1, le=255, description="Unit identifier, 1 to 255.")
+    timeout_ns: Duration = Field(
+        default=5000 * _MS, alias="timeout", description="How long to wait, like 5s."
+    )
+    retry_count: int = Field(default=3, ge=0, le=100)
+    device: str | None = Field(default=None, min_length=1, description="Serial line, like /dev/ttyUSB0.")
+    baud: int = Field(default=9600, ge=300, le=4_000_000)
+    parity: Literal["none", "even", "odd"] = "none"
+    data_bits: Literal[7, 8] = 8
+    stop_bits: Literal[1, 2] = 1
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_one_unit(cls, address: int) -> int:
+        if address == 0:
+            raise wrong("address 0 is the broadcast, which nobody answers", "use the unit's own, 1 to 255")
+        if address < 0:
+            raise wrong(f"must be at least 1, not {address}")
+        return address
+
+    @field_validator("timeout_ns")
+    @classmethod
+    def _timeout_is_usable(cls, timeout_ns: int) -> int:
+        if not _MS <= timeout_ns <= _HOUR:
+            raise wrong("must be 1ms to 1h")
+        return timeout_ns
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether it is a serial line: any of its keys is there, and no host."""
+        return self.host is None
+
+    @model_validator(mode="after")
+    def _one_transport(self) -> "ModbusEntry":
+        serial = [key for key in SERIAL_KEYS if key in self.model_fields_set]
+        if self.host is None:
+            if not serial:
+                cure = "write host: and its IP address, or device: /dev/tty… for a serial line"
+                raise_findings([Finding((), "the key 'host' is missing", cure)])
+            if "port" in self.model_fields_set:
+                raise_findings([Finding(("port",), "a serial line has no port", "remove it, or name a host")])
+        elif serial:
+            cure = "remove it: with a host the line's settings are the gateway's"
+            raise_findings(
+                [Finding((key,), f"{key} is for serial lines, but there is a host", cure) for key in serial]
+            )
+        return self
+
+
+class Override(FileModel):
+    """Changes to a profile: each key given replaces the profile's, ``null`` takes it away."""
+
+    points: dict[str, dict[str, Any] | None] = Field(
+        default={}, description="Keys of points to change; a new name adds a point, null removes one."
+    )
+    quirks: dict[str, Any] = Field(default={}, description="Quirks to change; null goes back to the default.")
+
+
+class DeviceEntry(Override):
+    """What battery units and meters have in common; its own points and quirks override the profile's."""
+
+    count: int | None = Field(
+        default=None, ge=1, le=MAX_COUNT, description="Declares this many like devices."
+    )
+    step: Literal["host", "port", "address"] = Field(
+        default="host", description="What goes up by one from each device of a count to the next."
+    )
+    id: str = Field(description="Unique in the fleet; with count it holds {n} or {n:04d}.")
+    name: Text | None = Field(default=None, description="Free text; the id unless given.")
+    type: str = Field(min_length=1, description="A built-in profile's name, or the path of a profile file.")
+    modbus: ModbusEntry
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_identifier(cls, id_: str, info: ValidationInfo) -> str:
+        if info.data.get("count") is None:
+            if "count" in info.data and "{n" in id_:
+                raise wrong(
+                    f"'{id_[:70]}' counts, but there is no count", "add count: and how many devices there are"
+                )
+            return parse_identifier(id_) if "count" in info.data else id_
+        return id_
+
+
+class BessEntry(DeviceEntry):
+    """One battery unit, or ``count`` like ones."""
+
+    capacity_kwh: Number | None = Field(default=None, gt=0)
+    rated_power_kw: Number | None = Field(default=None, gt=0)
+
+
+class MeterEntry(DeviceEntry):
+    """One meter, or ``count`` like ones."""
+
+    role: Role | None = Field(default=None, description="What it measures: grid, pv, load, …")
+
+
+class SingleMeterEntry(MeterEntry):
+    """``meter:``, a site's only meter, which needs no id."""
+
+    id: str = "meter"
+
+
+class DevicesEntry(FileModel):
+    """``devices:`` of a site."""
+
+    bess: Annotated[tuple[BessEntry, ...], BeforeValidator(_empty_if_none)] = Field(default=(), strict=False)
+    meters: Annotated[tuple[MeterEntry, ...], BeforeValidator(_empty_if_none)] = Field(
+        default=(), strict=False
+    )
+
+
+class SiteBody(FileModel):
+    """What a site consists of, whether it has a file of its own or stands in ``sites:``."""
+
+    overrides: dict[str, Override] = Field(
+        default={}, description="By profile name: changes for the whole site."
+    )
+    devices: DevicesEntry = DevicesEntry()
+    meter: SingleMeterEntry | None = Field(
+        default=None, description="A single meter, short for devices.meters."
+    )
+
+
+class SiteEntry(SiteBody):
+    """One of ``sites:``."""
+
+    site: Identifier
+
+
+class PollEntry(FileModel):
+    """``poll:``."""
+
+    every_ns: Duration = Field(default=500 * _MS, alias="every", description="Length of a tick, 10ms to 24h.")
+    deadline: Percent = Field(
+        default=0.8, description="Part of the tick in which answers count for it, like 80%."
+    )
+
+    @field_validator("every_ns")
+    @classmethod
+    def _every_is_usable(cls, every_ns: int) -> int:
+        if not 10 * _MS <= every_ns <= 24 * _HOUR:
+            raise wrong("must be 10ms to 24h")
+        return every_ns
+
+
+class LogEntry(FileModel):
+    """``log:``."""
+
+    dir: str = Field(default="./log", min_length=1, description="Folder, relative to this file's.")
+
+
+class ModeEntry(FileModel):
+    """One of ``control.modes``; its other keys are the mode's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(min_length=1)
+
+
+class ControlEntry(FileModel):
+    """``control:``; modes and limits are read and kept, but this version only observes."""
+
+    action: Literal["observe", "shadow", "act"] = "observe"
+    modes: tuple[ModeEntry, ...] = Field(default=(), strict=False)
+    limits: dict[str, Number] = {}
+
+    @field_validator("action")
+    @classmethod
+    def _observes_only(cls, action: str) -> str:
+        if action != "observe":
+            raise wrong(
+                f"'{action}' is not possible yet", "this version only observes: write action: observe"
+            )
+        return action
+
+
+class SiteFile(SiteBody):
+    """A site file: one site, or several under ``sites:``."""
+
+    model_config = ConfigDict(title="fluxfast site file")
+
+    site: Identifier | None = Field(default=None, description="The site's name; the file's unless given.")
+    sites: tuple[SiteEntry, ...] | None = Field(default=None, strict=False)
+    poll: PollEntry = PollEntry()
+    log: LogEntry = LogEntry()
+    control: ControlEntry = ControlEntry()
+
+    @model_validator(mode="after")
+    def _one_site_or_several(self) -> "SiteFile":
+        if self.sites is not None:
+            own = [key for key in ("site", "overrides", "devices", "meter") if key in self.model_fields_set]
+            raise_findings(
+                [Finding((key,), f"'{key}' beside 'sites'", "move it into one of the sites") for key in own]
+            )
+        return self

@@ -1,0 +1,134 @@
+"""Reading one site file into entries, keeping what is right when something is wrong.
+
+Entries with errors are left out and the rest goes on to the checks that come later (duplicates, profiles), so that one
+run reports everything.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from fluxfast.config.entries import DeviceEntry, SiteBody, SiteFile
+from fluxfast.errors import ConfigError, Problem
+from fluxfast.profiles.document import Document, Map, Seq
+from fluxfast.profiles.findings import Finding, Loc, show_loc, validate
+
+Kind = Literal["bess", "meter"]
+T = TypeVar("T")
+
+
+@dataclass
+class SiteSource:
+    """One file: its document, its entries, and which parts of the document those leave out."""
+
+    document: Document
+    entries: SiteFile
+    dropped: set[Loc] = field(default_factory=set)
+
+    def bodies(self) -> Iterator[tuple[Loc, SiteBody]]:
+        """Yield each site with its place in the document."""
+        if self.entries.sites is None:
+            yield (), self.entries
+            return
+        yield from self._surviving(("sites",), self.entries.sites)
+
+    def devices(self, loc: Loc, body: SiteBody) -> Iterator[tuple[Loc, Kind, DeviceEntry]]:
+        """Yield each entry of a site with its place in the document, batteries first."""
+        for place, bess in self._surviving((*loc, "devices", "bess"), body.devices.bess):
+            yield place, "bess", bess
+        for place, meter in self._surviving((*loc, "devices", "meters"), body.devices.meters):
+            yield place, "meter", meter
+        if body.meter is not None:
+            yield (*loc, "meter"), "meter", body.meter
+
+    def problem(self, finding: Finding) -> Problem:
+        """Give a finding its line, and name its device."""
+        document = self.document
+        line = document.line_of(finding.loc)
+        return Problem(document.file, line, where(document, finding.loc), finding.message, finding.cure)
+
+    def _surviving(self, loc: Loc, entries: tuple[T, ...]) -> Iterator[tuple[Loc, T]]:
+        indexes = (
+            index for index in range(len(entries) + len(self.dropped)) if (*loc, index) not in self.dropped
+        )
+        for index, entry in zip(indexes, entries, strict=False):
+            yield (*loc, index), entry
+
+
+def read_site_file(document: Document) -> tuple[SiteSource, list[Finding]]:
+    """Return what can be used of a site file, and everything wrong with the rest."""
+    entries, findings = validate(SiteFile, document.data)
+    if entries is not None:
+        return SiteSource(document, entries), findings
+    dropped = {_droppable(finding.loc) for finding in findings}
+    entries, left = validate(SiteFile, _without(document.data, (), dropped))
+    if entries is None:
+        raise AssertionError(f"still wrong after leaving out {dropped}: {left}")
+    return SiteSource(document, entries, dropped), findings
+
+
+def where(document: Document, loc: Loc) -> str:
+    """Return ``b1: modbus.port`` for something inside a device, the dotted path for anything else."""
+    for index, key in enumerate(loc):
+        if key in ("bess", "meters") and len(loc) > index + 1:
+            owner, rest = loc[: index + 2], loc[index + 2 :]
+            id_ = _value_at(document.data, (*owner, "id"))
+            name = id_ if isinstance(id_, str) and id_.isprintable() else show_loc(owner[-2:])
+            return f"{name[:70]}: {show_loc(rest)}" if rest else name[:70]
+    return show_loc(loc)
+
+
+def site_files(path: Path) -> list[Path]:
+    """Return the file itself, or all ``*.yaml`` and ``*.yml`` of a folder by name."""
+    if not path.is_dir():
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
+    except OSError as error:
+        raise ConfigError([Problem(str(path), None, "", f"cannot be read: {error.strerror}")]) from None
+    if not files:
+        cure = "name a site file, or a folder of them"
+        raise ConfigError([Problem(str(path), None, "", "the folder holds no *.yaml or *.yml file", cure)])
+    return files
+
+
+def is_profile(document: Document) -> bool:
+    """Whether a file of a folder describes a device type, which site files may keep beside them."""
+    return "points" in document.data and not {"devices", "sites", "meter"} & document.data.keys()
+
+
+def _droppable(loc: Loc) -> Loc:
+    """Return the smallest thing around ``loc`` that a site can do without: a device, or a whole key."""
+    site, rest = (loc[:2], loc[2:]) if loc[0] == "sites" and len(loc) > 1 else ((), loc)
+    return (*site, *(rest[:3] if rest[:1] == ("devices",) else rest[:1]))
+
+
+def _without(node: Any, loc: Loc, dropped: set[Loc]) -> Any:
+    """Return a copy without the dropped parts; what holds none of them is not copied."""
+    if not any(drop[: len(loc)] == loc for drop in dropped):
+        return node
+    if isinstance(node, Map):
+        return {
+            key: _without(value, (*loc, key), dropped)
+            for key, value in node.items()
+            if (*loc, key) not in dropped
+        }
+    if isinstance(node, Seq):
+        return [
+            _without(value, (*loc, index), dropped)
+            for index, value in enumerate(node)
+            if (*loc, index) not in dropped
+        ]
+    return node
+
+
+def _value_at(node: Any, loc: Loc) -> Any:
+    for key in loc:
+        if not isinstance(node, dict | list):
+            return None
+        try:
+            node = node[key]  # type: ignore[index]
+        except (KeyError, IndexError):
+            return None
+    return node

@@ -1,0 +1,147 @@
+"""One site: its entries become devices with their profiles, checked against the rest of the fleet."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from fluxfast.config.duplicates import Register
+from fluxfast.config.entries import BessEntry, DeviceEntry, MeterEntry, SiteBody, SiteEntry, SiteFile
+from fluxfast.config.expand import expand
+from fluxfast.config.fleet import Device, Site
+from fluxfast.config.reading import Kind, SiteSource
+from fluxfast.config.resolve import Patch, Resolver
+from fluxfast.config.values import identifier_fault
+from fluxfast.profiles import Profile
+from fluxfast.profiles.findings import Finding, Loc, nearest
+
+# Device Integrations, PowerPack BESS, Specifications
+_POWERPACK: Final = "powerpack"
+_POWERPACK_RATINGS: Final = {"capacity_kwh": (100, 500), "rated_power_kw": (50, 250)}
+
+
+class SiteBuilder:
+    """Builds one site; ``findings`` and ``warnings`` fill up on the way."""
+
+    def __init__(
+        self, source: SiteSource, loc: Loc, body: SiteBody, resolver: Resolver, register: Register
+    ) -> None:
+        """Take the site at ``loc`` of its file, and what the whole fleet shares."""
+        self.findings: list[Finding] = []
+        self.warnings: list[Finding] = []
+        self._source = source
+        self._loc = loc
+        self._body = body
+        self._resolver = resolver
+        self._register = register
+        self._profiles: set[str] = set()  # names of the profiles that devices of this site have
+
+    def build(self, file: Path) -> Site:
+        """Return the site with the devices that are right."""
+        name = self._name(file)
+        devices: list[Device] = []
+        entries = list(self._source.devices(self._loc, self._body))
+        for loc, kind, entry in entries:
+            devices += self._devices(name, file.parent, loc, kind, entry)
+        if not self._source.dropped:
+            if not entries:
+                self._wrong(self._loc, f"the site '{name}' has no devices", "list them under devices:")
+            self._check_overrides_are_used()
+        return Site(name, tuple(devices))
+
+    def _name(self, file: Path) -> str:
+        body, loc = self._body, (*self._loc, "site")
+        name = body.site if isinstance(body, SiteFile | SiteEntry) else None
+        if name is None:
+            name = file.stem
+            if fault := identifier_fault(name):
+                self._wrong(
+                    loc, f"the file's name gives the site no name: {fault[0]}", "write site: and a name"
+                )
+        if first := self._register.site(name, self._place(loc)):
+            self._wrong(loc, f"the site '{name}' is already at {first}", "give one another name with site:")
+        return name
+
+    def _devices(self, site: str, folder: Path, loc: Loc, kind: Kind, entry: DeviceEntry) -> list[Device]:
+        units, findings = expand(entry)
+        self.findings += [finding._replace(loc=loc + finding.loc) for finding in findings]
+        # Ids and addresses count even when the profile is wrong, or a second run would find more.
+        for unit in units:
+            if taken := self._register.device(unit, self._place(loc)):
+                key, message = taken
+                self._wrong((*loc, key), message, "every device of the fleet has its own")
+                break
+        profile = self._profile(folder, loc, entry)
+        if profile is None:
+            return []
+        self._warn(loc, entry, profile)
+        line = self._source.document.line_of(loc)
+        capacity, power = (
+            (entry.capacity_kwh, entry.rated_power_kw) if isinstance(entry, BessEntry) else (None, None)
+        )
+        return [
+            Device(
+                id=unit.id,
+                name=unit.name,
+                site=site,
+                kind=kind,
+                type=entry.type,
+                profile=profile,
+                role=entry.role if isinstance(entry, MeterEntry) else None,
+                capacity_kwh=_float(capacity),
+                rated_power_kw=_float(power),
+                modbus=unit.modbus,
+                file=self._source.document.file,
+                line=line,
+            )
+            for unit in units
+        ]
+
+    def _profile(self, folder: Path, loc: Loc, entry: DeviceEntry) -> Profile | None:
+        try:
+            found = self._resolver.base(entry.type, folder)
+        except LookupError as error:
+            self._wrong((*loc, "type"), *error.args)
+            return None
+        if found is None:
+            return None
+        path, base = found
+        self._profiles.add(base.name)
+        patches = [Patch(loc, entry)]
+        if base.name in self._body.overrides:
+            patches.insert(0, Patch((*self._loc, "overrides", base.name), self._body.overrides[base.name]))
+        profile, findings = self._resolver.patched(path, patches)
+        self.findings += findings
+        return profile
+
+    def _check_overrides_are_used(self) -> None:
+        for name in self._body.overrides:
+            if name not in self._profiles:
+                loc = (*self._loc, "overrides", name)
+                self._wrong(
+                    loc, f"no device of this site has the profile '{name}'", nearest(name, self._profiles)
+                )
+
+    def _warn(self, loc: Loc, entry: DeviceEntry, profile: Profile) -> None:
+        if profile.name == _POWERPACK:
+            for key, (low, high) in _POWERPACK_RATINGS.items():
+                value = getattr(entry, key, None)
+                if value is not None and not low <= value <= high:
+                    message = f"{value} is outside the {low} to {high} that PowerPacks come with"
+                    self.warnings.append(Finding((*loc, key), message, "check the number and its unit"))
+        if entry.modbus.is_serial:
+            modbus = (*loc, "modbus")
+            if entry.modbus.device is None:
+                cure = "add device: /dev/tty…, or host: for Modbus TCP"
+                self.warnings.append(Finding(modbus, "no serial device is named", cure))
+            message = "serial lines are not polled by this version"
+            self.warnings.append(Finding(modbus, message, "reach it through a gateway with host:"))
+
+    def _wrong(self, loc: Loc, message: str, cure: str) -> None:
+        self.findings.append(Finding(loc, message, cure))
+
+    def _place(self, loc: Loc) -> str:
+        return f"{self._source.document.file}:{self._source.document.line_of(loc)}"
+
+
+def _float(number: Decimal | None) -> float | None:
+    return None if number is None else float(number)
