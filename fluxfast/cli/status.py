@@ -1,0 +1,205 @@
+"""The live view of a running station: pure renderings of one snapshot.
+
+``render`` for a terminal (80 columns), ``line`` for a file or a pipe, ``as_json`` for programs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+WIDTH: Final = 78
+SHOWN_MESSAGES: Final = 4
+COLOURS: Final = {"good": "green", "uncertain": "yellow", "bad": "red"}
+FAINT: Final = "bright_black"
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table: how many of its devices are in which quality, by the last tick."""
+
+    name: str
+    good: int
+    uncertain: int
+    bad: int
+    readings_per_s: float
+
+    @property
+    def devices(self) -> int:
+        """All devices of the table."""
+        return self.good + self.uncertain + self.bad
+
+
+@dataclass(frozen=True)
+class Status:
+    """One moment of a station; counts are since the start, rates over the last second or so."""
+
+    elapsed_s: float
+    tables: Sequence[TableStatus]
+    readings_per_s: float
+    requests_per_s: float
+    # From the tick's start to its last reply or its close; None before the first tick.
+    tick_p50_ms: float | None
+    tick_p99_ms: float | None
+    ticks: int
+    overruns: int
+    rows_logged: int
+    log_bytes: int
+    links_up: int
+    links_total: int
+    cpu_percent: float
+    messages: Sequence[str] = ()  # recent problems, the latest last
+
+    @property
+    def devices_good(self) -> int:
+        """Devices of good quality in the last tick."""
+        return sum(t.good for t in self.tables)
+
+    @property
+    def devices_uncertain(self) -> int:
+        """Devices of uncertain quality in the last tick."""
+        return sum(t.uncertain for t in self.tables)
+
+    @property
+    def devices_bad(self) -> int:
+        """Devices of bad quality in the last tick."""
+        return sum(t.bad for t in self.tables)
+
+    @property
+    def devices(self) -> int:
+        """All devices."""
+        return sum(t.devices for t in self.tables)
+
+
+def render(status: Status) -> RenderableType:
+    """Return a view 78 columns wide; its height depends only on the numbers of tables and messages."""
+    parts: list[RenderableType] = [_head(status), _bar(status), Text(), _figures(status), Text()]
+    parts.append(_tables(status))
+    if status.messages:
+        parts.append(Text())
+    for message in status.messages[-SHOWN_MESSAGES:]:
+        text = Text.assemble(("! ", COLOURS["bad"]), message)
+        text.truncate(WIDTH, overflow="ellipsis")
+        parts.append(text)
+    return Group(*parts)
+
+
+def line(status: Status) -> str:
+    """Return the same as one line of plain text."""
+    return (
+        f"{_clock(status.elapsed_s)} | {status.devices_good:,} of {status.devices:,} devices good"
+        f", {status.devices_uncertain:,} uncertain, {status.devices_bad:,} bad"
+        f" | {status.readings_per_s:,.0f} readings/s"
+        f" | tick p50 {_ms(status.tick_p50_ms)}, p99 {_ms(status.tick_p99_ms)}"
+        f" | {status.overruns:,} overruns | {status.rows_logged:,} rows logged"
+    )
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return the snapshot and its sums, ready for ``json.dumps``."""
+    return asdict(status) | {
+        "devices": status.devices,
+        **{f"devices_{name}": count for name, count in _counts(status).items()},
+        "tables": [asdict(table) | {"devices": table.devices} for table in status.tables],
+        "messages": list(status.messages),
+    }
+
+
+def _counts(status: Status) -> dict[str, int]:
+    return {
+        "good": status.devices_good,
+        "uncertain": status.devices_uncertain,
+        "bad": status.devices_bad,
+    }
+
+
+def _head(status: Status) -> RenderableType:
+    counts = [
+        Text(f"{count:,} {name}", COLOURS[name] if count else FAINT)
+        for name, count in _counts(status).items()
+    ]
+    grid = Table.grid(expand=True)
+    grid.width = WIDTH
+    grid.add_column()
+    grid.add_column(justify="right")
+    title = Text.assemble(("fluxfast", "bold"), f"  {_clock(status.elapsed_s)}")
+    grid.add_row(title, Text("   ").join(counts))
+    return grid
+
+
+def _bar(status: Status) -> Text:
+    """Return the devices by quality, to scale, but nothing that is there narrower than one cell."""
+    cells = {
+        name: max(round(WIDTH * count / status.devices), 1)
+        for name, count in _counts(status).items()
+        if count
+    }
+    if not cells:
+        return Text("━" * WIDTH, FAINT)
+    widest = max(cells, key=lambda name: cells[name])
+    cells[widest] += WIDTH - sum(cells.values())
+    return Text.assemble(*(("━" * n, COLOURS[name]) for name, n in cells.items()))
+
+
+def _figures(status: Status) -> RenderableType:
+    links_style = COLOURS["bad"] if status.links_up < status.links_total else ""
+    overruns_style = COLOURS["uncertain"] if status.overruns else ""
+    columns = [
+        [
+            ("readings/s", Text(f"{status.readings_per_s:,.0f}", "bold")),
+            ("requests/s", Text(f"{status.requests_per_s:,.0f}")),
+            ("links up", Text(f"{status.links_up:,}/{status.links_total:,}", links_style)),
+        ],
+        [
+            ("tick p50", Text(_ms(status.tick_p50_ms))),
+            ("tick p99", Text(_ms(status.tick_p99_ms))),
+            ("overruns", Text(f"{status.overruns:,} of {status.ticks:,}", overruns_style)),
+        ],
+        [
+            ("rows logged", Text(f"{status.rows_logged:,}")),
+            ("log size", Text(_size(status.log_bytes))),
+            ("CPU", Text(f"{status.cpu_percent:.0f} %")),
+        ],
+    ]
+    grid = Table.grid()
+    for name_width, value_width in ((10, 14), (11, 15), (14, 14)):
+        grid.add_column(style=FAINT, width=name_width)
+        grid.add_column(justify="right", width=value_width)
+    for (left, a), (middle, b), (right, c) in zip(*columns, strict=True):
+        grid.add_row(left, a, f"   {middle}", b, f"   {right}", c)
+    return grid
+
+
+def _tables(status: Status) -> RenderableType:
+    grid = Table(box=None, padding=0, width=WIDTH, header_style=FAINT)
+    grid.add_column("table", ratio=1, no_wrap=True, overflow="ellipsis")
+    for name in ("devices", "good", "uncertain", "bad", "readings/s"):
+        grid.add_column(name, justify="right", width=11)
+    for table in status.tables:
+        quality = {"good": table.good, "uncertain": table.uncertain, "bad": table.bad}
+        cells = [Text(f"{n:,}", COLOURS[name] if n else FAINT) for name, n in quality.items()]
+        grid.add_row(table.name, f"{table.devices:,}", *cells, f"{table.readings_per_s:,.0f}")
+    return grid
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours:02}:{minute:02}:{second:02}"
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f} ms"
+
+
+def _size(size_bytes: float) -> str:
+    """Return 1.2 kB, 345 MB …: three digits or so."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while size_bytes >= 999.5 and len(units) > 1:
+        size_bytes /= 1000
+        del units[0]
+    digits = 0 if units[0] == "B" or size_bytes >= 99.95 else 1
+    return f"{size_bytes:,.{digits}f} {units[0]}"
