@@ -28,5 +28,5 @@ def fleet(*devices: Device, every_ms: int = 200, deadline: float = 0.8) -> Fleet
         devices,
         Poll(every_ms * 1_000_000, float(Decimal(str(deadline)))),
         Log(Path("log")),
-        Control(),
+        Control("observe", (), {}),
     )

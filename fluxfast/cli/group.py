@@ -1,0 +1,61 @@
+"""``fluxfast``: finds the command, and turns every error into one clear line and an exit code."""
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from fluxfast import __version__
+from fluxfast.errors import ConfigError, FluxfastError
+
+BAD_INPUT: Final = 2
+COULD_NOT: Final = 3
+# In the order of a first day; a command's module is imported only when it is called or described.
+COMMANDS: Final = ("demo", "check", "plan", "simulate", "run")
+
+
+class Commands(click.Group):
+    """Commands that are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"fluxfast.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what it cannot do becomes a line on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.secho(str(problem), fg="red", err=True)
+            ctx.exit(BAD_INPUT)
+        except FluxfastError as error:
+            click.secho(str(error), fg="red", err=True)
+            ctx.exit(COULD_NOT)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="fluxfast")
+def cli() -> None:
+    """Poll whole fleets of batteries and meters over Modbus TCP, and log everything as Parquet.
+
+    Start with `fluxfast demo`: a simulated fleet, no hardware.
+    """
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    try:
+        cli()
+    except BrokenPipeError:  # `fluxfast plan … | head` is no error
+        sys.stderr.close()
+        sys.exit(0)

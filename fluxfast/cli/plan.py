@@ -1,0 +1,97 @@
+"""``fluxfast plan``: what would be read each tick, and what it costs, before anything is sent."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fluxfast.cli.options import JSON, SITE, load_fleet
+from fluxfast.plan import Cost, Plan, compile_plan, plan_cost
+
+
+@click.command()
+@SITE
+@JSON
+def plan(site: Path, as_json: bool) -> None:
+    """Show the reads that SITE needs per tick, and their cost; sends nothing."""
+    fleet = load_fleet(site)
+    compiled = compile_plan(fleet)
+    cost = plan_cost(compiled)
+    every_s = fleet.poll.every_ns / 1e9
+    if as_json:
+        click.echo(json.dumps(_as_json(compiled, cost, every_s)))
+        return
+    console = Console(highlight=False)
+    console.print(_blocks(compiled))
+    devices = sum(len(table.devices) for table in compiled.tables)
+    unpolled = len(fleet.devices) - devices
+    console.print(
+        f"\n{devices:,} devices on {len(compiled.endpoints):,} links, every {every_s * 1e3:g} ms. Per tick:\n"
+        f"  {cost.requests:,.10g} requests, {cost.registers:,.10g} registers, {cost.values:,.10g} values\n"
+        f"  {cost.sent_bytes:,.10g} bytes sent, {cost.received_bytes:,.10g} received"
+        f" ({8 * (cost.sent_bytes + cost.received_bytes) / every_s / 1e6:,.2f} Mbit/s without TCP/IP headers)\n"
+        f"  about {cost.cpu_ms:,.1f} ms of one core, {100 * cost.cpu_ms / 1e3 / every_s:,.1f} % of it"
+    )
+    if unpolled:
+        console.print(f"[yellow]{unpolled} on serial lines, which this version does not poll")
+
+
+def _rows(compiled: Plan) -> list[dict[str, Any]]:
+    members = Counter(id(device.profile) for table in compiled.tables for device in table.devices)
+    return [
+        {
+            "profile": profile.name,
+            "devices": members[id(profile)],
+            "function_code": block.function_code,
+            "address": block.address,
+            "quantity": block.quantity,
+            "points": len(block.points),
+            "every": block.every,
+            "unused": block.quantity - _covered(block.points),
+        }
+        for profile, blocks in compiled.layouts
+        for block in blocks
+    ]
+
+
+def _covered(points: Any) -> int:
+    return len({a for p in points for a in range(p.address, p.address + p.size)})
+
+
+def _blocks(compiled: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("profile")
+    for name in ("devices", "FC", "first", "last", "count", "points", "gaps", "every"):
+        table.add_column(name, justify="right")
+    for row in _rows(compiled):
+        table.add_row(
+            row["profile"],
+            f"{row['devices']:,}",
+            f"{row['function_code']:02}",
+            f"{row['address']}",
+            f"{row['address'] + row['quantity'] - 1}",
+            f"{row['quantity']}",
+            f"{row['points']}",
+            f"{row['unused']}",
+            "tick" if row["every"] == 1 else f"{row['every']} ticks",
+        )
+    return table
+
+
+def _as_json(compiled: Plan, cost: Cost, every_s: float) -> dict[str, Any]:
+    return {
+        "every_s": every_s,
+        "links": len(compiled.endpoints),
+        "devices": sum(len(table.devices) for table in compiled.tables),
+        "requests": cost.requests,
+        "registers": cost.registers,
+        "values": cost.values,
+        "sent_bytes": cost.sent_bytes,
+        "received_bytes": cost.received_bytes,
+        "cpu_ms": cost.cpu_ms,
+        "blocks": _rows(compiled),
+    }
