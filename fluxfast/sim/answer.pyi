@@ -1,0 +1,1 @@
+# Nothing for Python: server.pyx calls the C functions of answer.pxd.

@@ -1,0 +1,72 @@
+/* The few socket calls that differ between systems. Every descriptor made here is non-blocking and
+ * close-on-exec; no call raises SIGPIPE.
+ */
+#ifndef FLUXFAST_SIM_SOCKET_H
+#define FLUXFAST_SIM_SOCKET_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static inline int fx_accept(int listener) {
+    int on = 1;
+#ifdef __linux__
+    int fd = accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return fd;
+#else
+    int fd = accept(listener, 0, 0);
+    if (fd < 0) return fd;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+#ifdef SO_NOSIGPIPE
+    setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+#endif
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* MIG 4.2.1.5: answers leave at once */
+    return fd;
+}
+
+static inline ssize_t fx_receive(int fd, void *out, size_t size) { return recv(fd, out, size, 0); }
+
+static inline ssize_t fx_send(int fd, const void *data, size_t size) {
+#ifdef MSG_NOSIGNAL
+    return send(fd, data, size, MSG_NOSIGNAL);
+#else
+    return send(fd, data, size, 0);
+#endif
+}
+
+static inline int fx_try_again(void) { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+/* A descriptor held back to be given up when there are no more. */
+static inline int fx_spare(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+/* Where a connection arrived, as one number: IPv4 address << 16 | port; ::1 is bit 63 | port; any other
+ * address is 0, which no device has. Same numbers as `address_key` in listen.py.
+ */
+static inline uint64_t fx_local_key(int fd) {
+    struct sockaddr_storage s;
+    socklen_t size = sizeof s;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    if (getsockname(fd, (struct sockaddr *)&s, &size) < 0) return 0;
+    if (s.ss_family == AF_INET) {
+        memcpy(&v4, &s, sizeof v4);
+        return ((uint64_t)ntohl(v4.sin_addr.s_addr) << 16) | ntohs(v4.sin_port);
+    }
+    if (s.ss_family == AF_INET6) {
+        memcpy(&v6, &s, sizeof v6);
+        if (IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr)) return (1ULL << 63) | ntohs(v6.sin6_port);
+    }
+    return 0;
+}
+
+#endif
