@@ -29,6 +29,7 @@ from fluxfast.link import Poller, Reactor
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
 from fluxfast.plan.program import STRING
+from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
 
 CONNECTS_PER_S: Final = 400.0  # so that a fleet that returns at once does not storm its network
@@ -37,6 +38,7 @@ DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 MESSAGES_KEPT: Final = 8
+LAST_TICK_S: Final = 1.0
 CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
 
 
@@ -48,45 +50,6 @@ class Tick:
     time_us: int
     took_ms: float
     unanswered: int
-
-
-@dataclass(frozen=True)
-class TableStatus:
-    """How many devices of one table were good, uncertain and bad at the last tick."""
-
-    name: str
-    devices: int
-    good: int
-    uncertain: int
-    bad: int
-
-
-@dataclass(frozen=True)
-class Status:
-    """A snapshot of a running station; rates are means since the snapshot before."""
-
-    elapsed_s: float
-    ticks: int
-    overruns: int
-    tables: tuple[TableStatus, ...]
-    links_up: int
-    links: int
-    requests_per_s: float
-    readings_per_s: float
-    tick_p50_ms: float
-    tick_p99_ms: float
-    unanswered: int
-    cpu_percent: float
-    rows_logged: int
-    rows_waiting: int
-    rows_dropped: int
-    log_bytes: int
-    messages: tuple[str, ...]
-
-    @property
-    def devices(self) -> int:
-        """All devices polled."""
-        return sum(t.devices for t in self.tables)
 
 
 class Grid:
@@ -204,8 +167,9 @@ class Station:
             self._log.close()
 
     def stop(self) -> None:
-        """End ``ticks`` after the tick that is running; callable from a signal handler of the loop."""
+        """End ``ticks``; a tick that is running has a second left. Callable from a signal handler of the loop."""
         self._stopping.set()
+        self._poller.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` (whole ticks) or until ``stop``."""
@@ -221,7 +185,10 @@ class Station:
         while last is None or slot < last:
             if await self._stopped_within(grid.seconds_until(slot)):
                 return
-            yield await self._tick(slot - first, grid.time_us(slot))
+            tick = await self._tick(slot - first, grid.time_us(slot))
+            if tick is None:
+                return
+            yield tick
             self._tell_link_events()
             if step_s := grid.check_clock():
                 self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
@@ -233,9 +200,11 @@ class Station:
             self._skip(grid, slot + 1, following)
             slot = following
 
-    async def _tick(self, number: int, time_us: int) -> Tick:
+    async def _tick(self, number: int, time_us: int) -> Tick | None:
         began_ns = self.reactor.now_ns()
         unanswered = await self._poller.scan(number, self._deadline_s)
+        if unanswered and self._poller.cut_short:
+            return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6
         for table in self.tables.values():
             table.close()
@@ -295,7 +264,7 @@ class Station:
         now = (time.monotonic(), time.process_time(), self.reactor.requests, self.reactor.values)
         before, self._last_snapshot = self._last_snapshot, now
         seconds = max(now[0] - before[0], 1e-9)
-        durations = np.fromiter(self._durations_ms, np.float64) if self._durations_ms else np.zeros(1)
+        p50, p99 = np.percentile(self._durations_ms, (50, 99)) if self._durations_ms else (None, None)
         log = self._log
         return Status(
             elapsed_s=now[0] - self._began[0],
@@ -303,11 +272,11 @@ class Station:
             overruns=self.overruns,
             tables=tuple(_table_status(table) for table in self.tables.values()),
             links_up=self.reactor.up,
-            links=self.reactor.n_links,
+            links_total=self.reactor.n_links,
             requests_per_s=(now[2] - before[2]) / seconds,
             readings_per_s=(now[3] - before[3]) / seconds,
-            tick_p50_ms=float(np.percentile(durations, 50)),
-            tick_p99_ms=float(np.percentile(durations, 99)),
+            tick_p50_ms=p50,
+            tick_p99_ms=p99,
             unanswered=self._unanswered,
             cpu_percent=100 * (now[1] - before[1]) / seconds,
             rows_logged=log.rows_logged if log else 0,
@@ -322,7 +291,7 @@ def _table_status(table: Table) -> TableStatus:
     codes = table.row_quality
     good = int(np.count_nonzero(codes == quality.GOOD))
     bad = int(np.count_nonzero((codes >= quality.BAD) & (codes < quality.PARTIAL)))
-    return TableStatus(table.name, table.rows, good, table.rows - good - bad, bad)
+    return TableStatus(table.name, good, table.rows - good - bad, bad)
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -3,75 +3,19 @@
 ``render`` for a terminal (80 columns), ``line`` for a file or a pipe, ``as_json`` for programs.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fluxfast.status import Status
+
 WIDTH: Final = 78
 SHOWN_MESSAGES: Final = 4
 COLOURS: Final = {"good": "green", "uncertain": "yellow", "bad": "red"}
 FAINT: Final = "bright_black"
-
-
-@dataclass(frozen=True)
-class TableStatus:
-    """One table: how many of its devices are in which quality, by the last tick."""
-
-    name: str
-    good: int
-    uncertain: int
-    bad: int
-    readings_per_s: float
-
-    @property
-    def devices(self) -> int:
-        """All devices of the table."""
-        return self.good + self.uncertain + self.bad
-
-
-@dataclass(frozen=True)
-class Status:
-    """One moment of a station; counts are since the start, rates over the last second or so."""
-
-    elapsed_s: float
-    tables: Sequence[TableStatus]
-    readings_per_s: float
-    requests_per_s: float
-    # From the tick's start to its last reply or its close; None before the first tick.
-    tick_p50_ms: float | None
-    tick_p99_ms: float | None
-    ticks: int
-    overruns: int
-    rows_logged: int
-    log_bytes: int
-    links_up: int
-    links_total: int
-    cpu_percent: float
-    messages: Sequence[str] = ()  # recent problems, the latest last
-
-    @property
-    def devices_good(self) -> int:
-        """Devices of good quality in the last tick."""
-        return sum(t.good for t in self.tables)
-
-    @property
-    def devices_uncertain(self) -> int:
-        """Devices of uncertain quality in the last tick."""
-        return sum(t.uncertain for t in self.tables)
-
-    @property
-    def devices_bad(self) -> int:
-        """Devices of bad quality in the last tick."""
-        return sum(t.bad for t in self.tables)
-
-    @property
-    def devices(self) -> int:
-        """All devices."""
-        return sum(t.devices for t in self.tables)
 
 
 def render(status: Status) -> RenderableType:
@@ -176,12 +120,12 @@ def _figures(status: Status) -> RenderableType:
 def _tables(status: Status) -> RenderableType:
     grid = Table(box=None, padding=0, width=WIDTH, header_style=FAINT)
     grid.add_column("table", ratio=1, no_wrap=True, overflow="ellipsis")
-    for name in ("devices", "good", "uncertain", "bad", "readings/s"):
+    for name in ("devices", "good", "uncertain", "bad"):
         grid.add_column(name, justify="right", width=11)
     for table in status.tables:
         quality = {"good": table.good, "uncertain": table.uncertain, "bad": table.bad}
         cells = [Text(f"{n:,}", COLOURS[name] if n else FAINT) for name, n in quality.items()]
-        grid.add_row(table.name, f"{table.devices:,}", *cells, f"{table.readings_per_s:,.0f}")
+        grid.add_row(table.name, f"{table.devices:,}", *cells)
     return grid
 
 

@@ -28,6 +28,7 @@ class Poller:
         self._settled = asyncio.Event()
         self._resolving: asyncio.Task[None] | None = None
         self._open = False
+        self.cut_short = False  # ``stop`` has ended a scan before its deadline
 
     async def open(self) -> None:
         """Start connecting every link; names are resolved off the loop, again and again where they fail."""
@@ -63,6 +64,17 @@ class Poller:
             deadline.cancel()
         self._complete = None
         return self.reactor.end_tick()
+
+    def stop(self, within_s: float) -> None:
+        """End ``settle`` at once, and a scan that is running in ``within_s`` at most."""
+        self._settled.set()
+        if self._complete is not None:
+            self._loop.call_later(within_s, self._cut_short)
+
+    def _cut_short(self) -> None:
+        if self._complete is not None and not self._complete.done():
+            self.cut_short = True
+            self._complete.set_result(None)
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,0 +1,129 @@
+"""``fluxfast run``: poll a fleet, show how it goes, log it."""
+
+import asyncio
+import json
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from fluxfast.cli.options import DURATION, JSON, SITE, load_fleet
+from fluxfast.cli.status import as_json as status_json
+from fluxfast.cli.status import line, render
+from fluxfast.config import Fleet
+from fluxfast.errors import ConfigError, Problem
+from fluxfast.station import Station
+from fluxfast.status import Status
+
+LIVE_EVERY_S = 0.5
+LINE_EVERY_S = 10.0
+JSON_EVERY_S = 1.0
+
+
+@click.command()
+@SITE
+@click.option("--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise.")
+@click.option("--log", "log_dir", type=click.Path(path_type=Path), help="Log here instead of where SITE says.")
+@JSON
+def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool) -> None:
+    """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
+
+    SITE is a file or a folder of files. Ctrl-C or SIGTERM ends it cleanly. Exits with 1 if at the end devices were
+    bad, ticks were skipped or rows were lost.
+    """
+    fleet = load_fleet(site)
+    refuse_serial(fleet)
+    station = Station(fleet, log_dir=log_dir or fleet.log.dir)
+    status = uvloop.run(watch(station, duration, as_json=as_json))
+    if not as_json:
+        click.echo(summary(status, log_dir or fleet.log.dir))
+    bad = sum(table.bad for table in status.tables)
+    sys.exit(1 if bad or status.overruns or status.rows_dropped or not status.ticks else 0)
+
+
+def refuse_serial(fleet: Fleet) -> None:
+    """Raise ConfigError naming every device on a serial line."""
+    serial = [d for d in fleet.devices if d.modbus.transport == "serial"]
+    if serial:
+        raise ConfigError(
+            [
+                Problem(
+                    d.file, d.line, f"device {d.id}", "serial lines are not polled by this version",
+                    "give modbus: the host and port of a Modbus TCP gateway, or remove the device",
+                )
+                for d in serial
+            ]
+        )  # fmt: skip
+
+
+async def watch(station: Station, duration_s: float | None, *, as_json: bool = False) -> Status:
+    """Run a station to its end while showing its status; return the last status, all rows on the disk."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _end, station, number)
+    shown = asyncio.create_task(_show(station, as_json))
+    try:
+        async with station:
+            async for _ in station.ticks(duration_s):
+                pass
+    finally:
+        shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
+    return station.status()
+
+
+def _end(station: Station, number: signal.Signals) -> None:
+    station.stop()
+    # A second signal ends the process at once.
+    loop = asyncio.get_running_loop()
+    loop.remove_signal_handler(number)
+    signal.signal(number, signal.SIG_DFL)
+
+
+async def _show(station: Station, as_json: bool) -> None:
+    console = Console(stderr=not as_json)
+    if as_json:
+        while True:
+            await asyncio.sleep(JSON_EVERY_S)
+            click.echo(json.dumps(status_json(station.status())))
+            sys.stdout.flush()
+    elif console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                status = station.status()
+                view = render(status) if status.ticks else Text(_connecting(status))
+                live.update(view, refresh=True)
+                await asyncio.sleep(LIVE_EVERY_S)
+    else:
+        while True:
+            await asyncio.sleep(2.0 if not station.ticks_done else LINE_EVERY_S)
+            status = station.status()
+            text = line(status) if status.ticks else _connecting(status)
+            click.echo(text, err=True)
+
+
+def _connecting(status: Status) -> str:
+    return f"connecting: {status.links_up:,} of {status.links_total:,} links up"
+
+
+def summary(status: Status, log_dir: Path) -> str:
+    """Return what a run came to, in a few lines."""
+    good, devices = sum(t.good for t in status.tables), sum(t.devices for t in status.tables)
+    lines = [
+        f"{status.ticks:,} ticks in {status.elapsed_s:.1f} s, {status.overruns:,} skipped; "
+        f"{good:,} of {devices:,} devices good at the last",
+        f"{status.unanswered:,} reads unanswered in time",
+        f"{status.rows_logged:,} rows in {log_dir} ({status.log_bytes / 1e6:,.1f} MB)",
+    ]
+    if status.tick_p50_ms is not None:
+        lines[0] += f"; tick p50 {status.tick_p50_ms:.1f} ms, p99 {status.tick_p99_ms:.1f} ms"
+    if status.rows_dropped:
+        lines.append(f"{status.rows_dropped:,} rows could not be written and are lost")
+    return "\n".join([*lines, *(f"! {message}" for message in status.messages)])
