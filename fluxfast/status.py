@@ -33,8 +33,7 @@ class Status:
     ticks: int
     overruns: int
     unanswered: int  # reads without an answer by their tick's deadline
-    rows_logged: int
-    rows_waiting: int
+    rows_logged: int  # taken by the log, less what it lost
     rows_dropped: int
     log_bytes: int
     links_up: int

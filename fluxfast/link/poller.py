@@ -23,7 +23,8 @@ class Poller:
         self.reactor = reactor
         self._endpoints = endpoints
         self._names: list[int] = []  # links whose host is a name
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._complete: asyncio.Future[None] | None = None
         self._settled = asyncio.Event()
         self._resolving: asyncio.Task[None] | None = None
@@ -94,10 +95,11 @@ class Poller:
             self._settled.set()
         wait_s = max(0.0, (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9)
         wake_at = self._loop.time() + min(wait_s, 3600.0)
-        if self._timer is None or self._timer.cancelled() or wake_at < self._timer.when():
+        if self._timer is None or wake_at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(wake_at, self._on_timer)
+            self._timer_at = wake_at
 
     def _on_timer(self) -> None:
         self._timer = None
