@@ -12,6 +12,8 @@ from typing import Final
 from fluxfast.link.reactor import Reactor
 
 RESOLVE_AGAIN_S: Final = 10.0  # a name that did not resolve, or whose host is down, is looked up again
+# The loop's timers count whole milliseconds: one that is nearer would fire again and again until it is due.
+TIMER_GRAIN_S: Final = 0.002
 RESOLVERS: Final = 16  # look-ups at once
 
 
@@ -93,8 +95,8 @@ class Poller:
             self._end_scan()
         if self.reactor.settled == self.reactor.n_links:
             self._settled.set()
-        wait_s = max(0.0, (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9)
-        wake_at = self._loop.time() + min(wait_s, 3600.0)
+        wait_s = (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9
+        wake_at = self._loop.time() + min(max(wait_s, TIMER_GRAIN_S), 3600.0)
         if self._timer is None or wake_at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()

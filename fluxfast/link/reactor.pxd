@@ -10,7 +10,6 @@ from fluxfast.table.decode cimport Column, Op
 cdef enum:
     RECEIVE_SIZE = 65536
     REQUEST_SIZE = 12
-    MAX_BATCHES = 64         # per wake-up, so that the rest of the process gets its turn
     SEND_RUN = 64            # links served between two looks at the replies, when a tick begins
     EVENTS = 1024            # link events kept until Python fetches them
 
@@ -90,7 +89,7 @@ cdef class Reactor:
     cdef void finish(self, int32_t b) noexcept nogil
     cdef void pump(self, int32_t i, int64_t now) noexcept nogil
     cdef void flush(self, int32_t i) noexcept nogil
-    cdef void drain(self, int batches) noexcept nogil
+    cdef void drain(self, int64_t slice_ns) noexcept nogil
     cdef void receive(self, int32_t i) noexcept nogil
     cdef void credit(self, int32_t i, Event *event, int64_t now) noexcept nogil
     cdef void run_timers(self) noexcept nogil

@@ -77,6 +77,7 @@ cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BACKOFF_BASE = SECOND // 2
 cdef int64_t BACKOFF_CAP = 30 * SECOND
 cdef int64_t CONNECT_BURST = SECOND // 100  # pacing may catch up on this much of a late wake-up
+cdef int64_t SLICE = SECOND // 500       # then the rest of the process gets its turn
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
 
@@ -190,7 +191,7 @@ cdef class Reactor:
     def process(self):
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
-            self.drain(MAX_BATCHES)
+            self.drain(SLICE)
             self.run_timers()
         return self.tick_open and self.outstanding == 0
 
@@ -226,7 +227,7 @@ cdef class Reactor:
             k.cursor = first
             self.pump(i, fx_now_ns())
             if i % SEND_RUN == SEND_RUN - 1:
-                self.drain(1)
+                self.drain(0)
 
     cdef int mark_unanswered(self) noexcept nogil:
         cdef int32_t b
@@ -301,14 +302,18 @@ cdef class Reactor:
 
     # ---- receiving ----
 
-    cdef void drain(self, int batches) noexcept nogil:
+    cdef void drain(self, int64_t slice_ns) noexcept nogil:
+        # Handle what is there; and while an open tick waits for replies and they keep coming, stay here for up to
+        # slice_ns. Waiting here costs one system call a batch, going round through the outer loop ten times that.
         cdef fx_poll_event events[FX_POLL_BATCH]
         cdef int n, e
         cdef int32_t i
         cdef Link *k
-        while batches > 0:
-            batches -= 1
-            n = fx_poll_wait(self.poll_set, events, FX_POLL_BATCH, 0)
+        cdef int64_t end = fx_now_ns() + slice_ns if slice_ns else 0
+        while True:
+            n = fx_poll_wait(
+                self.poll_set, events, FX_POLL_BATCH, 1 if slice_ns and self.tick_open and self.outstanding else 0
+            )
             for e in range(n):
                 i = <int32_t>events[e].id
                 k = &self.links[i]
@@ -320,7 +325,7 @@ cdef class Reactor:
                         self.flush(i)
                     if k.state == LINK_UP and events[e].events & ~<uint32_t>FX_POLL_WRITE:
                         self.receive(i)
-            if n < FX_POLL_BATCH:
+            if n <= 0 or fx_now_ns() >= end:
                 return
 
     cdef void receive(self, int32_t i) noexcept nogil:

@@ -1,0 +1,74 @@
+/* The floor: the least that any client of one request per link and tick can cost. One epoll set; send and receive,
+ * nothing parsed but the length. Usage: floor QUANTITY TICKS PERIOD_MS < "ip port unit address" lines.
+ * Prints: requests, CPU microseconds per request. */
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <time.h>
+#include <unistd.h>
+
+static double cpu_us(void) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
+}
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4) return 2;
+    int quantity = atoi(argv[1]), ticks = atoi(argv[2]), period = atoi(argv[3]), n = 0;
+    int *fd = malloc(sizeof(int) * 20000), *unit = malloc(sizeof(int) * 20000);
+    int *address = malloc(sizeof(int) * 20000), port, u, a;
+    char ip[64];
+    int set = epoll_create1(0), one = 1;
+    while (scanf("%63s %d %d %d", ip, &port, &u, &a) == 4) {
+        struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        inet_pton(AF_INET, ip, &to.sin_addr);
+        fd[n] = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(fd[n], (struct sockaddr *)&to, sizeof to)) { perror(ip); return 1; }
+        setsockopt(fd[n], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)n};
+        epoll_ctl(set, EPOLL_CTL_ADD, fd[n], &e);
+        unit[n] = u;
+        address[n] = a;
+        n++;
+    }
+    double before = cpu_us();
+    int64_t next = now_ms();
+    static uint8_t buffer[65536];
+    for (int k = 0; k < ticks; k++, next += period) {
+        int64_t wait = next - now_ms();
+        if (wait > 0) usleep((useconds_t)(wait * 1000));
+        for (int i = 0; i < n; i++) {
+            uint8_t q[12] = {(uint8_t)(k >> 8), (uint8_t)k, 0, 0, 0, 6, (uint8_t)unit[i], 3,
+                             (uint8_t)(address[i] >> 8), (uint8_t)address[i],
+                             (uint8_t)(quantity >> 8), (uint8_t)quantity};
+            if (send(fd[i], q, 12, 0) != 12) return 1;
+        }
+        int missing = n;
+        while (missing) {
+            struct epoll_event e[256];
+            int m = epoll_wait(set, e, 256, 2000);
+            if (m <= 0) return 1;
+            for (int j = 0; j < m; j++) {
+                long r = recv(fd[e[j].data.u32], buffer, sizeof buffer, 0);
+                if (r != 9 + 2 * quantity) return 1;
+                missing--;
+            }
+        }
+    }
+    printf("%d %.3f\n", n * ticks, (cpu_us() - before) / ((double)n * ticks));
+    return 0;
+}

@@ -1,0 +1,124 @@
+"""``fluxfast demo``: a simulated fleet, polled, logged, summed up and drawn. Needs no hardware and no site file."""
+
+import os
+import selectors
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import uvloop
+
+from fluxfast.cli.options import DURATION
+from fluxfast.cli.run import summary, watch
+from fluxfast.config import load
+from fluxfast.errors import FluxfastError, MissingExtraError
+from fluxfast.station import Station
+
+SITES = 100
+PACKS_PER_SITE = 4
+PORT = 5020
+READY_WITHIN_S = 30.0
+
+
+@click.command()
+@click.option("--duration", type=DURATION, default="20s", show_default=True, help="How long to poll.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="demo",
+    show_default=True,
+    help="Where site file, log and chart go.",
+)
+def demo(duration: float, folder: Path) -> None:
+    """Simulate 400 PowerPacks and 100 meters, poll them every 500 ms, log and draw what came."""
+    folder.mkdir(parents=True, exist_ok=True)
+    site = folder / "site.yaml"
+    site.write_text(site_file(), encoding="utf-8")
+    fleet = load(site)
+    packs = SITES * PACKS_PER_SITE
+    click.echo(f"{site}: {packs} PowerPacks and {SITES} meters at {SITES} sites, every 500 ms")
+    log = folder / "log"
+    began_us = time.time_ns() // 1000
+    with simulating(site):
+        status = uvloop.run(watch(Station(fleet, log_dir=log), duration))
+    click.echo(summary(status, log))
+    _draw(log, folder / "chart.png", began_us)
+    query = "SELECT time, round(avg(soe), 2) AS soe, count(*) AS units"
+    click.echo(
+        "\nAsk the log, for example:\n"
+        f"  {_command('python')} -c \"import duckdb; "
+        f"print(duckdb.sql(\\\"{query} FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time\\\"))\"\n"
+        "Poll again, with your own settings:\n"
+        f"  {_command('fluxfast')} simulate {site} &\n"
+        f"  {_command('fluxfast')} run {site} --duration 30s --log {log}"
+    )
+
+
+def site_file() -> str:
+    """Return the demo's site file: every device has an address of its own in 127.1.0.0/16."""
+    sites = "".join(
+        f"""
+  - site: site-{n:03}
+    devices:
+      bess:
+        - {{id: "s{n:03}-b{{n}}", count: {PACKS_PER_SITE}, name: "Site {n} PowerPack {{n}}", type: powerpack,
+           capacity_kwh: 400, rated_power_kw: 200, modbus: {{host: 127.1.{n}.1, port: {PORT}}}}}
+      meters:
+        - {{id: s{n:03}-grid, name: "Site {n} grid", type: acuvim2, role: grid,
+           modbus: {{host: 127.1.{n}.100, port: {PORT}}}}}
+"""
+        for n in range(1, SITES + 1)
+    )
+    return f"# Made by `fluxfast demo`.\npoll: {{every: 500ms}}\nlog: {{dir: ./log}}\nsites:{sites}"
+
+
+class simulating:  # noqa: N801  (reads as a verb: `with simulating(site):`)
+    """Runs ``fluxfast simulate`` as a process of its own for the length of a with block."""
+
+    def __init__(self, site: Path) -> None:
+        """Take the site file to simulate."""
+        self._command = [sys.executable, "-m", "fluxfast", "simulate", str(site)]
+
+    def __enter__(self) -> None:
+        """Start it and wait until it answers; FluxfastError with its own words if it does not."""
+        # In a session of its own, so that Ctrl-C reaches only us and we end it when all is written.
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            line = os.read(self._process.stdout.fileno(), 4096) if ready.select(READY_WITHIN_S) else b""
+        if not line.startswith(b"simulating"):
+            self.__exit__()
+            raise FluxfastError(line.decode(errors="replace").strip() or "the simulator did not start")
+        click.echo(line.decode().partition(";")[0].strip())
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.communicate()
+
+
+def _draw(log: Path, chart: Path, since_us: int) -> None:
+    from fluxfast.cli.chart import draw
+
+    try:
+        draw(log, chart, since_us)
+    except MissingExtraError as error:
+        click.echo(f"no chart: {error}")
+    else:
+        click.echo(f"chart: {chart}")
+
+
+def _command(name: str) -> str:
+    """Return how the user can call a program of this environment from where they are."""
+    path = Path(sys.executable).parent / name
+    in_path = any(Path(folder) == path.parent for folder in os.environ.get("PATH", "").split(os.pathsep))
+    try:
+        return name if in_path else str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return name
