@@ -248,6 +248,7 @@ cdef class _Splitter:
             else:
                 self._error = _framing_error(status, self._held, self._held + self._size)
                 self._size = 0
+                return 0
         return 0
 
 

@@ -113,7 +113,7 @@ cdef class ReadDeviceIdentification(Request):
             raise MalformedPduError("one object was asked for: no other may come or follow")
         if is_specific and request[3] not in objects:
             raise ResponseMismatchError(f"object {p[7]}: object {request[3]} was asked for")
-        if more_follows and p[5] <= max(request[3], *objects):
+        if more_follows and (p[5] <= request[3] or p[5] <= max(objects, default=0)):
             raise MalformedPduError(f"next object id {p[5]} does not advance: it would be asked for ever")
         return objects
 

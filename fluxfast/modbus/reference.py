@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Final
+from typing import ClassVar, Final
 
 from fluxfast.constants import ExceptionCode, exception_name
 from fluxfast.errors import (
@@ -89,7 +89,7 @@ def _check_span(starting_address: int, quantity: int, limit: int) -> None:
 class Request:
     """What all requests share: the head of a response is judged alike."""
 
-    function_code: int
+    function_code: ClassVar[int]
 
     @property
     def pdu(self) -> bytes:
@@ -116,8 +116,12 @@ class Request:
 
 @dataclass(frozen=True)
 class _Read(Request):
+    limit: ClassVar[int]
     starting_address: int
     quantity: int
+
+    def __post_init__(self) -> None:
+        _check_span(self.starting_address, self.quantity, self.limit)
 
     @property
     def pdu(self) -> bytes:
@@ -125,8 +129,7 @@ class _Read(Request):
 
 
 class _ReadBits(_Read):
-    def __post_init__(self) -> None:
-        _check_span(self.starting_address, self.quantity, 2000)
+    limit = 2000
 
     def build_response(self, values: Iterable[bool]) -> bytes:
         data = _pack_bits(fixed := tuple(values))
@@ -138,8 +141,7 @@ class _ReadBits(_Read):
 
 
 class _ReadRegisters(_Read):
-    def __post_init__(self) -> None:
-        _check_span(self.starting_address, self.quantity, 125)
+    limit = 125
 
     def build_response(self, values: Iterable[int]) -> bytes:
         data = _pack_registers(tuple(values))
