@@ -1,4 +1,4 @@
-"""ADUs and splitters against the golden streams: whole, byte by byte, at every cut, glued, with garbage after."""
+"""ADUs and splitters against the golden streams: whole, byte by byte, at every cut, glued, with garbage."""
 
 import traceback
 from array import array
@@ -121,7 +121,7 @@ def test_parse_mbap_takes_one_whole_adu_only(codec: ModuleType, row: dict[str, A
     first = len(build(codec, row["adus"][0])) if row["adus"] else -1
     for size in range(len(stream) + 1):
         if size == first:
-            assert codec.parse_mbap(stream[:size]) == tuple(row["adus"][0].values())[:2] + (stream[7:size],)
+            assert codec.parse_mbap(stream[:size]) == (*list(row["adus"][0].values())[:2], stream[7:size])
         else:
             with pytest.raises(FramingError):
                 codec.parse_mbap(stream[:size])

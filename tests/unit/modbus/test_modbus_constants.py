@@ -11,7 +11,9 @@ ROOM = Path(modbus.__file__).parent
 
 def test_every_enum_equals_constants() -> None:
     text = (ROOM / "constants.pxd").read_text()
-    spelled = {name: int(value, 0) for name, value in re.findall(r"^    FX_(\w+) = (\w+)$", text, re.MULTILINE)}
+    spelled = {
+        name: int(value, 0) for name, value in re.findall(r"^    FX_(\w+) = (\w+)$", text, re.MULTILINE)
+    }
     known = {
         **vars(constants),
         **constants.FunctionCode.__members__,

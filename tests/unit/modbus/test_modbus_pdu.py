@@ -13,7 +13,7 @@ from fluxfast.constants import ExceptionCode, FunctionCode
 
 
 def heap(data: bytes) -> Any:
-    """A buffer of exactly that size, so that a sanitizer sees a read past its end; bytes have a hidden zero."""
+    """A buffer of exactly that size: a sanitizer sees a read past its end. Bytes have a hidden zero."""
     return array("B", data)
 
 
@@ -176,7 +176,11 @@ def test_requests_are_values() -> None:
 
 def test_a_request_without_a_pdu_is_refused_not_read() -> None:
     hollow = modbus.ReadCoils.__new__(modbus.ReadCoils)
-    for use in (lambda: hollow.quantity, lambda: hollow.parse_response(b"\x01\x01\x00"), lambda: repr(hollow)):
+    for use in (
+        lambda: hollow.quantity,
+        lambda: hollow.parse_response(b"\x01\x01\x00"),
+        lambda: repr(hollow),
+    ):
         with pytest.raises(TypeError):
             use()
 
@@ -184,7 +188,9 @@ def test_a_request_without_a_pdu_is_refused_not_read() -> None:
 def test_errors_say_what_and_how_much() -> None:
     with pytest.raises(errors.LocalProtocolError, match=r"quantity 126: must be 1 to 125"):
         modbus.ReadHoldingRegisters(0, 126)
-    with pytest.raises(errors.ResponseMismatchError, match=r"function 0x03: byte count 18 with 18 bytes of data"):
+    with pytest.raises(
+        errors.ResponseMismatchError, match=r"function 0x03: byte count 18 with 18 bytes of data"
+    ):
         modbus.ReadHoldingRegisters(0, 10).parse_response(b"\x03\x12" + bytes(18))
     with pytest.raises(errors.ExceptionResponseError, match=r"function 0x03: exception 255 \(unknown 255\)"):
         modbus.ReadHoldingRegisters(0, 10).parse_response(b"\x83\xff")
