@@ -1,6 +1,6 @@
 # The part of the protocol that every C caller shares, inline: cutting a stream into MBAP frames,
 # building read requests, judging read responses. MIG = Messaging on TCP/IP Implementation Guide v1.0b,
-# MAP = Application Protocol v1.1b3. Function names and results are the same as in codec.pyx.
+# MAP = Application Protocol v1.1b3. What Python sees of it is in adu.pyx and pdu.pyx.
 #
 #       0              2             4        6         7
 #      +--------------+-------------+--------+---------+---------------+------ - -
@@ -11,6 +11,7 @@
 # Invariants: every pointer travels with its end; nothing is read at or past it; nothing is allocated.
 # The caller owns all buffers.
 from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memcmp
 
 from fluxfast.native.endian cimport load_u16, store_u16
 
@@ -21,6 +22,8 @@ cdef enum frame_status:
     # Broken: the stream can't be cut into frames any more. The connection must be closed.
     FX_BAD_PROTOCOL_ID = 2
     FX_BAD_LENGTH = 3
+    FX_BAD_FUNCTION = 4        # RTU only: no length is known for this function code
+    FX_BAD_CRC = 5             # RTU only
     # The frame is whole; only the request it claims to answer fails.
     FX_EXCEPTION = 16          # a legal exception response
     FX_WRONG_FUNCTION = 17
@@ -88,3 +91,30 @@ cdef inline frame_status check_read_response(
     if pdu[1] != data_size or n != 2 + data_size:
         return FX_WRONG_COUNT
     return FX_COMPLETE
+
+
+cdef inline Py_ssize_t write_echo_size(uint8_t function_code) noexcept nogil:
+    # How many bytes of a write request (function codes 5, 6, 15, 16, 22) its response repeats.
+    return 7 if function_code == 0x16 else 5
+
+
+cdef inline frame_status check_write_response(
+    const uint8_t *pdu, const uint8_t *end, const uint8_t *request, const uint8_t *request_end,
+    uint8_t *exception_code,
+) noexcept nogil:
+    # Does this PDU answer that legal write request PDU?
+    cdef Py_ssize_t n = end - pdu
+    cdef Py_ssize_t echo_size
+    if n < 1 or request_end - request < 1:
+        return FX_MALFORMED
+    if pdu[0] == (request[0] | 0x80):
+        if n != 2:
+            return FX_MALFORMED
+        exception_code[0] = pdu[1]
+        return FX_EXCEPTION
+    if pdu[0] != request[0]:
+        return FX_WRONG_FUNCTION
+    echo_size = write_echo_size(request[0])
+    if n != echo_size or request_end - request < echo_size:
+        return FX_MALFORMED
+    return FX_COMPLETE if memcmp(pdu, request, <size_t>echo_size) == 0 else FX_WRONG_ECHO

@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+from fluxfast.modbus.request import Request
+
+def parse_request(pdu: Buffer) -> Request: ...
+def build_exception_response(function_code: int, exception_code: int) -> bytes: ...
