@@ -37,18 +37,17 @@ def _examine(site: Path) -> dict[str, Any]:
         fleet = load(site)
     except ConfigError as error:
         return {"site": str(site), "problems": error.problems, "warnings": (), "exit_code": BAD_INPUT}
-    code = FINDINGS if fleet.warnings else DONE
     return {
-        "site": str(site), "problems": (), "warnings": fleet.warnings, "exit_code": code, "counts": _count(fleet),
-    }  # fmt: skip
+        "site": str(site),
+        "problems": (),
+        "warnings": fleet.warnings,
+        "exit_code": FINDINGS if fleet.warnings else DONE,
+        "counts": _count(fleet),
+    }
 
 
 def _count(fleet: Fleet) -> dict[str, int]:
-    tcp = {
-        (device.modbus.host, device.modbus.port)
-        for device in fleet.devices
-        if device.modbus.transport == "tcp"
-    }
+    modbus = [device.modbus for device in fleet.devices]
     return {
         "sites": len(fleet.sites),
         "devices": len(fleet.devices),

@@ -57,13 +57,12 @@ class SiteSource:
 def read_site_file(document: Document) -> tuple[SiteSource, list[Finding]]:
     """Return what can be used of a site file, and everything wrong with the rest."""
     entries, findings = validate(SiteFile, document.data)
-    if entries is not None:
-        return SiteSource(document, entries), list(_one_site_or_several(document.data))
     dropped = {_droppable(finding.loc) for finding in findings}
-    entries, left = validate(SiteFile, _without(document.data, (), dropped))
     if entries is None:
-        raise AssertionError(f"still wrong after leaving out {dropped}: {left}")
-    return SiteSource(document, entries, dropped), [*findings, *_one_site_or_several(document.data)]
+        entries, left = validate(SiteFile, _without(document.data, (), dropped))
+        assert entries is not None, f"still wrong after leaving out {dropped}: {left}"
+    findings += _one_site_or_several(document.data)
+    return SiteSource(document, entries, dropped), findings
 
 
 def where(document: Document, loc: Loc) -> str:
@@ -109,6 +108,8 @@ def _one_site_or_several(data: Map) -> Iterator[Finding]:
 def _droppable(loc: Loc) -> Loc:
     """Return the smallest thing around ``loc`` that a site can do without: a device, or a whole key."""
     site, rest = (loc[:2], loc[2:]) if loc[0] == "sites" and len(loc) > 1 else ((), loc)
+    if site and rest[:1] == ("site",):  # one of several sites needs its name
+        return site
     return (*site, *(rest[:3] if rest[:1] == ("devices",) else rest[:1]))
 
 

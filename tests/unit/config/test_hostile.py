@@ -102,7 +102,9 @@ def test_long_numbers_take_no_time(fail_text: Fail) -> None:
 
 
 WORDS = st.sampled_from(
-    ["site", "sites", "devices", "bess", "meters", "meter", "id", "name", "type", "modbus", "host", "port", "address", "timeout", "poll", "every", "log", "dir", "control", "overrides", "points", "quirks", "count", "step", "powerpack", "acuvim2", "soe", "scale", "5s", "10.0.0.1", "502", "0.1", "null", "true", "~", "{n}", "b{n}", "./x.yaml", "&a", "*a", "!t", "|", ">", "'", '"', "\x07", "<<", "-"]
+    """site sites devices bess meters meter id name type modbus host port address timeout poll every log dir
+    control overrides points quirks count step powerpack acuvim2 soe scale 5s 10.0.0.1 502 0.1 null true ~
+    {n} b{n} ./x.yaml &a *a !t | > ' " << -""".split()  # noqa: SIM905
 )
 VALUES = st.recursive(
     WORDS | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
