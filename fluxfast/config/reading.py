@@ -132,6 +132,6 @@ def _value_at(node: Any, loc: Loc) -> Any:
             return None
         try:
             node = node[key]  # type: ignore[index]
-        except (KeyError, IndexError):
+        except (LookupError, TypeError):
             return None
     return node

@@ -55,7 +55,7 @@ def show_loc(loc: Sequence[str | int]) -> str:
     """Return ``devices.bess[3].id`` for a place in the data."""
     text = ""
     for key in loc:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
     return text
 
 
@@ -66,6 +66,8 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> list[Finding]:
         return [Finding((*loc, *one.loc), one.message, one.cure) for one in context["findings"]]
     if kind == "fluxfast":
         return [Finding(loc, context["message"], context.get("cure", ""))]
+    if kind == "invalid_key":  # pydantic's loc holds the key as text, which would not be found again
+        loc = (*loc[:-1], value)
     if kind in ("extra_forbidden", "invalid_key"):
         return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(loc[-1], _known_keys(model, loc[:-1])))]
     if kind == "missing":
