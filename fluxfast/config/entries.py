@@ -3,7 +3,7 @@
 ``fleet.py`` holds what it comes to.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -22,6 +22,11 @@ _HOUR: Final = 3_600_000 * _MS
 def _empty_if_none(value: Any) -> Any:
     """A key with nothing after it, as when all its items are commented out, is an empty list."""
     return [] if value is None else value
+
+
+E = TypeVar("E")
+# Lists of the file are lists; the frozen models keep them as tuples.
+Entries = Annotated[tuple[E, ...], Field(strict=False), BeforeValidator(_empty_if_none)]
 
 
 class ModbusEntry(FileModel):
@@ -104,13 +109,11 @@ class DeviceEntry(Override):
     @field_validator("id")
     @classmethod
     def _id_is_identifier(cls, id_: str, info: ValidationInfo) -> str:
-        if info.data.get("count") is None:
-            if "count" in info.data and "{n" in id_:
-                raise wrong(
-                    f"'{id_[:70]}' counts, but there is no count", "add count: and how many devices there are"
-                )
-            return parse_identifier(id_) if "count" in info.data else id_
-        return id_
+        if info.data.get("count", 0) is not None:
+            return id_  # a template, which expand() checks; or the count itself was wrong
+        if "{n" in id_:
+            raise wrong(f"'{id_[:70]}' counts, but there is no count", "add count: and a number of devices")
+        return parse_identifier(id_)
 
 
 class BessEntry(DeviceEntry):
@@ -135,10 +138,8 @@ class SingleMeterEntry(MeterEntry):
 class DevicesEntry(FileModel):
     """``devices:`` of a site."""
 
-    bess: Annotated[tuple[BessEntry, ...], BeforeValidator(_empty_if_none)] = Field(default=(), strict=False)
-    meters: Annotated[tuple[MeterEntry, ...], BeforeValidator(_empty_if_none)] = Field(
-        default=(), strict=False
-    )
+    bess: Entries[BessEntry] = ()
+    meters: Entries[MeterEntry] = ()
 
 
 class SiteBody(FileModel):
@@ -162,7 +163,7 @@ class SiteEntry(SiteBody):
 class PollEntry(FileModel):
     """``poll:``."""
 
-    every_ns: Duration = Field(default=500 * _MS, alias="every", description="Length of a tick, 10ms to 24h.")
+    every_ns: Duration = Field(default=500 * _MS, alias="every", description="A tick's length, 10ms to 24h.")
     deadline: Percent = Field(
         default=0.8, description="Part of the tick in which answers count for it, like 80%."
     )
@@ -193,8 +194,8 @@ class ControlEntry(FileModel):
     """``control:``; modes and limits are read and kept, but this version only observes."""
 
     action: Literal["observe", "shadow", "act"] = "observe"
-    modes: tuple[ModeEntry, ...] = Field(default=(), strict=False)
-    limits: dict[str, Number] = {}
+    modes: Entries[ModeEntry] = ()
+    limits: dict[str, Number] = Field(default={})
 
     @field_validator("action")
     @classmethod
@@ -212,16 +213,7 @@ class SiteFile(SiteBody):
     model_config = ConfigDict(title="fluxfast site file")
 
     site: Identifier | None = Field(default=None, description="The site's name; the file's unless given.")
-    sites: tuple[SiteEntry, ...] | None = Field(default=None, strict=False)
+    sites: Annotated[tuple[SiteEntry, ...], Field(strict=False)] | None = None
     poll: PollEntry = PollEntry()
     log: LogEntry = LogEntry()
     control: ControlEntry = ControlEntry()
-
-    @model_validator(mode="after")
-    def _one_site_or_several(self) -> "SiteFile":
-        if self.sites is not None:
-            own = [key for key in ("site", "overrides", "devices", "meter") if key in self.model_fields_set]
-            raise_findings(
-                [Finding((key,), f"'{key}' beside 'sites'", "move it into one of the sites") for key in own]
-            )
-        return self

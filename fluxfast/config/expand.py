@@ -1,4 +1,4 @@
-"""From one entry to its devices: ``count: 1000`` with ``{n}`` in the id, and a host, port or address that goes up."""
+"""From one entry to its devices: ``count:``, ``{n}`` in the id, and a host, port or address that goes up."""
 
 import ipaddress
 import re
@@ -70,7 +70,7 @@ def _check_host(host: str | None, count: int) -> Iterator[Finding]:
 
 
 def _hosts(entry: DeviceEntry, count: int) -> Iterator[str | None]:
-    """Yield each device's host. Counted ones leave out .0 and .255: in a /24 they are the network and the broadcast."""
+    """Yield each device's host; counted ones leave out .0 and .255, a /24's network and broadcast."""
     if entry.count is None or entry.step != "host" or entry.modbus.host is None or count == 1:
         for _ in range(count):
             yield entry.modbus.host

@@ -1,9 +1,10 @@
 """Reading one site file into entries, keeping what is right when something is wrong.
 
-Entries with errors are left out and the rest goes on to the checks that come later (duplicates, profiles), so that one
-run reports everything.
+Entries with errors are left out and the rest goes on to the checks that come later (duplicates, profiles), so
+that one run reports everything.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from fluxfast.config.entries import DeviceEntry, SiteBody, SiteFile
 from fluxfast.errors import ConfigError, Problem
-from fluxfast.profiles.document import Document, Map, Seq
+from fluxfast.profiles.document import Document, Map, Seq, make_problem
 from fluxfast.profiles.findings import Finding, Loc, show_loc, validate
 
 Kind = Literal["bess", "meter"]
@@ -46,25 +47,21 @@ class SiteSource:
         """Give a finding its line, and name its device."""
         document = self.document
         line = document.line_of(finding.loc)
-        return Problem(document.file, line, where(document, finding.loc), finding.message, finding.cure)
+        return make_problem(document.file, line, where(document, finding.loc), finding.message, finding.cure)
 
     def _surviving(self, loc: Loc, entries: tuple[T, ...]) -> Iterator[tuple[Loc, T]]:
-        indexes = (
-            index for index in range(len(entries) + len(self.dropped)) if (*loc, index) not in self.dropped
-        )
-        for index, entry in zip(indexes, entries, strict=False):
-            yield (*loc, index), entry
+        places = ((*loc, index) for index in itertools.count())
+        yield from zip((place for place in places if place not in self.dropped), entries, strict=False)
 
 
 def read_site_file(document: Document) -> tuple[SiteSource, list[Finding]]:
     """Return what can be used of a site file, and everything wrong with the rest."""
     entries, findings = validate(SiteFile, document.data)
-    if entries is not None:
-        return SiteSource(document, entries), findings
     dropped = {_droppable(finding.loc) for finding in findings}
-    entries, left = validate(SiteFile, _without(document.data, (), dropped))
     if entries is None:
-        raise AssertionError(f"still wrong after leaving out {dropped}: {left}")
+        entries, left = validate(SiteFile, _without(document.data, (), dropped))
+        assert entries is not None, f"still wrong after leaving out {dropped}: {left}"
+    findings += _one_site_or_several(document.data)
     return SiteSource(document, entries, dropped), findings
 
 
@@ -74,7 +71,7 @@ def where(document: Document, loc: Loc) -> str:
         if key in ("bess", "meters") and len(loc) > index + 1:
             owner, rest = loc[: index + 2], loc[index + 2 :]
             id_ = _value_at(document.data, (*owner, "id"))
-            name = id_ if isinstance(id_, str) and id_.isprintable() else show_loc(owner[-2:])
+            name = id_ if isinstance(id_, str) else show_loc(owner[-2:])
             return f"{name[:70]}: {show_loc(rest)}" if rest else name[:70]
     return show_loc(loc)
 
@@ -98,9 +95,21 @@ def is_profile(document: Document) -> bool:
     return "points" in document.data and not {"devices", "sites", "meter"} & document.data.keys()
 
 
+def _one_site_or_several(data: Map) -> Iterator[Finding]:
+    if data.get("sites") is None:
+        return
+    for key in ("site", "overrides", "devices", "meter"):
+        if key in data:
+            yield Finding((key,), f"'{key}' beside 'sites'", "move it into one of the sites")
+    if not data["sites"]:
+        yield Finding(("sites",), "the list is empty", "add a site: with its devices")
+
+
 def _droppable(loc: Loc) -> Loc:
     """Return the smallest thing around ``loc`` that a site can do without: a device, or a whole key."""
     site, rest = (loc[:2], loc[2:]) if loc[0] == "sites" and len(loc) > 1 else ((), loc)
+    if site and rest[:1] == ("site",):  # one of several sites needs its name
+        return site
     return (*site, *(rest[:3] if rest[:1] == ("devices",) else rest[:1]))
 
 
@@ -109,17 +118,11 @@ def _without(node: Any, loc: Loc, dropped: set[Loc]) -> Any:
     if not any(drop[: len(loc)] == loc for drop in dropped):
         return node
     if isinstance(node, Map):
-        return {
-            key: _without(value, (*loc, key), dropped)
-            for key, value in node.items()
-            if (*loc, key) not in dropped
-        }
+        places = {key: (*loc, key) for key in node}
+        return {key: _without(node[key], at, dropped) for key, at in places.items() if at not in dropped}
     if isinstance(node, Seq):
-        return [
-            _without(value, (*loc, index), dropped)
-            for index, value in enumerate(node)
-            if (*loc, index) not in dropped
-        ]
+        items = [((*loc, index), item) for index, item in enumerate(node)]
+        return [_without(item, at, dropped) for at, item in items if at not in dropped]
     return node
 
 
@@ -129,6 +132,6 @@ def _value_at(node: Any, loc: Loc) -> Any:
             return None
         try:
             node = node[key]  # type: ignore[index]
-        except (KeyError, IndexError):
+        except (LookupError, TypeError):
             return None
     return node

@@ -38,6 +38,7 @@ class Resolver:
     """Every profile file is read once and every combination of overrides is checked once."""
 
     problems: list[Problem] = field(default_factory=list)  # of the profiles' own files
+    _paths: dict[tuple[str, Path], Path] = field(default_factory=dict)
     _bases: dict[Path, tuple[Document, Profile] | None] = field(default_factory=dict)
     _owners: dict[str, Path] = field(default_factory=dict)
     _patched: dict[Any, Profile | list[_Misfit]] = field(default_factory=dict)
@@ -47,7 +48,9 @@ class Resolver:
 
         Raises ``LookupError(message, cure)`` when there is no such profile, or another file has its name.
         """
-        path = find_profile(type_, base_dir).resolve()
+        if (type_, base_dir) not in self._paths:
+            self._paths[type_, base_dir] = find_profile(type_, base_dir).resolve()
+        path = self._paths[type_, base_dir]
         if path not in self._bases:
             self._bases[path] = self._read(path)
         found = self._bases[path]
@@ -62,7 +65,7 @@ class Resolver:
         return path, found[1]
 
     def patched(self, path: Path, patches: list[Patch]) -> tuple[Profile | None, list[Finding]]:
-        """Return the profile with its overrides applied in order; or the findings, placed in the patches' file."""
+        """Return the profile with its overrides applied in order, or findings placed in the patches' file."""
         found = self._bases[path]
         assert found is not None, "asked for overrides of a profile that base() did not return"
         document, profile = found
@@ -104,7 +107,7 @@ def _apply(document: Document, patches: list[Patch]) -> Profile | list[_Misfit]:
                 misfits.append(_Misfit(index, finding))
         quirks = data["quirks"] = _merged(quirks, patch.change.quirks)
     profile, findings = validate(Profile, data)
-    misfits.extend(_blame(finding, document, patches) for finding in findings)
+    misfits += dict.fromkeys(_blame(finding, document, patches) for finding in findings)
     return misfits if profile is None or misfits else profile
 
 
@@ -121,9 +124,9 @@ def _blame(finding: Finding, document: Document, patches: list[Patch]) -> _Misfi
             return _Misfit(index, finding)
         if section == "points" and rest and rest[0] in change.points:
             name = rest[0]
-            if name not in document.data["points"] and finding.message.startswith("the key"):
-                cure = f"the profile has no point '{name}'; {nearest(name, document.data['points'])}"
-                finding = finding._replace(cure=cure)
+            if name not in document.data["points"] and finding.is_missing_key:
+                message = f"there is no point '{name}', and a new one needs address and type"
+                finding = Finding(finding.loc, message, nearest(name, document.data["points"]))
             return _Misfit(index, finding)
     return _Misfit(len(patches) - 1, finding)
 

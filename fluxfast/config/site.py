@@ -75,9 +75,6 @@ class SiteBuilder:
             return []
         self._warn(loc, entry, profile)
         line = self._source.document.line_of(loc)
-        capacity, power = (
-            (entry.capacity_kwh, entry.rated_power_kw) if isinstance(entry, BessEntry) else (None, None)
-        )
         return [
             Device(
                 id=unit.id,
@@ -87,8 +84,8 @@ class SiteBuilder:
                 type=entry.type,
                 profile=profile,
                 role=entry.role if isinstance(entry, MeterEntry) else None,
-                capacity_kwh=_float(capacity),
-                rated_power_kw=_float(power),
+                capacity_kwh=_float(entry.capacity_kwh) if isinstance(entry, BessEntry) else None,
+                rated_power_kw=_float(entry.rated_power_kw) if isinstance(entry, BessEntry) else None,
                 modbus=unit.modbus,
                 file=self._source.document.file,
                 line=line,

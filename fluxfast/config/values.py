@@ -56,7 +56,7 @@ def _parse_text(value: str) -> str:
 
 
 def parse_host(value: Any) -> str:
-    """Return a host name in lower case, or an IPv4 or IPv6 address in its usual form; nothing is looked up."""
+    """Return a host name in lower case, or an IP address in its usual form; nothing is looked up."""
     if not isinstance(value, str):
         raise wrong(f"must be a host name or an IP address, not {describe(value)}")
     if _IPV4_LIKE.fullmatch(value) or value.count(":") > 1:

@@ -1,8 +1,8 @@
 """Register maps: one YAML file per device type, checked and frozen.
 
 Here live the models of a profile (``point.py``, ``quirks.py``, ``profile.py``), where profiles are found
-(``store.py``), the shipped maps (``*.yaml``) with their JSON Schema, and how YAML is read with its line numbers
-(``document.py``, ``scalars.py``, ``findings.py``), which ``config`` uses too.
+(``store.py``), the shipped maps (``*.yaml``) with their JSON Schema, and how YAML is read with its line
+numbers (``document.py``, ``scalars.py``, ``findings.py``), which ``config`` uses too.
 
 May import ``errors`` and ``constants``. May be imported by ``config`` and everything above it.
 """

@@ -59,7 +59,7 @@ def parse_number(value: Any) -> Decimal:
 
 
 def parse_duration(value: Any) -> int:
-    """Return nanoseconds from ``5s``, ``250ms``, ``1.5m``; plain numbers are refused, for they name no unit."""
+    """Return nanoseconds from ``5s``, ``250ms``, ``1.5m``; plain numbers are refused: they name no unit."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         raise wrong(f"{value} has no unit of time", f"write {value}s, or {value}ms")
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ class Finding(NamedTuple):
     loc: Loc
     message: str
     cure: str = ""
+    is_missing_key: bool = False
 
 
 def raise_findings(findings: Iterable[Finding]) -> None:
@@ -43,7 +45,7 @@ def validate(model: type[M], data: Any) -> tuple[M | None, list[Finding]]:
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known word, or the list of a few, or nothing."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if names else ""
@@ -53,7 +55,7 @@ def show_loc(loc: Sequence[str | int]) -> str:
     """Return ``devices.bess[3].id`` for a place in the data."""
     text = ""
     for key in loc:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
     return text
 
 
@@ -64,10 +66,14 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> list[Finding]:
         return [Finding((*loc, *one.loc), one.message, one.cure) for one in context["findings"]]
     if kind == "fluxfast":
         return [Finding(loc, context["message"], context.get("cure", ""))]
+    if kind == "invalid_key":  # pydantic's loc holds the key as text, which would not be found again
+        loc = (*loc[:-1], value)
     if kind in ("extra_forbidden", "invalid_key"):
         return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(loc[-1], _known_keys(model, loc[:-1])))]
     if kind == "missing":
-        return [Finding(loc[:-1], f"the key '{loc[-1]}' is missing")]
+        return [Finding(loc[:-1], f"the key '{loc[-1]}' is missing", is_missing_key=True)]
+    if kind == "string_too_short" and not value:
+        return [Finding(loc, "must not be empty")]
     if kind == "literal_error":
         allowed = str(context["expected"])
         return [Finding(loc, f"must be {allowed}, not {describe(value)}")]
@@ -99,14 +105,13 @@ _WANTED = {
     "less_than_equal": "at most {le}",
     "less_than": "less than {lt}",
     "string_too_long": "text of at most {max_length} characters",
-    "string_too_short": "text of at least {min_length} characters",
-    "too_short": "at least {min_length} long",
+    "too_short": "a list or mapping with something in it",
 }
 
 
 def _known_keys(model: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys that the model has at ``loc``, found by walking its JSON Schema."""
-    root = model.model_json_schema()
+    root = _schema(model)
     node: dict[str, Any] = root
     for key in (*loc, None):
         node = _resolve(root, node)
@@ -117,6 +122,11 @@ def _known_keys(model: type[BaseModel], loc: Loc) -> list[str]:
         else:
             node = node.get("properties", {}).get(key) or node.get("additionalProperties") or {}
     return list(node.get("properties", {}))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _resolve(root: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

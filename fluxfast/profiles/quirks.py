@@ -1,5 +1,6 @@
-"""What a device type tolerates: how much one request may read, how many requests may wait, which pauses it needs."""
+"""What a device type tolerates: how much one request may read, how many may wait, which pauses it needs."""
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -26,7 +27,7 @@ def _parse_ranges(value: Any) -> tuple[AddressRange, ...]:
 
 
 def _refuse_overlaps(ranges: tuple[AddressRange, ...]) -> tuple[AddressRange, ...]:
-    for (_, last), (first, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, last), (first, _) in itertools.pairwise(ranges):
         if first <= last:
             raise wrong(f"two ranges share address {first}", "join them into one")
     return ranges
@@ -58,11 +59,11 @@ class Quirks(FileModel):
     max_bits: int = Field(default=MAX_READ_BITS, ge=1, le=MAX_READ_BITS)
     max_gap: int = Field(
         default=16, ge=0, le=MAX_READ_BITS,
-        description="A read may run over this many registers that no point wants. 0: the device refuses holes.",
+        description="A read may run over so many registers that no point wants; 0: it refuses holes.",
     )  # fmt: skip
     readable: Ranges | None = Field(
         default=None,
-        description="Inclusive [first, last] address ranges that the device answers for; no read leaves them.",
+        description="Inclusive [first, last] ranges of addresses that it answers for; no read leaves them.",
     )
     max_in_flight: int = Field(
         default=1, ge=1, le=64, description="Requests that may wait for answers on one link."

@@ -1,8 +1,8 @@
 """What an unquoted YAML word means: the core schema of YAML 1.2, kept exact.
 
-``on``, ``off``, ``yes``, ``no`` and ``12:30`` are text here, as in YAML 1.2. Decimals stay decimals (``0.1`` is not
-rounded to binary). A number with a leading zero is text: tools disagree on whether ``0100`` is 100 or 64, so a place
-that wants a number refuses it and says so.
+``on``, ``off``, ``yes``, ``no`` and ``12:30`` are text here, as in YAML 1.2. Decimals stay decimals: ``0.1``
+is not rounded to binary. A number with a leading zero is text: tools disagree on whether ``0100`` is 100 or
+64, so a place that wants a number refuses it and says so.
 """
 
 import re

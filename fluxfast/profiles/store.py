@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fluxfast.errors import ConfigError, Problem
-from fluxfast.profiles.document import Document, read_document
+from fluxfast.profiles.document import Document, make_problem, read_document
 from fluxfast.profiles.findings import Finding, Loc, nearest, show_loc, validate
 from fluxfast.profiles.profile import Profile
 
@@ -46,7 +46,7 @@ def load_profile(name_or_path: str, base_dir: Path | None = None) -> Profile:
         path = find_profile(name_or_path, base_dir)
     except LookupError as error:
         message, cure = error.args
-        raise ConfigError([Problem(str(name_or_path), None, "", message, cure)]) from None
+        raise ConfigError([make_problem(name_or_path, None, "", message, cure)]) from None
     return build_profile(read_profile(path))
 
 
@@ -68,9 +68,8 @@ def build_profile(document: Document) -> Profile:
 
 def problem_of(document: Document, finding: Finding) -> Problem:
     """Give a finding its line."""
-    return Problem(
-        document.file, document.line_of(finding.loc), _where(finding.loc), finding.message, finding.cure
-    )
+    line = document.line_of(finding.loc)
+    return make_problem(document.file, line, _where(finding.loc), finding.message, finding.cure)
 
 
 def _where(loc: Loc) -> str:

@@ -1,0 +1,97 @@
+"""``fluxfast check``: is the site file right? Prints what is wrong, touches no device."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fluxfast.config import Fleet, load
+from fluxfast.errors import ConfigError, Problem
+
+DONE, FINDINGS, BAD_INPUT = 0, 1, 2
+
+
+@click.command()
+@click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+def check(sites: Sequence[Path], as_json: bool) -> None:
+    """Check site files, or folders of them, and the profiles they use.
+
+    Each SITE is one fleet. Prints every problem with its file and line. Exit code: 0 all is well, 1 there are
+    warnings, 2 something is wrong.
+    """
+    reports = [_examine(site) for site in sites]
+    if as_json:
+        click.echo(json.dumps(_merge(reports), indent=2, ensure_ascii=False))
+    else:
+        for report in reports:
+            _print(report)
+    sys.exit(max(report["exit_code"] for report in reports))
+
+
+def _examine(site: Path) -> dict[str, Any]:
+    try:
+        fleet = load(site)
+    except ConfigError as error:
+        return {"site": str(site), "problems": error.problems, "warnings": (), "exit_code": BAD_INPUT}
+    return {
+        "site": str(site),
+        "problems": (),
+        "warnings": fleet.warnings,
+        "exit_code": FINDINGS if fleet.warnings else DONE,
+        "counts": _count(fleet),
+    }
+
+
+def _count(fleet: Fleet) -> dict[str, int]:
+    modbus = [device.modbus for device in fleet.devices]
+    return {
+        "sites": len(fleet.sites),
+        "devices": len(fleet.devices),
+        "profiles": len({id(device.profile) for device in fleet.devices}),
+        "links": len({(one.host, one.port) for one in modbus if one.transport == "tcp"}),
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    for severity, color in (("problems", "red"), ("warnings", "yellow")):
+        for problem in report[severity]:
+            # click leaves the colour out when the output is no terminal
+            click.echo(click.style(f"{severity[:-1]}: ", fg=color) + str(problem))
+    site = report["site"]
+    if "counts" in report:
+        counts = ", ".join(_plural(number, word) for word, number in report["counts"].items())
+        click.echo(f"{site}: {counts}; {_plural(len(report['warnings']), 'warnings')}")
+    else:
+        click.echo(f"{site}: {_plural(len(report['problems']), 'problems')}")
+
+
+def _plural(number: int, words: str) -> str:
+    return f"{number:,} {words[:-1] if number == 1 else words}"
+
+
+def _merge(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the reports as JSON values."""
+    listed = [
+        {
+            "site": report["site"],
+            "problems": [_plain(problem) for problem in report["problems"]],
+            "warnings": [_plain(problem) for problem in report["warnings"]],
+            **({"counts": report["counts"]} if "counts" in report else {}),
+        }
+        for report in reports
+    ]
+    return {"sites": listed, "exit_code": max(report["exit_code"] for report in reports)}
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "where": problem.where,
+        "message": problem.message,
+        "cure": problem.cure,
+    }
