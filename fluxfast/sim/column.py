@@ -67,7 +67,9 @@ class Column:
     def _load(self) -> NDArray[Any]:
         if self._direct is not None:
             return self._direct.astype(self._format)
-        return self._bytes[:, self.order].view(">" + self._format)[:, 0].astype(self._format)
+        # (Picking columns leaves them strided, and bytes that form a number must lie side by side.)
+        picked = np.ascontiguousarray(self._bytes[:, self.order])
+        return picked.view(">" + self._format)[:, 0].astype(self._format)
 
     def put_raw(self, raw: ArrayLike, rows: slice = slice(None)) -> None:
         """Write raw values; one for all rows, or one for each."""
@@ -92,9 +94,8 @@ class Column:
         """Write engineering values, rounded to the register's step and held inside its type."""
         raw = (np.asarray(values, np.float64) - self.shift_value) / self.scale
         if self.is_bit or self._format[0] != "f":
-            low, high = self.raw_range()
-            raw = np.clip(np.rint(raw), low, high)
-        self.put_raw(raw, rows)
+            raw = np.rint(raw)
+        self.put_raw(np.clip(raw, *self.raw_range()), rows)
 
     def raw_range(self) -> tuple[float, float]:
         """Return what the type can hold, as doubles that convert back into it."""

@@ -68,7 +68,8 @@ class Simulator:
         """What is unusual about this run, in one line; empty when nothing is."""
         notes = [self._listeners.note] if self._listeners and self._listeners.note else []
         if self.skipped:
-            notes.append(f"{self.skipped} devices on serial lines are not simulated")
+            some = "1 device" if self.skipped == 1 else f"{self.skipped} devices"
+            notes.append(f"{some} on serial lines not simulated")
         return "; ".join(notes)
 
     def types(self) -> dict[str, int]:
@@ -229,4 +230,4 @@ def _group_by_address(devices: Sequence[Device]) -> dict[Address, list[Device]]:
 
 
 def _problem(device: Device, message: str, cure: str) -> Problem:
-    return Problem(device.file, device.line, f"device {device.id}", message, cure)
+    return Problem(device.file, device.line, f"{device.id}: modbus.host", message, cure)
