@@ -143,11 +143,11 @@ def _draw_title(figure: Any, logs: dict[str, Ticks]) -> None:
     if len(times) > 1:
         seconds = np.median(np.diff(times)) / np.timedelta64(1, "s")
         every = (
-            f", polled every {seconds * 1000:.0f} ms" if seconds < 1 else f", polled every {seconds:.3g} s"
+            f", polled every {seconds * 1000:.0f} ms" if seconds < 1 else f", polled every {seconds:.4g} s"
         )
     about = [
         f"{' '.join(start)} to {end[1] if end[0] == start[0] else ' '.join(end)} UTC",
-        f"{len(times):,} ticks",
+        f"{len(times):,} tick{'s' if len(times) > 1 else ''}",
         f"{rows:,} rows, {_percent(rows - not_good, rows)} of them good",
     ]
     share = max(_share(ticks) for ticks in logs.values())
@@ -173,6 +173,9 @@ def _prepare(axes: Any, logs: dict[str, Ticks]) -> None:
     seconds = (end - start) / np.timedelta64(1, "s")
     form = "%H:%M:%S" if seconds < 600 else "%H:%M" if seconds < 86_400 else "%d %b %H:%M"
     axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=6))  # type: ignore[no-untyped-call]
+    if start == end:
+        axes.set_prop_cycle(marker=["o"])  # a line through one point would not be seen
+        axes.set_xticks([start])
     axes.xaxis.set_major_formatter(dates.DateFormatter(form))  # type: ignore[no-untyped-call]
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
