@@ -109,7 +109,7 @@ def _figures(status: Status) -> RenderableType:
         ],
     ]
     grid = Table.grid()
-    for name_width, value_width in ((10, 14), (11, 15), (14, 14)):
+    for name_width, value_width in ((10, 13), (11, 15), (14, 15)):
         grid.add_column(style=FAINT, width=name_width)
         grid.add_column(justify="right", width=value_width)
     for (left, a), (middle, b), (right, c) in zip(*columns, strict=True):
