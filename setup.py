@@ -17,8 +17,11 @@ from setuptools.command.build_ext import build_ext
 MODES = {
     "release": (["-O3", "-g0", "-fvisibility=hidden"], [], False),
     "debug": (["-O0", "-g"], [], True),
-    "asan": (["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
-             ["-fsanitize=address,undefined"], True),
+    "asan": (
+        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+        ["-fsanitize=address,undefined"],
+        True,
+    ),
     "coverage": (["-O0", "-g"], [], True),
 }
 mode = os.environ.get("FLUXFAST_BUILD", "release")
@@ -54,6 +57,7 @@ class ParallelBuild(build_ext):
     """Compile the extensions side by side."""
 
     def finalize_options(self) -> None:
+        """Use every core unless told otherwise."""
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 

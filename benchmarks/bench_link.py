@@ -2,9 +2,9 @@
 
     python benchmarks/bench_link.py [LINKS] [TICKS] [PERIOD_MS]
 
-The simulator runs on one core; each client in turn alone on the other, in a process of its own. CPU is user + system
-of the whole client process between the first tick and the last, divided by requests. What it does not show: a
-real network, slow devices, and the simulator's own cost.
+The simulator runs on one core; each client in turn alone on the other, in a process of its own. CPU is user
++ system of the whole client process between the first tick and the last, divided by requests. What it does
+not show: a real network, slow devices, and the simulator's own cost.
 """
 
 import json

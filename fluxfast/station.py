@@ -6,8 +6,9 @@
         async for tick in station.ticks(duration_s=30):
             soe = station["powerpack"]["soe"]          # NumPy, a row per device, no copy
 
-A tick begins on the wall-clock grid (every 500 ms means at .000 and .500), ends when all have answered or at its
-deadline, and is then logged. Ticks never queue: one that comes too late is skipped, counted, and logged as such.
+A tick begins on the wall-clock grid (every 500 ms means at .000 and .500), ends when all have answered or
+at its deadline, and is then logged. Ticks never queue: one that comes too late is skipped, counted, and
+logged as such.
 """
 
 import asyncio
@@ -167,12 +168,12 @@ class Station:
             self._log.close()
 
     def stop(self) -> None:
-        """End ``ticks``; a tick that is running has a second left. Callable from a signal handler of the loop."""
+        """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
         self._stopping.set()
         self._poller.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
-        """Run the scan cycle, yielding after each tick, for ``duration_s`` (whole ticks) or until ``stop``."""
+        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop``."""
         grid = Grid(self._grid_every_ns)
         slot = first = grid.next_slot()
         last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
@@ -335,5 +336,3 @@ def _column(column: ColumnLayout) -> Column:
         column.labels[0] if column.labels else None,
         {key: str(value) for key, value in about.items() if value is not None},
     )
-
-

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fluxfast.errors import FluxfastError, MissingExtraError
@@ -30,13 +31,13 @@ LATENCY_PERCENTS: Final = (50, 99)
 SOE_PERCENTS: Final = (5, 25, 50, 75, 95)
 
 
-def draw(log_dir: Path, out: Path) -> None:
-    """Draw the log in ``log_dir`` as the PNG ``out``; FluxfastError when there is nothing to draw."""
+def draw(log_dir: Path, out: Path, since_us: int = 0) -> None:
+    """Draw the ticks from ``since_us`` (UTC) on as the PNG ``out``; FluxfastError when there are none."""
     try:
         from matplotlib.figure import Figure
     except ImportError as e:
         raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
-    logs = {name: ticks for name in (BATTERIES, METERS) if (ticks := read(log_dir, name))}
+    logs = {name: ticks for name in (BATTERIES, METERS) if (ticks := read(log_dir, name, since_us))}
     if not logs:
         raise FluxfastError(f"{log_dir}: no log of {BATTERIES} or {METERS} to draw")
     figure = Figure(figsize=(12, 7.4), dpi=150, facecolor="white")
@@ -49,14 +50,15 @@ def draw(log_dir: Path, out: Path) -> None:
     figure.savefig(out)
 
 
-def read(log_dir: Path, dataset: str) -> Ticks:
-    """Read and reduce one dataset, in time order; empty when it has no files.
+def read(log_dir: Path, dataset: str, since_us: int = 0) -> Ticks:
+    """Read and reduce one dataset from ``since_us`` on, in time order; empty when it has no such ticks.
 
     ``time`` (datetime64[us], UTC), ``rows``, ``uncertain``, ``bad``, ``latency_p50``, ``latency_p99`` (ms),
     ``power`` (kW, the sum over the devices that answered), ``soe_p5`` … ``soe_p95`` (%). NaN where no device
     had a value; what the log lacks is left out.
     """
-    parts = [_reduce(file, dataset) for file in sorted(log_dir.glob(f"{dataset}/date=*/*.parquet"))]
+    files = sorted(log_dir.glob(f"{dataset}/date=*/*.parquet"))
+    parts = [part for file in files if (part := _reduce(file, dataset, since_us))]
     if not parts:
         return {}
     names = set.intersection(*(set(part) for part in parts))
@@ -65,10 +67,13 @@ def read(log_dir: Path, dataset: str) -> Ticks:
     return {name: array[order] for name, array in ticks.items()}
 
 
-def _reduce(file: Path, dataset: str) -> Ticks:
+def _reduce(file: Path, dataset: str, since_us: int) -> Ticks:
     with pq.ParquetFile(file) as parquet:
         wanted = ["time", "quality", "latency_ms", POWER[dataset], "soe"]
         table = parquet.read(columns=[name for name in wanted if name in parquet.schema_arrow.names])
+    table = table.filter(pc.greater_equal(table["time"].cast(pa.int64()), since_us))
+    if not table.num_rows:
+        return {}
     time, tick = np.unique(table["time"].cast(pa.int64()).to_numpy(), return_inverse=True)
     order = np.argsort(tick, kind="stable")
     rows = np.bincount(tick)

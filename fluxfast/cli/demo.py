@@ -1,4 +1,4 @@
-"""``fluxfast demo``: a simulated fleet, polled, logged, summed up and drawn. Needs no hardware and no site file."""
+"""``fluxfast demo``: a simulated fleet, polled, logged, summed up and drawn. Needs no hardware."""
 
 import os
 import selectors
@@ -20,6 +20,9 @@ SITES = 100
 PACKS_PER_SITE = 4
 PORT = 5020
 READY_WITHIN_S = 30.0
+QUERY = """import duckdb; duckdb.sql('''
+    SELECT time, round(avg(soe), 2) AS soe, count(*) AS units
+    FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time''').show()"""
 
 
 @click.command()
@@ -46,14 +49,13 @@ def demo(duration: float, folder: Path) -> None:
         status = uvloop.run(watch(Station(fleet, log_dir=log), duration))
     click.echo(summary(status, log))
     _draw(log, folder / "chart.png", began_us)
-    query = "SELECT time, round(avg(soe), 2) AS soe, count(*) AS units"
     click.echo(
-        "\nAsk the log, for example:\n"
-        f"  {_command('python')} -c \"import duckdb; "
-        f"print(duckdb.sql(\\\"{query} FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time\\\"))\"\n"
-        "Poll again, with your own settings:\n"
-        f"  {_command('fluxfast')} simulate {site} &\n"
-        f"  {_command('fluxfast')} run {site} --duration 30s --log {log}"
+        f"""
+Ask the log, for example:
+  {_program("python")} -c "{QUERY.format(log=log)}"
+Poll again, with settings of your own:
+  {_program("fluxfast")} simulate {site} &
+  {_program("fluxfast")} run {site} --duration 30s --log {log}"""
     )
 
 
@@ -114,7 +116,7 @@ def _draw(log: Path, chart: Path, since_us: int) -> None:
         click.echo(f"chart: {chart}")
 
 
-def _command(name: str) -> str:
+def _program(name: str) -> str:
     """Return how the user can call a program of this environment from where they are."""
     path = Path(sys.executable).parent / name
     in_path = any(Path(folder) == path.parent for folder in os.environ.get("PATH", "").split(os.pathsep))

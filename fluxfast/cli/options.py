@@ -9,7 +9,7 @@ from fluxfast.config import Fleet, load
 from fluxfast.profiles.fields import parse_duration
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     """A duration as in site files (``30s``, ``250ms``, ``1m``), in seconds."""
 
     name = "duration"

@@ -30,7 +30,8 @@ def plan(site: Path, as_json: bool) -> None:
     devices = sum(len(table.devices) for table in compiled.tables)
     unpolled = len(fleet.devices) - devices
     console.print(
-        f"\n{devices:,} devices on {len(compiled.endpoints):,} links, every {every_s * 1e3:g} ms. Per tick:\n"
+        f"\n{devices:,} devices on {len(compiled.endpoints):,} links, every {every_s * 1e3:g} ms."
+        " Per tick:\n"
         f"  {cost.requests:,.10g} requests, {cost.registers:,.10g} registers, {cost.values:,.10g} values\n"
         f"  {cost.sent_bytes:,.10g} bytes sent, {cost.received_bytes:,.10g} received"
         f" ({8 * (cost.sent_bytes + cost.received_bytes) / every_s / 1e6:,.2f} Mbit/s without TCP/IP headers)\n"

@@ -28,14 +28,18 @@ JSON_EVERY_S = 1.0
 
 @click.command()
 @SITE
-@click.option("--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise.")
-@click.option("--log", "log_dir", type=click.Path(path_type=Path), help="Log here instead of where SITE says.")
+@click.option(
+    "--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise."
+)
+@click.option(
+    "--log", "log_dir", type=click.Path(path_type=Path), help="Log here instead of where SITE says."
+)
 @JSON
 def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool) -> None:
     """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
 
-    SITE is a file or a folder of files. Ctrl-C or SIGTERM ends it cleanly. Exits with 1 if at the end devices were
-    bad, ticks were skipped or rows were lost.
+    SITE is a file or a folder of files. Ctrl-C or SIGTERM ends it cleanly. Exits with 1 if at the end
+    devices were bad, ticks were skipped or rows were lost.
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)

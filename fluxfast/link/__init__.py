@@ -1,7 +1,8 @@
 """Sockets and the conversations on them: requests out, replies matched, checked and decoded into tables.
 
-``reactor`` (one poll set, batches without the GIL) drives ``conversation`` (sans-IO) for every link; ``poller`` puts
-the reactor on an asyncio loop. May import table and below; what plan works out comes in as arrays.
+``reactor`` (one poll set, batches without the GIL) drives ``conversation`` (sans-IO) for every link;
+``poller`` puts the reactor on an asyncio loop. May import table and below; what plan works out comes in as
+arrays.
 """
 
 from fluxfast.link.poller import Poller

@@ -129,7 +129,7 @@ class Poller:
                 self.reactor.set_unresolved(link)
                 return
         family, _, _, _, address = found[0]
-        scope = int(address[3]) if family == socket.AF_INET6 else 0
+        scope = int(address[-1]) if family == socket.AF_INET6 else 0
         packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
         self.reactor.set_address(link, packed, port, scope)
 

@@ -25,51 +25,22 @@ from libc.string cimport memcpy, memmove
 from posix.unistd cimport close
 
 from fluxfast.link.conversation cimport (
-    EVENT_BROKEN,
-    EVENT_DROPPED,
-    EVENT_FAILED,
-    EVENT_NONE,
-    EVENT_REPLY,
-    Conversation,
-    Event,
-    conversation_deadline,
-    conversation_expire,
-    conversation_next,
-    conversation_open,
+    EVENT_BROKEN, EVENT_DROPPED, EVENT_FAILED, EVENT_NONE, EVENT_REPLY, Conversation, Event,
+    conversation_deadline, conversation_expire, conversation_next, conversation_open,
     conversation_request,
 )
 from fluxfast.link.structs cimport Block, LinkPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
 from fluxfast.native.poll cimport (
-    FX_POLL_BATCH,
-    FX_POLL_READ,
-    FX_POLL_WRITE,
-    fx_now_ns,
-    fx_poll_add,
-    fx_poll_create,
-    fx_poll_event,
-    fx_poll_modify,
-    fx_poll_wait,
+    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_poll_add, fx_poll_create, fx_poll_event,
+    fx_poll_modify, fx_poll_wait,
 )
 from fluxfast.native.tcp cimport (
-    fx_abort,
-    fx_address_set,
-    fx_connect,
-    fx_connect_result,
-    fx_receive,
-    fx_send,
+    fx_abort, fx_address_set, fx_connect, fx_connect_result, fx_receive, fx_send,
 )
 from fluxfast.table.decode cimport Column, Op, decode_block, mark_block
 from fluxfast.table.quality cimport (
-    Q_EXCEPTION,
-    Q_FRAMING,
-    Q_GOOD,
-    Q_LATE,
-    Q_LOST,
-    Q_NEVER,
-    Q_NO_HOST,
-    Q_REFUSED,
-    Q_TIMEOUT,
+    Q_EXCEPTION, Q_FRAMING, Q_GOOD, Q_LATE, Q_LOST, Q_NEVER, Q_NO_HOST, Q_REFUSED, Q_TIMEOUT,
     Q_UNREACHABLE,
 )
 

@@ -1,7 +1,7 @@
 """Site file and profiles to a Plan: blocks to read, the decode program, the layout of tables.
 
-Runs once, before the first tick, so it may take its time. May import config, profiles, modbus and below; link and
-table get its results as arrays (structs.py).
+Runs once, before the first tick, so it may take its time. May import config, profiles, modbus and below;
+link and table get its results as arrays (structs.py).
 """
 
 from fluxfast.plan.blocks import BlockLayout, plan_blocks

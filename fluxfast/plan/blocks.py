@@ -1,8 +1,8 @@
 """Points to blocks: the fewest reads that the profile allows.
 
-Sorted by address, a block starts at the first point not read yet and takes every further one that fits: within
-the length limit, over gaps no longer than ``max_gap``, inside one readable range. A point is never split.
-Windows that start as late as they can are as few as there can be, so nothing cleverer is needed.
+Sorted by address, a block starts at the first point not read yet and takes every further one that fits:
+within the length limit, over gaps no longer than ``max_gap``, inside one readable range. A point is never
+split. Windows that start as late as they can are as few as there can be, so nothing cleverer is needed.
 """
 
 from collections.abc import Iterator

@@ -27,8 +27,8 @@ class ColumnLayout:
 class TableLayout:
     """All devices of one profile: a row per device, a column per point.
 
-    ``variant[rows]`` tells which resolved profile a row follows; ``absent[columns, rows]`` marks the points that a
-    device does not have.
+    ``variant[rows]`` tells which resolved profile a row follows; ``absent[columns, rows]`` marks the points
+    that a device does not have.
     """
 
     profile: Profile
@@ -48,8 +48,9 @@ class TableLayout:
 class Plan:
     """What a station runs on.
 
-    ``blocks`` (structs.BLOCK) are sorted by link, ``links`` (structs.LINK) point to their slice of them; ``ops``
-    (structs.OP) and ``sentinels`` (uint64) are the decode program; ``endpoints[link]`` is its (host, port).
+    ``blocks`` (structs.BLOCK) are sorted by link, ``links`` (structs.LINK) point to their slice of them;
+    ``ops`` (structs.OP) and ``sentinels`` (uint64) are the decode program; ``endpoints[link]`` is its
+    (host, port).
     """
 
     tables: tuple[TableLayout, ...]
@@ -222,7 +223,8 @@ def _programs(
     ops: list[tuple[object, ...]] = []
     sentinels: list[int] = []
     column_of = [
-        {column.point.name: table.first_column + c for c, column in enumerate(table.columns)} for table in tables
+        {column.point.name: table.first_column + c for c, column in enumerate(table.columns)}
+        for table in tables
     ]
     for variant in variants:
         for block in variant.blocks:

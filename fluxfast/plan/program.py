@@ -42,8 +42,8 @@ class Value:
 def column_value(point: Point) -> Value:
     """Return the column that holds this point without loss.
 
-    A device's own floats stay float32; scaled integers become float64 with exact decimals; plain integers stay
-    integers.
+    A device's own floats stay float32; scaled integers become float64 with exact decimals; plain integers
+    stay integers.
     """
     if point.type == "string":
         return Value(STRING, 2 * point.size)

@@ -1,7 +1,7 @@
 """The process image of one profile's devices: a row per device, a column per point.
 
-Columns are NumPy arrays that the reactor's decode kernel writes in place; the Table owns them and must outlive
-the reactor. Quality travels beside every cell.
+Columns are NumPy arrays that the reactor's decode kernel writes in place; the Table owns them and must
+outlive the reactor. Quality travels beside every cell.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ _KINDS = (np.float64, np.float32, np.int64, np.uint64, np.bool_)
 class Table:
     """Columns, quality and receive times of all devices of one profile.
 
-    ``values[c]`` has shape [rows]; ``quality`` is uint8 [columns, rows] (table.quality); ``received_ns`` is int64
-    [rows], the reactor's clock at a device's newest reply, 0 before the first. ``row_quality`` uint8 [rows] and
-    ``valid`` uint8 [columns, rows] are as of the last ``close``.
+    ``values[c]`` has shape [rows]; ``quality`` is uint8 [columns, rows] (table.quality); ``received_ns`` is
+    int64 [rows], the reactor's clock at a device's newest reply, 0 before the first. ``row_quality`` uint8
+    [rows] and ``valid`` uint8 [columns, rows] are as of the last ``close``.
     """
 
     def __init__(
         self, name: str, columns: Sequence[tuple[str, int, int]], rows: int, absent: NDArray[np.bool_]
     ) -> None:
-        """Allocate ``columns`` of (name, value_kind, width) for ``rows`` devices; absent is [columns, rows]."""
+        """Allocate ``columns`` (name, value_kind, width) for ``rows`` devices; absent: [columns, rows]."""
         self.name = name
         self.names = tuple(column[0] for column in columns)
         self.rows = rows

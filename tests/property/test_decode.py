@@ -54,7 +54,9 @@ def decode(point, replies):
     profile = Profile(name="t", title="t", version=1, points={point.name: point})
     (block,) = plan_blocks(profile)
     value = column_value(point)
-    table = Table("t", [(point.name, value.kind, value.width)], len(replies), np.zeros((1, len(replies)), bool))
+    table = Table(
+        "t", [(point.name, value.kind, value.width)], len(replies), np.zeros((1, len(replies)), bool)
+    )
     ops = np.array([point_op(point, block, 0, 0)], OP).view(np.uint8)
     data = np.frombuffer(b"".join(replies), np.uint8).reshape(len(replies), block.data_size)
     rows = np.arange(len(replies), dtype=np.int32)
@@ -119,7 +121,9 @@ def test_a_scaled_float32_stays_float32(raw):
 @pytest.mark.parametrize("order", ["AB", "BA"])
 @given(text=st.binary(min_size=6, max_size=6))
 def test_strings(order, text):
-    values, _ = decode(point(type="string", length=3, byte_order=order), [arrange(text, {"AB": "ABCD", "BA": "BADC"}[order])])
+    values, _ = decode(
+        point(type="string", length=3, byte_order=order), [arrange(text, {"AB": "ABCD", "BA": "BADC"}[order])]
+    )
     assert values[0] == text.split(b"\0")[0]
 
 

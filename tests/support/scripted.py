@@ -104,5 +104,3 @@ def serving(answer: Answer) -> Iterator[ScriptedServer]:
     """Run a scripted server for the length of a with block."""
     with ScriptedServer(answer) as server:
         yield server
-
-
