@@ -1,6 +1,6 @@
 # The part of the protocol that every C caller shares, inline: cutting a stream into MBAP frames,
-# building read requests, judging read responses. MIG = Messaging on TCP/IP Implementation Guide v1.0b,
-# MAP = Application Protocol v1.1b3. What Python sees of it is in adu.pyx and pdu.pyx.
+# building read requests, judging the responses to reads and writes. MIG = Messaging on TCP/IP Implementation
+# Guide v1.0b, MAP = Application Protocol v1.1b3. Python sees it through adu.pyx, read.pyx and write.pyx.
 #
 #       0              2             4        6         7
 #      +--------------+-------------+--------+---------+---------------+------ - -
