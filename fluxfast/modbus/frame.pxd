@@ -1,6 +1,6 @@
 # The part of the protocol that every C caller shares, inline: cutting a stream into MBAP frames,
-# building read requests, judging read responses. MIG = Messaging on TCP/IP Implementation Guide v1.0b,
-# MAP = Application Protocol v1.1b3. What Python sees of it is in adu.pyx and pdu.pyx.
+# building read requests, judging the responses to reads and writes. MIG = Messaging on TCP/IP Implementation
+# Guide v1.0b, MAP = Application Protocol v1.1b3. Python sees it through adu.pyx, read.pyx and write.pyx.
 #
 #       0              2             4        6         7
 #      +--------------+-------------+--------+---------+---------------+------ - -
@@ -13,6 +13,7 @@
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcmp
 
+from fluxfast.modbus.constants cimport FX_MASK_WRITE_REGISTER
 from fluxfast.native.endian cimport load_u16, store_u16
 
 
@@ -95,7 +96,7 @@ cdef inline frame_status check_read_response(
 
 cdef inline Py_ssize_t write_echo_size(uint8_t function_code) noexcept nogil:
     # How many bytes of a write request (function codes 5, 6, 15, 16, 22) its response repeats.
-    return 7 if function_code == 0x16 else 5
+    return 7 if function_code == FX_MASK_WRITE_REGISTER else 5
 
 
 cdef inline frame_status check_write_response(

@@ -1,5 +1,6 @@
 """Strategies for every legal message, and for bytes that nearly are one."""
 
+from array import array
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -114,6 +115,14 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 nearly_requests = st.binary(max_size=20) | requests.flatmap(lambda m: damaged(make(modbus, m).pdu))
+
+
+def heap(data: bytes) -> Any:
+    """A buffer of exactly that size: a sanitizer sees a read past its end.
+
+    Bytes have a hidden zero, and an array made from bytes has spare room; one made from a list has none.
+    """
+    return array("B", list(data))
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> tuple[Any, ...]:

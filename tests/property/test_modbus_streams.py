@@ -1,6 +1,5 @@
 """Any bytes in any chunks give ADUs, need more data or are broken: nothing else, and alike in both codecs."""
 
-from array import array
 from typing import Any
 
 import modbus_messages as messages
@@ -63,8 +62,8 @@ def streams(draw: st.DrawFn, kind: str) -> bytes:
 def test_chunks_do_not_matter_and_codecs_agree(kind: str, data: st.DataObject) -> None:
     stream = data.draw(streams(kind))
     expected = run(KINDS[kind](reference), [stream])
-    assert run(KINDS[kind](modbus), [array("B", stream)]) == expected
-    assert run(KINDS[kind](modbus), [array("B", c) for c in chunked(data, stream)]) == expected
+    assert run(KINDS[kind](modbus), [messages.heap(stream)]) == expected
+    assert run(KINDS[kind](modbus), [messages.heap(c) for c in chunked(data, stream)]) == expected
     assert run(KINDS[kind](modbus), [stream[i : i + 1] for i in range(len(stream))]) == expected
     assert run(KINDS[kind](reference), chunked(data, stream)) == expected
     adus, broken, pending = expected
@@ -86,7 +85,7 @@ def test_adus_of_messages_come_out_as_they_went_in(kind: str, data: st.DataObjec
 @messages.given(st.binary(max_size=270))
 def test_both_codecs_parse_any_adu_alike(adu: bytes) -> None:
     for name in ("parse_mbap", "parse_rtu"):
-        ours = messages.outcome(getattr(modbus, name), array("B", adu))
+        ours = messages.outcome(getattr(modbus, name), messages.heap(adu))
         assert ours == messages.outcome(getattr(reference, name), adu)
         assert ours[0] == "returned" or ours[1] is FramingError
 
@@ -103,5 +102,5 @@ def test_adus_round_trip_in_both_codecs(transaction_id: int, unit_id: int, pdu: 
 
 @messages.given(st.binary(max_size=300))
 def test_hint_and_crc_take_any_bytes(data: bytes) -> None:
-    assert modbus.crc16(array("B", data)) == reference.crc16(data)
-    assert isinstance(modbus.framing_hint(array("B", data)), str)
+    assert modbus.crc16(messages.heap(data)) == reference.crc16(data)
+    assert isinstance(modbus.framing_hint(messages.heap(data)), str)

@@ -1,13 +1,12 @@
 """ADUs and splitters against the golden streams: whole, byte by byte, at every cut, glued, with garbage."""
 
 import traceback
-from array import array
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import golden, unhex
+from modbus_golden import golden, heap, unhex
 
 from fluxfast import modbus
 from fluxfast.errors import FramingError, LocalProtocolError
@@ -29,7 +28,7 @@ def run(split: Any, chunks: Iterable[bytes]) -> tuple[list[bytes], bool]:
     adus: list[bytes] = []
     try:
         for chunk in chunks:
-            adus += split.feed(array("B", chunk) if isinstance(split, modbus.MbapSplitter) else chunk)
+            adus += split.feed(heap(chunk) if isinstance(split, modbus.MbapSplitter) else chunk)
         adus += split.feed(b"")
     except FramingError:
         return adus, True
@@ -80,7 +79,7 @@ def test_hint(row: dict[str, Any]) -> None:
     hint = row.get("hint", "")
     stream = unhex(row["stream"])
     if hint:
-        assert modbus.framing_hint(array("B", stream)).startswith(hint)
+        assert modbus.framing_hint(heap(stream)).startswith(hint)
         split = modbus.MbapSplitter()
         with pytest.raises(FramingError) as caught:
             split.feed(stream)

@@ -6,15 +6,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import golden, unhex
+from modbus_golden import golden, heap, unhex
 
 from fluxfast import errors, modbus
 from fluxfast.constants import ExceptionCode, FunctionCode
-
-
-def heap(data: bytes) -> Any:
-    """A buffer of exactly that size: a sanitizer sees a read past its end. Bytes have a hidden zero."""
-    return array("B", data)
 
 
 def outcome(row: dict[str, Any]) -> Any:
