@@ -34,9 +34,14 @@ class ModbusEntry(FileModel):
 
     host: Host | None = Field(default=None, description="Name or IP address of the device or its gateway.")
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
-    address: int = Field(default=1, le=255, description="Unit identifier, 1 to 255.")
+    address: int = Field(
+        default=1, le=255, json_schema_extra={"minimum": 1}, description="Unit identifier, 1 to 255."
+    )
     timeout_ns: Duration = Field(
-        default=5000 * _MS, alias="timeout", description="How long to wait, like 5s."
+        default=5000 * _MS,
+        alias="timeout",
+        json_schema_extra={"default": "5s"},
+        description="How long to wait, like 5s.",
     )
     retry_count: int = Field(default=3, ge=0, le=100)
     device: str | None = Field(default=None, min_length=1, description="Serial line, like /dev/ttyUSB0.")
@@ -135,8 +140,15 @@ class SingleMeterEntry(MeterEntry):
     id: str = "meter"
 
 
+def _lists_may_be_none(schema: dict[str, Any]) -> None:
+    for name, entries in schema["properties"].items():
+        schema["properties"][name] = {"anyOf": [entries, {"type": "null"}]}
+
+
 class DevicesEntry(FileModel):
     """``devices:`` of a site."""
+
+    model_config = ConfigDict(json_schema_extra=_lists_may_be_none)
 
     bess: Entries[BessEntry] = ()
     meters: Entries[MeterEntry] = ()
@@ -163,9 +175,16 @@ class SiteEntry(SiteBody):
 class PollEntry(FileModel):
     """``poll:``."""
 
-    every_ns: Duration = Field(default=500 * _MS, alias="every", description="A tick's length, 10ms to 24h.")
+    every_ns: Duration = Field(
+        default=500 * _MS,
+        alias="every",
+        json_schema_extra={"default": "500ms"},
+        description="A tick's length, 10ms to 24h.",
+    )
     deadline: Percent = Field(
-        default=0.8, description="Part of the tick in which answers count for it, like 80%."
+        default=0.8,
+        json_schema_extra={"default": "80%"},
+        description="Part of the tick in which answers count for it, like 80%.",
     )
 
     @field_validator("every_ns")

@@ -49,10 +49,11 @@ class Resolver:
         Raises ``LookupError(message, cure)`` when there is no such profile, or another file has its name.
         """
         if (type_, base_dir) not in self._paths:
-            self._paths[type_, base_dir] = find_profile(type_, base_dir).resolve()
+            found_at = find_profile(type_, base_dir)
+            path = self._paths[type_, base_dir] = found_at.resolve()
+            if path not in self._bases:
+                self._bases[path] = self._read(found_at)
         path = self._paths[type_, base_dir]
-        if path not in self._bases:
-            self._bases[path] = self._read(path)
         found = self._bases[path]
         if found is None:
             return None

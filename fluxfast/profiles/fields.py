@@ -41,9 +41,9 @@ def describe(value: Any) -> str:
     if isinstance(value, str):
         return f"the text '{value[:40]}{'…' if len(value) > 40 else ''}'"
     if isinstance(value, Map | dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, Seq | list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     return str(value)
 
 

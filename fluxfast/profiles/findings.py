@@ -62,6 +62,8 @@ def show_loc(loc: Sequence[str | int]) -> str:
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> list[Finding]:
     loc, kind, value = detail["loc"], detail["type"], detail["input"]
     context = detail.get("ctx", {})
+    if len(loc) > 2 and loc[-3] == "points" and loc[-1] == "name":
+        loc = loc[:-1]  # a point's name is its key
     if "findings" in context:
         return [Finding((*loc, *one.loc), one.message, one.cure) for one in context["findings"]]
     if kind == "fluxfast":
@@ -72,7 +74,7 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> list[Finding]:
         return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(loc[-1], _known_keys(model, loc[:-1])))]
     if kind == "missing":
         return [Finding(loc[:-1], f"the key '{loc[-1]}' is missing", is_missing_key=True)]
-    if kind == "string_too_short" and not value:
+    if kind in ("string_too_short", "too_short") and not value:
         return [Finding(loc, "must not be empty")]
     if kind == "literal_error":
         allowed = str(context["expected"])
@@ -105,7 +107,6 @@ _WANTED = {
     "less_than_equal": "at most {le}",
     "less_than": "less than {lt}",
     "string_too_long": "text of at most {max_length} characters",
-    "too_short": "a list or mapping with something in it",
 }
 
 

@@ -7,6 +7,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -70,7 +71,7 @@ def _parse_states(value: Any) -> dict[int, str]:
 _NUMBER_SCHEMA = {"type": "number"}
 Raws = Annotated[
     tuple[int | float, ...],
-    BeforeValidator(_parse_raws),
+    PlainValidator(_parse_raws),  # a float on the way would lose the last digits of 64 bits
     WithJsonSchema({"anyOf": [_NUMBER_SCHEMA, {"type": "array", "items": _NUMBER_SCHEMA}]}),
 ]
 Limits = Annotated[
@@ -291,16 +292,17 @@ class Point(FileModel):
     ) -> dict[int, str] | None:
         if states is None or "type" not in info.data:
             return states
-        name, type_ = info.data["type"], TYPES[info.data["type"]]
+        type_ = TYPES[info.data["type"]]
         if not type_.is_integer:
-            raise wrong(f"states are for integers, not {name}", "")
+            raise wrong(f"states are for integers, not {info.data['type']}")
         if info.data.get("scale", 1) != 1 or info.data.get("offset", 0) != 0:
             raise wrong("a value is either a state or a scaled number", "remove states, or scale and offset")
-        half = 1 << (type_.width - 1)
+        bits = info.data.get("bits")
+        half = 1 << (bits[1] - bits[0] if bits else type_.width - 1)
         low, high = (-half, half - 1) if type_.kind == "signed" else (0, 2 * half - 1)
         for raw in states:
             if not low <= raw <= high:
-                raise wrong(f"state {raw} is no raw value of {name}", f"its values are {low} to {high}")
+                raise wrong(f"state {raw} is no raw value here", f"its values are {low} to {high}")
         return states
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from fluxfast.profiles.fields import POINT_NAME, FileModel, wrong
+from fluxfast.profiles.fields import POINT_NAME, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
 from fluxfast.profiles.point import FAST, Point
 from fluxfast.profiles.quirks import Quirks
@@ -58,10 +58,13 @@ class Profile(FileModel):
     def _points_know_their_names(cls, points: Any) -> Any:
         if not isinstance(points, dict):
             return points
-        return {
-            name: {"name": name, **point} if isinstance(point, dict) else point
-            for name, point in points.items()
-        }
+        raise_findings(
+            Finding((name,), f"the name of a point must be text, not {describe(name)}")
+            for name in points
+            if not isinstance(name, str)
+        )
+        named = {name: point for name, point in points.items() if isinstance(point, dict)}
+        return {**points, **{name: {"name": name, **point} for name, point in named.items()}}
 
     @model_validator(mode="after")
     def _points_agree(self) -> "Profile":

@@ -69,11 +69,15 @@ class Quirks(FileModel):
         default=1, ge=1, le=64, description="Requests that may wait for answers on one link."
     )
     request_gap_ns: Duration = Field(
-        default=0, alias="request_gap", description="Pause between an answer and the next request, like 20ms."
+        default=0,
+        alias="request_gap",
+        json_schema_extra={"default": "0s"},
+        description="Pause between an answer and the next request, like 20ms.",
     )
     connect_delay_ns: Duration = Field(
         default=0,
         alias="connect_delay",
+        json_schema_extra={"default": "0s"},
         description="Pause between connecting and the first request, like 1s.",
     )
     write_function: Literal["auto", 6, 16] = Field(
