@@ -44,7 +44,7 @@ RULE: Final = np.dtype(
     ]
 )
 UNIT: Final = np.dtype([("unit_id", "u4"), ("map", "u4"), ("row", "u4")])
-ENDPOINT: Final = np.dtype([("first", "u4"), ("count", "u4")])
+ENDPOINT: Final = np.dtype([("first", "u4"), ("count", "u4"), ("limit", "u4"), ("open", "u4")])
 
 Interval = tuple[int, int]  # addresses, inclusive
 

@@ -95,7 +95,7 @@ def open_listeners(addresses: Sequence[Address]) -> Listeners:
         if least > limit:
             raise TransportError(
                 f"{len(addresses)} addresses need {least} open files, the limit is {limit}: "
-                f"run `ulimit -n {needed}` first, or raise the hard limit"
+                f"run `ulimit -n {least}` first, or raise the hard limit"
             )
         for address in ports.values():
             _listen(listeners, address, "::" if address.is_ipv6 else "0.0.0.0", -1)

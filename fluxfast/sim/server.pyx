@@ -69,10 +69,12 @@ cdef struct connection:
     uint32_t owed_sent
     int64_t blocked_ns      # since when
 
-# One host:port. The units behind it are units[first : first + count].
+# One host:port. The units behind it are units[first : first + count]. Laid out as ENDPOINT in image.py.
 cdef struct endpoint:
     uint32_t first
     uint32_t count
+    uint32_t limit          # of connections; 0: none
+    uint32_t open
 
 # One device. Laid out as the NumPy dtype UNIT in image.py.
 cdef struct unit:
@@ -246,6 +248,7 @@ cdef class Server:
         cdef int fd, _i
         cdef int32_t where
         cdef uint32_t slot
+        cdef endpoint *e
         for _i in range(ACCEPTS_PER_WAKE):
             fd = fx_accept(self._listener_fds[listener])
             if fd < 0:
@@ -261,7 +264,11 @@ cdef class Server:
             where = self._listener_endpoints[listener]
             if where < 0:
                 where = self._find(fx_local_key(fd))
-            slot = self._slot() if where >= 0 else NONE
+            slot = NONE
+            if where >= 0:
+                e = self._endpoints + where
+                if e.limit == 0 or e.open < e.limit:
+                    slot = self._slot()
             if slot == NONE or fx_poll_add(self._set, fd, slot, FX_POLL_READ) < 0:
                 c_close(fd)
                 self.refused += 1
@@ -271,6 +278,7 @@ cdef class Server:
                 continue
             self._connections[slot].fd = fd
             self._connections[slot].endpoint = <uint32_t>where
+            e.open += 1
             self.accepted += 1
             self.connections += 1
 
@@ -311,6 +319,7 @@ cdef class Server:
     cdef void _drop(self, uint32_t slot) noexcept nogil:
         cdef connection *c = self._connections + slot
         c_close(c.fd)
+        self._endpoints[c.endpoint].open -= 1
         free(c.part)
         if c.owed != NULL:
             free(c.owed)

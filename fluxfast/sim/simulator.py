@@ -51,6 +51,9 @@ class Simulator:
         self._clock = clock
         self._stopped = False
         self.devices = [d for d in fleet.devices if d.modbus.transport == "tcp"]
+        if not self.devices:
+            file = fleet.devices[0].file if fleet.devices else "site"
+            raise ConfigError([Problem(file, None, "devices", "there is no Modbus TCP device to simulate")])
         self.skipped = len(fleet.devices) - len(self.devices)  # on serial lines
         self._units_at = _group_by_address(self.devices)
         self.physics = Physics(fleet, self.devices, seed)
@@ -82,9 +85,10 @@ class Simulator:
             return self
         addresses = list(self._units_at)
         units: list[tuple[int, int, int]] = []
-        endpoints: list[tuple[int, int]] = []
+        endpoints: list[tuple[int, int, int, int]] = []
         for members in self._units_at.values():
-            endpoints.append((len(units), len(members)))
+            limits = [m for d in members if (m := d.profile.quirks.max_connections) is not None]
+            endpoints.append((len(units), len(members), min(limits, default=0), 0))
             for device in members:
                 number, row = self.physics.place[device.id]
                 units.append((device.modbus.unit, number, row))
@@ -222,8 +226,6 @@ def _group_by_address(devices: Sequence[Device]) -> dict[Address, list[Device]]:
                 message = f"{address} unit {device.modbus.unit} is taken by device {other.id}"
                 problems.append(_problem(device, message, "give it another address, port or unit"))
             found[address].append(device)
-    if not found and not problems:
-        raise ConfigError([Problem("site", None, "devices", "there is no Modbus TCP device to simulate")])
     if problems:
         raise ConfigError(problems)
     return found

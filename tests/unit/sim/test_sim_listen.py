@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def keep_limit() -> Iterator[None]:
 def test_other_machines_are_refused(fleet: Callable[[str], Fleet], host: str) -> None:
     with pytest.raises(ConfigError, match=r"site\.yaml:\d+: d1: modbus\.host: .* is not a loopback address"):
         Simulator(fleet(site("{host: 127.91.2.1}", f'{{host: "{host}"}}')))
+
+
+def test_nothing_to_simulate(fleet: Callable[[str], Fleet]) -> None:
+    with pytest.raises(ConfigError, match=r"site\.yaml: devices: there is no Modbus TCP device to simulate"):
+        Simulator(fleet(site("{device: /dev/ttyS9}")))
 
 
 def test_every_wrong_host_is_reported(fleet: Callable[[str], Fleet]) -> None:
@@ -107,7 +113,7 @@ def test_wildcard_listeners_serve_declared_addresses_only(fleet: Callable[[str],
 @pytest.mark.usefixtures("few_descriptors")
 def test_too_few_descriptors_name_the_number(fleet: Callable[[str], Fleet], port: int) -> None:
     places = [f"{{host: 127.91.3.{n}, port: {port}}}" for n in range(1, 101)]
-    with pytest.raises(TransportError, match="ulimit -n 264"):
+    with pytest.raises(TransportError, match="ulimit -n 165"):
         Simulator(fleet(site(*places))).open()
 
 
@@ -126,6 +132,24 @@ def test_two_thousand_devices(fleet: Callable[[str], Fleet], port: int, keep_lim
         assert simulator.counters().requests == 6000
         assert simulator.counters().connections == 2000
         for client in clients:
+            client.close()
+
+
+def test_a_device_takes_as_many_connections_as_its_profile_says(
+    fleet: Callable[[str], Fleet], port: int
+) -> None:
+    text = "site: T\ndevices:\n  bess:\n    - id: d1\n      type: powerpack\n"
+    text += f"      quirks: {{max_connections: 2}}\n      modbus: {{host: 127.91.2.1, port: {port}}}\n"
+    with Simulator(fleet(text)).running() as simulator:
+        one, two, three = (Raw("127.91.2.1", port) for _ in range(3))
+        assert three.is_closed()
+        assert [client.ask(READ)[0] for client in (one, two)] == [3, 3]
+        one.close()
+        while simulator.counters().connections > 1:
+            time.sleep(0.01)
+        four = Raw("127.91.2.1", port)
+        assert four.ask(READ)[0] == 3
+        for client in (two, three, four):
             client.close()
 
 
