@@ -16,11 +16,11 @@ class LogDirectory:
 
     def __init__(self, path: Path) -> None:
         """Create the directory if need be, lock it, and remove what a killed writer left half-written."""
-        self.path = path
+        self.path = path.absolute()  # wherever the process goes later
         self._lock = -1
         try:
             self._take_lock()
-            for stale in path.glob(".tmp-*"):
+            for stale in self.path.glob(".tmp-*"):
                 stale.unlink()
         except OSError as e:
             raise FluxfastError(f"cannot log to {path}: {e.strerror}") from e
