@@ -214,8 +214,8 @@ def _draw_power(axes: Any, logs: dict[str, Ticks]) -> None:
     largest = max((np.nanmax(np.abs(p["power"]), initial=0) for p in known.values()), default=0)
     unit, factor = ("MW", 1e-3) if largest >= 10_000 else ("kW", 1.0)
     for name, what in ((METERS, "meters (+ import)"), (BATTERIES, "PowerPack targets (+ discharge)")):
-        if name in known:
-            power = known[name]["power"] * factor
+        power = known[name]["power"] * factor if name in known else np.zeros(0)
+        if name in known and (name == METERS or np.any(power)):  # idle targets would only flatten the curve
             axes.plot(known[name]["time"], power, color=COLOURS[name], linewidth=2, label=what)
     axes.yaxis.set_major_formatter("{x:,.4g}")
     _label(axes, f"Power, {unit}", "sum over the devices that answered")

@@ -28,13 +28,14 @@ def plan(site: Path, as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(_blocks(compiled))
     devices = sum(len(table.devices) for table in compiled.tables)
+    mbit_per_s = 8e-6 * (cost.sent_bytes + cost.received_bytes) / every_s
     unpolled = len(fleet.devices) - devices
     console.print(
         f"\n{devices:,} devices on {len(compiled.endpoints):,} links, every {every_s * 1e3:g} ms."
         " Per tick:\n"
         f"  {cost.requests:,.10g} requests, {cost.registers:,.10g} registers, {cost.values:,.10g} values\n"
         f"  {cost.sent_bytes:,.10g} bytes sent, {cost.received_bytes:,.10g} received"
-        f" ({8 * (cost.sent_bytes + cost.received_bytes) / every_s / 1e6:,.2f} Mbit/s without TCP/IP headers)\n"
+        f" ({mbit_per_s:,.2f} Mbit/s without TCP/IP headers)\n"
         f"  about {cost.cpu_ms:,.1f} ms of one core, {100 * cost.cpu_ms / 1e3 / every_s:,.1f} % of it"
     )
     if unpolled:
