@@ -127,8 +127,9 @@ class LogWriter:
         parts = [
             capacity * Part.tick_bytes(d) for capacity, d in zip(self._capacity, self._datasets, strict=True)
         ]
-        # Encoding holds one part a second time in device order and once more as Parquet pages.
-        return PARTS_PER_DATASET * sum(parts) + 2 * max(parts, default=0) + HELD_BYTES
+        # Encoding holds a part once more in device order, once as pages, and twice as a file, which grows by
+        # doubling; for the same reason a held file may own twice its size.
+        return PARTS_PER_DATASET * sum(parts) + 4 * max(parts, default=0) + 2 * HELD_BYTES
 
     def append(
         self,
@@ -254,7 +255,8 @@ class LogWriter:
 
     def _write_held(self) -> None:
         # A dataset whose folder is unusable must not hold up the others.
-        stuck: dict[int, OSError] = {}
+        # Only the text of an error is kept: the error would keep this frame alive, and with it the file.
+        stuck: dict[int, str] = {}
         for file in list(self._held):
             if file.index in stuck:
                 continue
@@ -262,18 +264,18 @@ class LogWriter:
                 self._directory.publish(file.name, file.data)
             except OSError as e:
                 self.failures += 1
-                stuck[file.index] = e
+                stuck[file.index] = e.strerror or str(e)
                 continue
             self._held.remove(file)
             self._held_bytes -= file.data.size
             self.rows_logged += file.rows
             self.bytes_written += file.data.size
             self.parts_written += 1
-        for error in stuck.values():
+        for reason in stuck.values():
             if not self._failing:
                 self._failing = True
                 self._tell(
-                    f"cannot write to {self._directory.path}: {error.strerror or error}; "
+                    f"cannot write to {self._directory.path}: {reason}; "
                     f"keeping up to {HELD_BYTES >> 20} MiB in memory and trying again"
                 )
         if not stuck:

@@ -1,5 +1,6 @@
 """What LogWriter survives: kill -9, a second writer, a disk that is full, gone, slow or forbidden."""
 
+import gc
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -179,10 +181,18 @@ def test_one_unusable_folder_does_not_hold_up_the_other_dataset(tmp_path, monkey
     assert log.rows_dropped == 3 * ROWS
 
 
-def test_held_files_are_bounded_and_the_oldest_go_first(tmp_path, monkeypatch):
+@pytest.fixture
+def collector_off():
+    yield gc.disable
+    gc.enable()
+
+
+def test_held_files_are_bounded_and_the_oldest_go_first(tmp_path, monkeypatch, collector_off):
     monkeypatch.setattr(writer, "RETRY_S", 0.01)
     monkeypatch.setattr(writer, "HELD_BYTES", 20_000)
     noise = np.random.default_rng(2)
+    collector_off()  # what is dropped must be gone at once, not when the collector comes round
+    before = pa.total_allocated_bytes()
     (tmp_path / "d").write_text("in the way")
     events = []
     with open_log(tmp_path, events) as log:
@@ -190,6 +200,7 @@ def test_held_files_are_bounded_and_the_oldest_go_first(tmp_path, monkeypatch):
             append(log, second, noise.standard_normal(ROWS))
             wait_until(lambda: not log._queue)
         assert log._held_bytes <= 20_000
+        assert pa.total_allocated_bytes() - before <= 4 * 20_000
         dropped = log.rows_dropped
         assert dropped > 0
         (tmp_path / "d").unlink()

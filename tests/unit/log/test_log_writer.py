@@ -237,8 +237,8 @@ def test_memory_limit_is_computed_from_the_datasets(tmp_path):
     huge = Dataset("d", ["s"] * 200_000, [""] * 200_000, [Column(f"c{i}", "float64") for i in range(30)])
     with writer(tmp_path, [huge], part_seconds=30) as log:
         large = log.memory_limit_bytes
-    assert 64 << 20 < small < 66 << 20
-    assert large <= (64 + 6 * 64) << 20
+    assert 128 << 20 < small < 130 << 20
+    assert large <= (128 + 8 * 64) << 20
 
 
 def test_a_wrong_array_is_refused_and_nothing_of_its_tick_is_kept(tmp_path):
