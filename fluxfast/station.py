@@ -316,6 +316,7 @@ def _dataset(layout: TableLayout) -> Dataset:
         [device.id for device in layout.devices],
         [_column(column) for column in layout.columns],
         {"profile": layout.name, "profile_version": str(layout.profile.version)},
+        layout.variant.tolist(),
     )
 
 
@@ -333,6 +334,6 @@ def _column(column: ColumnLayout) -> Column:
     return Column(
         point.name,
         f"S{column.value.width}" if column.value.kind == STRING else column.value.dtype,
-        column.labels[0] if column.labels else None,
+        column.labels,
         {key: str(value) for key, value in about.items() if value is not None},
     )

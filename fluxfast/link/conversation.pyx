@@ -5,10 +5,11 @@
 
 Invariants:
 1. A request ends exactly once: as EVENT_REPLY, as EVENT_FAILED, or with the connection (EVENT_BROKEN).
-2. A reply is credited only to the request in flight that has its transaction_id, and only if unit_id, function
-   code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases 13-35).
-3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a random
-   start, so one comes round again only after 65,536 requests.
+2. A reply is credited only to the request in flight that has its transaction_id, and only if unit_id,
+   function code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases
+   13-35).
+3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
+   random start, so one comes round again only after 65,536 requests.
 4. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
    answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
 
@@ -46,7 +47,8 @@ cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
 cdef void conversation_request(
     Conversation *c, const Block *blocks, int32_t block, int64_t now_ns, uint8_t *out
 ) noexcept nogil:
-    # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<= MAX_IN_FLIGHT).
+    # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<=
+    # MAX_IN_FLIGHT).
     cdef Transaction *t = &c.transactions[c.in_flight]
     cdef const Block *b = &blocks[block]
     t.id = c.next_id
@@ -69,8 +71,8 @@ cdef void forget(Conversation *c, int32_t slot) noexcept nogil:
 cdef void conversation_next(
     Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
 ) noexcept nogil:
-    # Takes one frame from [p, end) and says what it means. On EVENT_NONE the unfinished rest has been moved into
-    # `rest`, and the caller puts it in front of the next bytes.
+    # Takes one frame from [p, end) and says what it means. On EVENT_NONE the unfinished rest has been moved
+    # into `rest`, and the caller puts it in front of the next bytes.
     cdef Py_ssize_t size = 0
     cdef const uint8_t *adu = p[0]
     cdef frame_status status = split_mbap(adu, end, &size)
@@ -122,8 +124,8 @@ cdef void conversation_next(
 
 
 cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil:
-    # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment, or too
-    # many timeouts in a row, means that the connection is of no use any more.
+    # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment, or
+    # too many timeouts in a row, means that the connection is of no use any more.
     cdef int32_t slot
     for slot in range(c.in_flight):
         if c.transactions[slot].deadline_ns <= now_ns:

@@ -1,4 +1,5 @@
 # The reactor's own state, as C structs; see reactor.pyx.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT, Conversation, Event
@@ -49,6 +50,7 @@ ctypedef struct Link:
     uint8_t out[MAX_IN_FLIGHT * REQUEST_SIZE]   # requests that the kernel has not taken yet
 
 
+@cython.final
 cdef class Reactor:
     cdef object owners
     cdef const LinkPlan *plans

@@ -1,4 +1,4 @@
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ class Reactor:
     dropped: int
     values: int
     connects: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         links: NDArray[np.uint8],
         blocks: NDArray[np.uint8],
         ops: NDArray[np.uint8],
@@ -26,7 +26,7 @@ class Reactor:
         owners: object,
         connects_per_s: float,
         seed: int,
-    ) -> None: ...
+    ) -> Self: ...
     def close(self) -> None: ...
     def fileno(self) -> int: ...
     def now_ns(self) -> int: ...

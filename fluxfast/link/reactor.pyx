@@ -4,8 +4,8 @@
     process    ─▶ receive ─▶ conversation ─▶ decode into columns ─▶ send what is next     (once per wake-up)
     end_tick   ─▶ whatever is unanswered is marked
 
-Its descriptor goes into another loop's set (uvloop's), which wakes it once per batch. It knows no Python object
-per link, block or reply: those are C structs, made once.
+Its descriptor goes into another loop's set (uvloop's), which wakes it once per batch. It knows no Python
+object per link, block or reply: those are C structs, made once.
 
 Invariants:
 1. A block is idle, due, or in flight; only an idle block becomes due, so a block is never in flight twice.
@@ -14,10 +14,11 @@ Invariants:
 4. A link that is not up has no descriptor and nothing due; all its cells say why.
 
 Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links, block
-states and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes stay in
-it between two events: an unfinished frame (< 260 bytes) moves into its conversation.
+states and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes
+stay in it between two events: an unfinished frame (< 260 bytes) moves into its conversation.
 """
 
+cimport cython
 from libc.errno cimport ECONNREFUSED
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -25,7 +26,7 @@ from libc.string cimport memcpy, memmove
 from posix.unistd cimport close
 
 from fluxfast.link.conversation cimport (
-    EVENT_BROKEN, EVENT_DROPPED, EVENT_FAILED, EVENT_NONE, EVENT_REPLY, Conversation, Event,
+    EVENT_BROKEN, EVENT_DROPPED, EVENT_NONE, EVENT_REPLY, Conversation, Event,
     conversation_deadline, conversation_expire, conversation_next, conversation_open,
     conversation_request,
 )
@@ -53,6 +54,7 @@ cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
 
 
+@cython.final
 cdef class Reactor:
     """All links of a plan. Not thread-safe: every call comes from the one loop that watches ``fileno()``.
 
@@ -274,17 +276,17 @@ cdef class Reactor:
     # ---- receiving ----
 
     cdef void drain(self, int64_t slice_ns) noexcept nogil:
-        # Handle what is there; and while an open tick waits for replies and they keep coming, stay here for up to
-        # slice_ns. Waiting here costs one system call a batch, going round through the outer loop ten times that.
+        # Handle what is there; and while an open tick waits for replies and they keep coming, stay here for
+        # up to slice_ns. Waiting here costs one system call a batch, going round through the outer loop ten
+        # times that.
         cdef fx_poll_event events[FX_POLL_BATCH]
-        cdef int n, e
+        cdef int n, e, wait_ms
         cdef int32_t i
         cdef Link *k
         cdef int64_t end = fx_now_ns() + slice_ns if slice_ns else 0
         while True:
-            n = fx_poll_wait(
-                self.poll_set, events, FX_POLL_BATCH, 1 if slice_ns and self.tick_open and self.outstanding else 0
-            )
+            wait_ms = 1 if slice_ns and self.tick_open and self.outstanding else 0
+            n = fx_poll_wait(self.poll_set, events, FX_POLL_BATCH, wait_ms)
             for e in range(n):
                 i = <int32_t>events[e].id
                 k = &self.links[i]

@@ -1,7 +1,7 @@
 # A binary heap of links by the time at which each wants to be looked at; every link is in it at most once.
 #
-# Timers are lazy: a link whose wish moves later stays where it is, and is put back when it comes up early. So the
-# usual case, a request that is answered long before its deadline, costs nothing here.
+# Timers are lazy: a link whose wish moves later stays where it is, and is put back when it comes up early.
+# So the usual case, a request that is answered long before its deadline, costs nothing here.
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc
 

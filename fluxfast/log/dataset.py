@@ -35,13 +35,14 @@ class Column:
     """One point of a dataset.
 
     ``dtype`` is a NumPy name: ``float64 float32 int64 uint64 bool``, or ``S<n>`` for text of at most n bytes
-    of UTF-8. An ``int64`` column with ``labels`` is logged as text, a code without a label as its digits.
+    of UTF-8. An ``int64`` column with ``labels`` is logged as text, a code without a label as its digits;
+    ``labels[k]`` are those of the rows whose ``Dataset.variants`` is k.
     ``metadata`` (unit, address, scale …) goes into the file beside the column.
     """
 
     name: str
     dtype: str
-    labels: Mapping[int, str] | None = None
+    labels: Sequence[Mapping[int, str]] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,24 +51,28 @@ class Column:
             raise FluxfastError(f"a point cannot be called '{self.name}': the log has a column of that name")
         if self.dtype not in ARROW_TYPES and not re.fullmatch(r"S[1-9]\d*", self.dtype):
             raise ValueError(f"{self.name}: dtype {self.dtype!r}, not one of {', '.join(ARROW_TYPES)}, S<n>")
-        if self.labels is not None and self.dtype != "int64":
+        if self.labels and self.dtype != "int64":
             raise ValueError(f"{self.name}: labels need an int64 column, not {self.dtype}")
 
     @property
     def is_text(self) -> bool:
         """Whether the log holds text for this column."""
-        return self.labels is not None or self.dtype.startswith("S")
+        return bool(self.labels) or self.dtype.startswith("S")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One folder of the log: ``sites[i]`` and ``devices[i]`` name row i in every tick."""
+    """One folder of the log: ``sites[i]`` and ``devices[i]`` name row i in every tick.
+
+    ``variants[i]`` says which of a column's label sets row i follows; without it all follow the first.
+    """
 
     name: str
     sites: Sequence[str]
     devices: Sequence[str]
     columns: Sequence[Column]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    variants: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be a folder or a column, and rows that do not match."""

@@ -8,7 +8,7 @@ integers), BYTE_STREAM_SPLIT for noisy floats, DELTA_BINARY_PACKED for counters.
 readers have to ask for the check (``page_checksum_verification=True`` in pyarrow).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +48,7 @@ class Encoder:
         self._reasons = pa.array(reasons, pa.string()).dictionary_encode()
         if len(self._qualities) != 256 or len(self._reasons) != 256:
             raise ValueError("quality_names and reasons need 256 entries each")
+        self._variants = np.array(dataset.variants or [0] * dataset.rows)
         self._encodings: dict[str, str] = {}
         self._settled = False
 
@@ -83,7 +84,12 @@ class Encoder:
             _primitive(latency_ms, pa.float32(), ~np.isnan(latency_ms)),
         ]
         for column, values, valid in zip(self._dataset.columns, part.values, part.valid, strict=True):
-            arrays.append(_point(column, _by_device(values, n), _by_device(valid, n)))
+            of_device, is_valid = _by_device(values, n), _by_device(valid, n)
+            if column.labels:
+                variants = np.repeat(self._variants, n)
+                arrays.append(_labelled(column.labels, of_device, is_valid, variants))
+            else:
+                arrays.append(_point(column, of_device, is_valid))
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def _choose(self, table: pa.Table) -> None:
@@ -134,14 +140,24 @@ def _point(column: Column, values: Array, valid: Array) -> pa.Array:
         distinct, indices = np.unique(values, return_inverse=True)
         texts = [text.decode("utf-8", "replace") for text in distinct.tolist()]
         return _text(texts, _primitive(indices.astype(np.int32), pa.int32(), valid))
-    if column.labels is not None:
-        coded = _primitive(values, pa.int64(), valid).dictionary_encode()
-        texts = [column.labels.get(code, str(code)) for code in coded.dictionary.to_pylist()]
-        return _text(texts, coded.indices)
     if column.dtype == "bool":
         bits = [_bits(valid), _bits(values)]
         return pa.Array.from_buffers(pa.bool_(), len(values), bits)
     return _primitive(values, pa.from_numpy_dtype(values.dtype), valid)
+
+
+def _labelled(
+    labels: Sequence[Mapping[int, str]], values: Array, valid: Array, variants: Array
+) -> pa.DictionaryArray:
+    """Return each code's label by its row's variant, or its digits."""
+    texts: list[str] = []
+    indices = np.zeros(len(values), np.int32)
+    for variant, names in enumerate(labels):
+        rows = variants == variant
+        coded = pa.array(values[rows]).dictionary_encode()
+        indices[rows] = coded.indices.to_numpy() + len(texts)
+        texts += [names.get(code, str(code)) for code in coded.dictionary.to_pylist()]
+    return _text(texts, _primitive(indices, pa.int32(), valid))
 
 
 def _text(texts: list[str], indices: pa.Array) -> pa.DictionaryArray:

@@ -10,7 +10,7 @@ from fluxfast.config import Device, Fleet
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.plan import structs
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
-from fluxfast.plan.program import Value, column_value, join_values, point_op, raw_sentinels
+from fluxfast.plan.program import INT64, Value, column_value, join_values, point_op, raw_sentinels
 from fluxfast.profiles import Point, Profile
 
 
@@ -182,7 +182,8 @@ def _tables(
                 problems.append(_conflict(name, kin, members[number]))
                 continue
             labels = tuple(dict(p.states or {}) if p else {} for p in versions)
-            columns.append(ColumnLayout(present[0], value, labels if any(labels) else ()))
+            named = value.kind == INT64 and any(labels)
+            columns.append(ColumnLayout(present[0], value, labels if named else ()))
         variant = np.array([variants[of_device[id(d)]].number for d in members[number]], np.int32)
         lacking = np.array([[p is None for p in points[c.point.name]] for c in columns], bool)
         tables.append(

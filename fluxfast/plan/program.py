@@ -54,7 +54,8 @@ def column_value(point: Point) -> Value:
     elif point.type == "float64" or _scaled(point):
         kind = FLOAT64
     else:
-        kind = UINT64 if point.type == "uint64" and point.bits is None else INT64
+        plain = point.bits is None and not point.states
+        kind = UINT64 if point.type == "uint64" and plain else INT64
     return Value(kind, WIDTHS[kind])
 
 

@@ -95,11 +95,21 @@ def test_bool_column_takes_any_number(tmp_path):
 
 def test_states_are_text_and_unknown_codes_their_digits(tmp_path):
     labels = {0: "OFF", 1: "READY", 2: "READY"}
-    with writer(tmp_path, [one_column("state", "int64", 5, labels=labels)]) as log:
+    with writer(tmp_path, [one_column("state", "int64", 5, labels=[labels])]) as log:
         append(log, NOON_US, [np.array([0, 1, 2, 99, 1])], [np.array([1, 1, 1, 1, 0], bool)])
     column = read(tmp_path)["state"]
     assert pa.types.is_dictionary(column.type)
     assert column.to_pylist() == ["OFF", "READY", "READY", "99", None]
+
+
+def test_each_row_has_the_states_of_its_variant(tmp_path):
+    column = Column("state", "int64", [{1: "READY"}, {1: "OFF", 3: "READY"}])
+    dataset = Dataset("d", ["s"] * 3, ["a", "b", "c"], [column], variants=[0, 1, 1])
+    with writer(tmp_path, [dataset]) as log:
+        append(log, NOON_US, [np.array([1, 1, 3])])
+        append(log, NOON_US + 1, [np.array([3, 3, 1])])
+    states = read(tmp_path)["state"].to_pylist()
+    assert states == ["READY", "3", "OFF", "READY", "READY", "OFF"]
 
 
 def test_row_columns(tmp_path):
@@ -281,7 +291,7 @@ def test_a_dataset_must_be_a_folder_name(name):
     [
         lambda: Column("x", "float16"),
         lambda: Column("x", "S0"),
-        lambda: Column("x", "float64", labels={1: "ON"}),
+        lambda: Column("x", "float64", labels=[{1: "ON"}]),
         lambda: Dataset("d", ["s"], [], []),
         lambda: Dataset("d", [], [], [Column("x", "bool"), Column("x", "bool")]),
     ],
