@@ -39,7 +39,8 @@ class SiteBuilder:
         """Return the site with the devices that are right."""
         name = self._name(file)
         devices: list[Device] = []
-        entries = list(self._source.devices(self._loc, self._body))
+        line_of = self._source.document.line_of
+        entries = sorted(self._source.devices(self._loc, self._body), key=lambda entry: line_of(entry[0]))
         for loc, kind, entry in entries:
             devices += self._devices(name, file.parent, loc, kind, entry)
         if not self._source.dropped:

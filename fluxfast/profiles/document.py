@@ -125,7 +125,7 @@ def _read_text(path: Path, shown: str) -> str:
                 "declare like devices together with count:, or split the file into a folder of files",
             )  # fmt: skip
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: no file system has a name with a NUL in it
         raise _fatal(shown, None, "no such file", "") from None
     except OSError as error:
         raise _fatal(shown, None, f"cannot be read: {error.strerror}", "") from None

@@ -1,5 +1,6 @@
 """Right site files: what they come to."""
 
+import pickle
 from decimal import Decimal
 from pathlib import Path
 
@@ -179,6 +180,24 @@ devices:
 def test_empty_lists_are_no_error(load_text: Load) -> None:
     fleet = load_text("devices:\n  bess: [{id: b1, type: powerpack, modbus: {host: h}}]\n  meters:\n")
     assert len(fleet.devices) == 1
+
+
+def test_devices_are_in_the_files_order(load_text: Load) -> None:
+    fleet = load_text("""\
+meter: {type: acuvim2, modbus: {host: a}}
+devices:
+  meters:
+    - {id: m1, type: acuvim2, modbus: {host: b}}
+  bess:
+    - {id: b2, type: powerpack, modbus: {host: c}}
+    - {id: b1, type: powerpack, modbus: {host: d}}
+""")
+    assert [device.id for device in fleet.devices] == ["meter", "m1", "b2", "b1"]
+
+
+def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
+    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: a, steps: [{at: 1}]}]}\n")
+    assert pickle.loads(pickle.dumps(fleet)) == fleet
 
 
 def test_sites_in_one_file(load_text: Load) -> None:
