@@ -44,6 +44,14 @@ class SiteSource:
         if body.meter is not None:
             yield (*loc, "meter"), "meter", body.meter
 
+    def left_out(self, loc: Loc) -> Iterator[tuple[Loc, dict[Any, Any]]]:
+        """Yield each device of a site that is no entry because something in it is wrong, as it stands."""
+        depth = len(loc) + 3  # devices, bess or meters, index
+        for place in self.dropped:
+            raw = _value_at(self.document.data, place)
+            if len(place) == depth and place[: len(loc) + 1] == (*loc, "devices") and isinstance(raw, dict):
+                yield place, raw
+
     def problem(self, finding: Finding) -> Problem:
         """Give a finding its line, and name its device."""
         document = self.document
