@@ -58,7 +58,8 @@ class SiteBuilder:
         name = body.site if isinstance(body, SiteFile | SiteEntry) else None
         if name is None:
             name = file.stem
-            if fault := identifier_fault(name):
+            fault = identifier_fault(name)
+            if fault and loc not in self._source.dropped:
                 self._wrong(
                     loc, f"the file's name gives the site no name: {fault[0]}", "write site: and a name"
                 )

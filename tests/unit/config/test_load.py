@@ -256,6 +256,13 @@ def test_problems_of_a_folder_are_all_reported(tmp_path: Path, monkeypatch: pyte
     ]
 
 
+def test_a_wrong_site_name_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    (tmp_path / "d d.yaml").write_text("site: a b\n" + SITE.format("d1"))
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert [problem.message for problem in caught.value.problems] == ["'a b' is not an identifier"]
+
+
 def test_folder_of_profiles_only(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("points: {w: {address: 1, type: int16}}\n")
     with pytest.raises(ConfigError, match="there are only profiles in this folder"):
