@@ -21,14 +21,19 @@ class Register:
 
     def device(self, unit: Unit, place: str) -> tuple[str, str] | None:
         """Register a device; return (key, what is wrong) when its id or its address is taken."""
+        if taken := self.id(unit.id, place):
+            return "id", taken
         here = f"'{unit.id}' at {place}"
-        first = self._ids.setdefault(unit.id.casefold(), here)
-        if first is not here:
-            return "id", f"the id is already that of {first}"
         address = _address(unit.modbus)
         if address is not None and (other := self._addresses.setdefault(address, here)) is not here:
             return "modbus", f"{_show(unit.modbus)} is already {other}"
         return None
+
+    def id(self, id_: str, place: str) -> str | None:
+        """Register a device's id; return what is wrong when it is taken."""
+        here = f"'{id_}' at {place}"
+        first = self._ids.setdefault(id_.casefold(), here)
+        return None if first is here else f"the id is already that of {first}"
 
 
 def _address(modbus: Modbus) -> tuple[str, int, int] | None:

@@ -1,5 +1,6 @@
 """``load``: from a site file, or a folder of them, to the fleet; everything wrong is reported at once."""
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ class _Loader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_folder = path.is_dir()
+        self._is_folder = os.path.isdir(path)
         self._resolver = Resolver()
         self._register = Register()
         self._problems: list[Problem] = []

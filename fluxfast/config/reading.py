@@ -5,6 +5,7 @@ that one run reports everything.
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,13 +36,21 @@ class SiteSource:
         yield from self._surviving(("sites",), self.entries.sites)
 
     def devices(self, loc: Loc, body: SiteBody) -> Iterator[tuple[Loc, Kind, DeviceEntry]]:
-        """Yield each entry of a site with its place in the document, batteries first."""
+        """Yield each entry of a site with its place in the document."""
         for place, bess in self._surviving((*loc, "devices", "bess"), body.devices.bess):
             yield place, "bess", bess
         for place, meter in self._surviving((*loc, "devices", "meters"), body.devices.meters):
             yield place, "meter", meter
         if body.meter is not None:
             yield (*loc, "meter"), "meter", body.meter
+
+    def left_out(self, loc: Loc) -> Iterator[tuple[Loc, dict[Any, Any]]]:
+        """Yield each device of a site that is no entry because something in it is wrong, as it stands."""
+        depth = len(loc) + 3  # devices, bess or meters, index
+        for place in self.dropped:
+            raw = _value_at(self.document.data, place)
+            if len(place) == depth and place[: len(loc) + 1] == (*loc, "devices") and isinstance(raw, dict):
+                yield place, raw
 
     def problem(self, finding: Finding) -> Problem:
         """Give a finding its line, and name its device."""
@@ -78,7 +87,7 @@ def where(document: Document, loc: Loc) -> str:
 
 def site_files(path: Path) -> list[Path]:
     """Return the file itself, or all ``*.yaml`` and ``*.yml`` of a folder by name."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike Path.is_dir, never raises
         return [path]
     try:
         files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fluxfast.config.duplicates import Register
 from fluxfast.config.entries import BessEntry, DeviceEntry, MeterEntry, SiteBody, SiteEntry, SiteFile
@@ -17,6 +17,8 @@ from fluxfast.profiles.findings import Finding, Loc, nearest
 # Device Integrations, PowerPack BESS, Specifications
 _POWERPACK: Final = "powerpack"
 _POWERPACK_RATINGS: Final = {"capacity_kwh": (100, 500), "rated_power_kw": (50, 250)}
+
+_OWN: Final = "every device of the fleet has its own"
 
 
 class SiteBuilder:
@@ -39,9 +41,12 @@ class SiteBuilder:
         """Return the site with the devices that are right."""
         name = self._name(file)
         devices: list[Device] = []
-        entries = list(self._source.devices(self._loc, self._body))
+        line_of = self._source.document.line_of
+        entries = sorted(self._source.devices(self._loc, self._body), key=lambda entry: line_of(entry[0]))
         for loc, kind, entry in entries:
             devices += self._devices(name, file.parent, loc, kind, entry)
+        for loc, raw in sorted(self._source.left_out(self._loc), key=lambda left: line_of(left[0])):
+            self._check_left_out(file.parent, loc, raw)
         if not self._source.dropped:
             if not entries:
                 self._wrong(self._loc, f"the site '{name}' has no devices", "list them under devices:")
@@ -53,7 +58,8 @@ class SiteBuilder:
         name = body.site if isinstance(body, SiteFile | SiteEntry) else None
         if name is None:
             name = file.stem
-            if fault := identifier_fault(name):
+            fault = identifier_fault(name)
+            if fault and loc not in self._source.dropped:
                 self._wrong(
                     loc, f"the file's name gives the site no name: {fault[0]}", "write site: and a name"
                 )
@@ -68,7 +74,7 @@ class SiteBuilder:
         for unit in units:
             if taken := self._register.device(unit, self._place(loc)):
                 key, message = taken
-                self._wrong((*loc, key), message, "every device of the fleet has its own")
+                self._wrong((*loc, key), message, _OWN)
                 break
         profile = self._profile(folder, loc, entry)
         if profile is None:
@@ -93,12 +99,23 @@ class SiteBuilder:
             for unit in units
         ]
 
-    def _profile(self, folder: Path, loc: Loc, entry: DeviceEntry) -> Profile | None:
+    def _check_left_out(self, folder: Path, loc: Loc, raw: dict[Any, Any]) -> None:
+        """Check what can be checked of a device with errors, so that mending them brings up no others."""
+        if isinstance(raw.get("type"), str):
+            self._base(folder, loc, raw["type"])
+        counted = "count" in raw or not isinstance(raw.get("id"), str)
+        if not counted and (taken := self._register.id(raw["id"], self._place(loc))):
+            self._wrong((*loc, "id"), taken, _OWN)
+
+    def _base(self, folder: Path, loc: Loc, type_: str) -> tuple[Path, Profile] | None:
         try:
-            found = self._resolver.base(entry.type, folder)
+            return self._resolver.base(type_, folder)
         except LookupError as error:
             self._wrong((*loc, "type"), *error.args)
             return None
+
+    def _profile(self, folder: Path, loc: Loc, entry: DeviceEntry) -> Profile | None:
+        found = self._base(folder, loc, entry.type)
         if found is None:
             return None
         path, base = found

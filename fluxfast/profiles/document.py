@@ -98,7 +98,7 @@ def parse_document(text: str, shown: str) -> Document:
 
 def make_problem(file: str, line: int | None, where: str, message: str, cure: str = "") -> Problem:
     """Return a problem that prints as one line whatever the file's text holds."""
-    return Problem(file, line, *map(_one_line, (where, message, cure)))
+    return Problem(_one_line(file), line, *map(_one_line, (where, message, cure)))
 
 
 def _one_line(text: str) -> str:
@@ -125,7 +125,9 @@ def _read_text(path: Path, shown: str) -> str:
                 "declare like devices together with count:, or split the file into a folder of files",
             )  # fmt: skip
         data = path.read_bytes()
-    except FileNotFoundError:
+    except ConfigError:
+        raise
+    except (FileNotFoundError, ValueError):  # ValueError: no file system has a name with a NUL in it
         raise _fatal(shown, None, "no such file", "") from None
     except OSError as error:
         raise _fatal(shown, None, f"cannot be read: {error.strerror}", "") from None

@@ -112,16 +112,10 @@ _WANTED = {
 
 def _known_keys(model: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys that the model has at ``loc``, found by walking its JSON Schema."""
-    root = _schema(model)
-    node: dict[str, Any] = root
-    for key in (*loc, None):
-        node = _resolve(root, node)
-        if key is None:
-            break
-        if isinstance(key, int):
-            node = node.get("items", {})
-        else:
-            node = node.get("properties", {}).get(key) or node.get("additionalProperties") or {}
+    root = node = _schema(model)
+    for key in loc:
+        inside = node.get("items") if isinstance(key, int) else node.get("properties", {}).get(key)
+        node = _resolve(root, inside or node.get("additionalProperties") or {})
     return list(node.get("properties", {}))
 
 
@@ -131,6 +125,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _resolve(root: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reference means, and of "this or null" the first."""
     for option in node.get("anyOf", ()):
         if option.get("type") != "null":
             node = option

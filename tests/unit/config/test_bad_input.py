@@ -27,7 +27,7 @@ poll: {every: 5}
 devices:
   bess:
     - {id: b1, type: powerpak, modbus: {host: 10.0.0.1}}
-    - {id: b2, type: powerpack, modbus: {host: 10.0.0.2, prt: 502, address: 0}}
+    - {id: b2, type: acuvim, modbus: {host: 10.0.0.2, prt: 502, address: 0}}
     - id: b3
       type: powerpack
       modbus: {host: 10.0.0.3}
@@ -37,6 +37,7 @@ devices:
     - {id: B1, type: powerpack, modbus: {host: 10.0.0.4}, modbus: {host: 10.0.0.5}}
   meters:
     - {id: m1, type: acuvim2, modbus: {host: 10.0.0.1}}
+    - {id: m1, type: acuvim2, role: 7, modbus: {host: 10.0.0.9}}
 control: {action: act}
 """)
     assert [(problem.line, problem.where) for problem in problems] == [
@@ -45,10 +46,13 @@ control: {action: act}
         (5, "b1: type"),
         (6, "b2: modbus.address"),
         (6, "b2: modbus.prt"),
+        (6, "b2: type"),
         (11, "b3: points.soe.scale"),
         (12, "b3: points.nothing"),
         (13, ""),
         (13, "B1: id"),
         (15, "m1: modbus"),
-        (16, "control.action"),
+        (16, "m1: role"),
+        (16, "m1: id"),
+        (17, "control.action"),
     ]

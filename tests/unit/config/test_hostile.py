@@ -60,6 +60,23 @@ def test_pipe(tmp_path: Path) -> None:
     assert problem_of(tmp_path / "a.yaml") == ": not a regular file"
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "loop"])
+def test_paths_that_the_system_refuses(tmp_path: Path, load_text: Load, name: str) -> None:
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    assert problem_of(tmp_path / f"{name}.yaml")
+    escaped = name.replace("\0", "\\0")
+    with pytest.raises(ConfigError, match="there is no profile file"):
+        load_text(f'devices: {{bess: [{{id: b, type: "./{escaped}.yaml", modbus: {{host: h}}}}]}}')
+
+
+def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert problem_of(tmp_path) == ": cannot be read: Permission denied"
+
+
 def test_huge_file_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     with file.open("wb") as sparse:

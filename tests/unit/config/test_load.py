@@ -1,5 +1,6 @@
 """Right site files: what they come to."""
 
+import pickle
 from decimal import Decimal
 from pathlib import Path
 
@@ -181,6 +182,24 @@ def test_empty_lists_are_no_error(load_text: Load) -> None:
     assert len(fleet.devices) == 1
 
 
+def test_devices_are_in_the_files_order(load_text: Load) -> None:
+    fleet = load_text("""\
+meter: {type: acuvim2, modbus: {host: a}}
+devices:
+  meters:
+    - {id: m1, type: acuvim2, modbus: {host: b}}
+  bess:
+    - {id: b2, type: powerpack, modbus: {host: c}}
+    - {id: b1, type: powerpack, modbus: {host: d}}
+""")
+    assert [device.id for device in fleet.devices] == ["meter", "m1", "b2", "b1"]
+
+
+def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
+    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: a, steps: [{at: 1}]}]}\n")
+    assert pickle.loads(pickle.dumps(fleet)) == fleet
+
+
 def test_sites_in_one_file(load_text: Load) -> None:
     fleet = load_text("""\
 poll: {every: 1s}
@@ -235,6 +254,13 @@ def test_problems_of_a_folder_are_all_reported(tmp_path: Path, monkeypatch: pyte
         "d d.yaml:1: site: the file's name gives the site no name: 'd d' is not an identifier "
         "(write site: and a name)",
     ]
+
+
+def test_a_wrong_site_name_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    (tmp_path / "d d.yaml").write_text("site: a b\n" + SITE.format("d1"))
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert [problem.message for problem in caught.value.problems] == ["'a b' is not an identifier"]
 
 
 def test_folder_of_profiles_only(tmp_path: Path) -> None:
