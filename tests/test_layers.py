@@ -107,7 +107,12 @@ def test_the_table_is_understood(layers: Layers) -> None:
     assert layers.shelf["station"] == 5
     assert {room for room, shelf in layers.shelf.items() if shelf == 4} == {"link", "log", "sim"}
     assert {room for room, shelf in layers.shelf.items() if shelf == 1} == {"errors", "constants", "native"}
-    assert layers.arrows == {("config", "profiles"), ("config", "modbus"), ("profiles", "modbus")}
+    assert layers.arrows == {
+        ("config", "profiles"),
+        ("config", "modbus"),
+        ("profiles", "modbus"),
+        ("station", "status"),
+    }
 
 
 def test_no_import_goes_up_or_sideways(layers: Layers) -> None:
