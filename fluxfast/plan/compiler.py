@@ -99,17 +99,18 @@ def compile_plan(fleet: Fleet) -> Plan:
         quirks = [d.profile.quirks for d in members]
         for device in members:
             variant = variants[of_device[id(device)]]
+            row = row_of[id(device)]
             for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
                 blocks.append(
                     (
                         device.modbus.timeout_ns,
                         number,
                         variant.table,
-                        row_of[id(device)],
+                        row,
                         first_op,
                         n_ops,
                         layout.every,
-                        len(unit_of_block) % layout.every,  # spreads slow reads over the ticks
+                        row % layout.every,  # spreads slow reads over the ticks
                         layout.address,
                         layout.quantity,
                         device.modbus.unit,
