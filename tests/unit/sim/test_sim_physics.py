@@ -199,6 +199,19 @@ def test_names_of_quantities(name: str, quantity: str) -> None:
     assert quantity in QUANTITIES
 
 
+def test_devices_with_equal_overrides_share_an_image(fleet: Callable[[str], Fleet]) -> None:
+    text = "site: T\ndevices:\n  bess:\n"
+    for number, scale in ((1, 0.1), (2, 0.1), (3, 0.5)):
+        modbus = f"{{host: 127.91.1.{number}, port: 5020}}"
+        points = f"{{soe: {{scale: {scale}}}}}"
+        text += f"    - {{id: b{number}, type: powerpack, points: {points}, modbus: {modbus}}}\n"
+    bench = Bench(fleet(text))
+    assert [image.count for image in bench.sim.physics.images] == [2, 1]
+    bench.sim.set_value("b2", "soe", 42.5)
+    bench.sim.set_value("b3", "soe", 42.5)
+    assert [bench.sim.raw(d, "soe") for d in ("b2", "b3")] == [425, 85]
+
+
 def test_load_follows_the_day(fleet: Callable[[str], Fleet]) -> None:
     night, noon = (Bench(fleet(SITE), now_s=NOON + 3600 * hours) for hours in (-9, 0))
     assert 1.3 * night.number("m1", "power_total") < noon.number("m1", "power_total") < 800_000
