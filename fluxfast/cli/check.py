@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
+from fluxfast.cli.options import BAD_INPUT, DONE, FINDINGS, Command
 from fluxfast.config import Fleet, load
 from fluxfast.errors import ConfigError, Problem
+from fluxfast.plan import compile_plan
 
-DONE, FINDINGS, BAD_INPUT = 0, 1, 2
 
-
-@click.command()
+@click.command(cls=Command)
 @click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def check(sites: Sequence[Path], as_json: bool) -> None:
@@ -35,6 +35,7 @@ def check(sites: Sequence[Path], as_json: bool) -> None:
 def _examine(site: Path) -> dict[str, Any]:
     try:
         fleet = load(site)
+        compile_plan(fleet)
     except ConfigError as error:
         return {"site": str(site), "problems": error.problems, "warnings": (), "exit_code": BAD_INPUT}
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from fluxfast.cli.options import DURATION
+from fluxfast.cli.options import DURATION, Command
 from fluxfast.cli.run import summary, watch
 from fluxfast.config import load
 from fluxfast.errors import FluxfastError, MissingExtraError
@@ -25,7 +25,7 @@ QUERY = """import duckdb; duckdb.sql('''
     FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time''').show()"""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--duration", type=DURATION, default="20s", show_default=True, help="How long to poll.")
 @click.option(
     "--dir",
@@ -87,16 +87,14 @@ class simulating:  # noqa: N801  (reads as a verb: `with simulating(site):`)
     def __enter__(self) -> None:
         """Start it and wait until it answers; FluxfastError with its own words if it does not."""
         # In a session of its own, so that Ctrl-C reaches only us and we end it when all is written.
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, start_new_session=True)
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
             line = os.read(self._process.stdout.fileno(), 4096) if ready.select(READY_WITHIN_S) else b""
         if not line.startswith(b"simulating"):
             self.__exit__()
-            raise FluxfastError(line.decode(errors="replace").strip() or "the simulator did not start")
+            raise FluxfastError("the simulator did not start")
         click.echo(line.decode().partition(";")[0].strip())
 
     def __exit__(self, *_: object) -> None:

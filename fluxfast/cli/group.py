@@ -1,16 +1,13 @@
-"""``fluxfast``: finds the command, and turns every error into one clear line and an exit code."""
+"""``fluxfast``: finds the command."""
 
 import importlib
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from fluxfast import __version__
-from fluxfast.errors import ConfigError, FluxfastError
 
-BAD_INPUT: Final = 2
-COULD_NOT: Final = 3
 # In the order of a first day; a command's module is imported only when it is called or described.
 COMMANDS: Final = ("demo", "check", "plan", "simulate", "run")
 
@@ -29,18 +26,6 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(f"fluxfast.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it cannot do becomes a line on stderr and an exit code."""
-        try:
-            return super().invoke(ctx)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.secho(str(problem), fg="red", err=True)
-            ctx.exit(BAD_INPUT)
-        except FluxfastError as error:
-            click.secho(str(error), fg="red", err=True)
-            ctx.exit(COULD_NOT)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

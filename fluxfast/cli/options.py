@@ -1,12 +1,34 @@
-"""Options that several commands share."""
+"""What commands share: how their errors end them, and options."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from fluxfast.config import Fleet, load
+from fluxfast.errors import ConfigError, FluxfastError
 from fluxfast.profiles.fields import parse_duration
+
+DONE: Final = 0
+FINDINGS: Final = 1
+BAD_INPUT: Final = 2
+COULD_NOT: Final = 3
+
+
+class Command(click.Command):
+    """A command whose errors become a line each on stderr, and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; ConfigError ends it with 2, any other FluxfastError with 3."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.secho(str(problem), fg="red", err=True)
+            ctx.exit(BAD_INPUT)
+        except FluxfastError as error:
+            click.secho(str(error), fg="red", err=True)
+            ctx.exit(COULD_NOT)
 
 
 class _Duration(click.ParamType[float]):

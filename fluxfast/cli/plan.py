@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fluxfast.cli.options import JSON, SITE, load_fleet
+from fluxfast.cli.options import JSON, SITE, Command, load_fleet
 from fluxfast.plan import Cost, Plan, compile_plan, plan_cost
 
 
-@click.command()
+@click.command(cls=Command)
 @SITE
 @JSON
 def plan(site: Path, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fluxfast.cli.options import DURATION, JSON, SITE, load_fleet
+from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, SITE, Command, load_fleet
 from fluxfast.cli.status import as_json as status_json
 from fluxfast.cli.status import line, render
 from fluxfast.config import Fleet
@@ -26,7 +26,7 @@ LINE_EVERY_S = 10.0
 JSON_EVERY_S = 1.0
 
 
-@click.command()
+@click.command(cls=Command)
 @SITE
 @click.option(
     "--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise."
@@ -48,7 +48,7 @@ def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool)
     if not as_json:
         click.echo(summary(status, log_dir or fleet.log.dir))
     bad = sum(table.bad for table in status.tables)
-    sys.exit(1 if bad or status.overruns or status.rows_dropped or not status.ticks else 0)
+    sys.exit(FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE)
 
 
 def refuse_serial(fleet: Fleet) -> None:

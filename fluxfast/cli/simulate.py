@@ -8,40 +8,22 @@ from typing import Any
 
 import click
 
-from fluxfast.config import load
-from fluxfast.errors import ConfigError, TransportError
-from fluxfast.profiles.fields import parse_duration
+from fluxfast.cli.options import DURATION, JSON, SITE, Command, load_fleet
 from fluxfast.sim import Counters, Simulator
 
 
-def _duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return parse_duration(text) / 1e9
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-@click.command()
-@click.argument("site", type=click.Path(path_type=Path))
+@click.command(cls=Command)
+@SITE
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same values at a moment.")
-@click.option("--duration", callback=_duration, metavar="TIME", help="End after a time like 30s.")
-@click.option("--json", "as_json", is_flag=True, help="Print ready and status as JSON, one object a line.")
+@click.option("--duration", type=DURATION, help="End after a time such as 30s.")
+@JSON
 def simulate(site: Path, seed: int, duration: float | None, as_json: bool) -> None:
     """Simulate every Modbus TCP device of SITE on its own host and port (loopback only)."""
-    try:
-        simulator = Simulator(load(site), seed)
-        # Before the line that others wait for, so that they can end us from then on.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: simulator.stop())
-        simulator.open()
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    except TransportError as error:
-        click.echo(f"simulate: {error}", err=True)
-        sys.exit(3)
+    simulator = Simulator(load_fleet(site), seed)
+    # Before the line that others wait for, so that they can end us from then on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: simulator.stop())
+    simulator.open()
     try:
         _print_ready(simulator, as_json)
         last = Counters()

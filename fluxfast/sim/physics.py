@@ -27,13 +27,10 @@ class Physics:
         """Group devices by profile and kind, build the models, and set everything to its start."""
         rng = np.random.default_rng(seed)
         site_number = {site.name: number for number, site in enumerate(fleet.sites)}
-        groups: defaultdict[tuple[str, str], list[Device]] = defaultdict(list)
-        keys: dict[int, str] = {}
+        groups: defaultdict[tuple[str, int], list[Device]] = defaultdict(list)
         for device in devices:
-            # Overrides make profiles that are equal but not the same; together they are one column each.
-            key = keys.setdefault(id(device.profile), "") or device.profile.model_dump_json()
-            keys[id(device.profile)] = key
-            groups[device.kind, key].append(device)
+            # Devices with equal overrides have the same profile object (config/resolve.py).
+            groups[device.kind, id(device.profile)].append(device)
         self.images: list[Image] = []
         self.place: dict[str, tuple[int, int]] = {}
         self.batteries: dict[int, Battery] = {}

@@ -96,9 +96,12 @@ def test_a_type_that_no_column_can_hold_names_the_device(tmp_path):
 devices:
   bess:
     - {id: a, type: powerpack, modbus: {host: 127.0.0.1}}
-    - {id: b, type: powerpack, points: {target_power: {type: string, length: 2, unit: null, address: 2100}}, modbus: {host: 127.0.0.2}}
+    - {id: b, type: powerpack, modbus: {host: 127.0.0.2},
+       points: {target_power: {type: string, length: 2, unit: null, address: 2100}}}
 """
-    with pytest.raises(ConfigError, match=r"site\.yaml:5: device b: point target_power: .* no column holds both"):
+    with pytest.raises(
+        ConfigError, match=r"site\.yaml:5: device b: point target_power: .* no column holds both"
+    ):
         plan_of(tmp_path, text)
 
 
