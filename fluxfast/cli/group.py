@@ -1,12 +1,12 @@
 """``fluxfast``: finds the command, and turns every error into one clear line and an exit code."""
 
 import importlib
-import sys
 from typing import Any, Final
 
 import click
 
 from fluxfast import __version__
+from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.errors import ConfigError, FluxfastError
 
 BAD_INPUT: Final = 2
@@ -41,6 +41,9 @@ class Commands(click.Group):
         except FluxfastError as error:
             click.secho(str(error), fg="red", err=True)
             ctx.exit(COULD_NOT)
+        except BrokenPipeError:
+            drop_unread_output()
+            ctx.exit(0)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,8 +57,4 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
-    try:
-        cli()
-    except BrokenPipeError:  # `fluxfast plan … | head` is no error
-        sys.stderr.close()
-        sys.exit(0)
+    cli()

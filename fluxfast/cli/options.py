@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic_core import PydanticCustomError
 
 from fluxfast.config import Fleet, load
 from fluxfast.profiles.fields import parse_duration
@@ -20,8 +21,9 @@ class _Duration(click.ParamType):
             return value
         try:
             seconds = parse_duration(value) / 1e9
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except PydanticCustomError as error:
+            cure = (error.context or {}).get("cure")
+            self.fail(f"{error} ({cure})" if cure else str(error), param, ctx)
         return seconds
 
 
