@@ -1,4 +1,4 @@
-"""Clients that we did not write read and write `fluxfast simulate`: mbpoll, libmodbus, pymodbus, pyModbusTCP."""
+"""Clients that we did not write use `fluxfast simulate`: mbpoll, libmodbus, pymodbus, pyModbusTCP."""
 
 import re
 import struct
@@ -31,7 +31,7 @@ points:
 
 @dataclass
 class Client:
-    """One foreign client; registers are lists of words. ``LookupError`` is an exception response, in words."""
+    """One foreign client; registers are lists of words. ``LookupError`` is an exception response."""
 
     read: Callable[[int, str, int, int], list[int]]
     write: Callable[[int, str, int, Sequence[int]], None]
@@ -228,9 +228,8 @@ def test_mbpoll_writes(mbpoll, port, py_modbus_tcp_client):
         assert py_modbus_tcp_client.read(BATTERY, "h", TARGET_POWER, 1) == [power]
     negative = poll(mbpoll, port, RELAY, "-0", "-t", "4:int", "-B", "-r", 9, HOST, "--", -100_000)
     assert negative.returncode == 0, negative.stderr
-    assert py_modbus_tcp_client.read(RELAY, "h", 9, 2) == list(
-        struct.unpack(">2H", struct.pack(">i", -100_000))
-    )
+    raw = struct.pack(">2H", *py_modbus_tcp_client.read(RELAY, "h", 9, 2))
+    assert struct.unpack(">i", raw) == (-100_000,)
     for address in (SOE, STATUS):
         refused = poll(mbpoll, port, BATTERY, "-0", "-r", address, HOST, 7)
         assert refused.returncode == 1

@@ -70,7 +70,7 @@ class Process:
                 return status
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str, str, float]:
-        """Send a signal and wait; return exit code, the rest of stdout, stderr, and how many seconds it took."""
+        """Send a signal and wait; return exit code, rest of stdout, stderr, and the seconds it took."""
         began = time.monotonic()
         self.popen.send_signal(number)
         out, err = self.popen.communicate(timeout=PATIENCE_S)
