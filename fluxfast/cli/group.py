@@ -1,7 +1,6 @@
 """``fluxfast``: finds the command."""
 
 import importlib
-import sys
 from typing import Final
 
 import click
@@ -39,8 +38,4 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
-    try:
-        cli()
-    except BrokenPipeError:  # `fluxfast plan … | head` is no error
-        sys.stderr.close()
-        sys.exit(0)
+    cli()

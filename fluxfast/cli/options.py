@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from pydantic_core import PydanticCustomError
 
+from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.config import Fleet, load
 from fluxfast.errors import ConfigError, FluxfastError
 from fluxfast.profiles.fields import parse_duration
@@ -29,6 +31,9 @@ class Command(click.Command):
         except FluxfastError as error:
             click.secho(str(error), fg="red", err=True)
             ctx.exit(COULD_NOT)
+        except BrokenPipeError:  # `fluxfast plan … | head` is no error
+            drop_unread_output()
+            ctx.exit(DONE)
 
 
 class _Duration(click.ParamType[float]):
@@ -42,8 +47,9 @@ class _Duration(click.ParamType[float]):
             return value
         try:
             seconds = parse_duration(value) / 1e9
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except PydanticCustomError as error:
+            cure = (error.context or {}).get("cure")
+            self.fail(f"{error} ({cure})" if cure else str(error), param, ctx)
         return seconds
 
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, SITE, Command, load_fleet
+from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.status import as_json as status_json
 from fluxfast.cli.status import line, render
 from fluxfast.config import Fleet
@@ -45,8 +46,10 @@ def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool)
     refuse_serial(fleet)
     station = Station(fleet, log_dir=log_dir or fleet.log.dir)
     status = uvloop.run(watch(station, duration, as_json=as_json))
-    if not as_json:
-        click.echo(summary(status, log_dir or fleet.log.dir))
+    try:
+        click.echo(json.dumps(status_json(status)) if as_json else summary(status, log_dir or fleet.log.dir))
+    except BrokenPipeError:
+        drop_unread_output()
     bad = sum(table.bad for table in status.tables)
     sys.exit(FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE)
 
@@ -71,7 +74,7 @@ async def watch(station: Station, duration_s: float | None, *, as_json: bool = F
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _end, station, number)
-    shown = asyncio.create_task(_show(station, as_json))
+    shown = asyncio.create_task(_show_while_read(station, as_json))
     try:
         async with station:
             async for _ in station.ticks(duration_s):
@@ -89,6 +92,15 @@ def _end(station: Station, number: signal.Signals) -> None:
     loop = asyncio.get_running_loop()
     loop.remove_signal_handler(number)
     signal.signal(number, signal.SIG_DFL)
+
+
+async def _show_while_read(station: Station, as_json: bool) -> None:
+    # Whoever looked on may leave; the fleet is polled and logged all the same.
+    while True:
+        try:
+            await _show(station, as_json)
+        except BrokenPipeError:
+            drop_unread_output()
 
 
 async def _show(station: Station, as_json: bool) -> None:

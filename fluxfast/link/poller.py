@@ -6,8 +6,10 @@ One callback per batch of socket events; nothing here is per block or per reply.
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 from fluxfast.link.reactor import Reactor
 
@@ -123,15 +125,34 @@ class Poller:
     async def _resolve_one(self, link: int, gate: asyncio.Semaphore) -> None:
         host, port = self._endpoints[link]
         async with gate:
-            try:
-                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError:
-                self.reactor.set_unresolved(link)
-                return
+            found = await self._look_up(host, port)
+        if not found:
+            self.reactor.set_unresolved(link)
+            return
         family, _, _, _, address = found[0]
         scope = int(address[-1]) if family == socket.AF_INET6 else 0
         packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
         self.reactor.set_address(link, packed, port, scope)
+
+    async def _look_up(self, host: str, port: int) -> list[Any]:
+        # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's own): a
+        # silent name server can hold a look-up for half a minute.
+        found: asyncio.Future[list[Any]] = self._loop.create_future()
+
+        def work() -> None:
+            try:
+                addresses: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError):
+                addresses = []
+            with suppress(RuntimeError):  # the loop has ended in the meantime
+                self._loop.call_soon_threadsafe(deliver, addresses)
+
+        def deliver(addresses: list[Any]) -> None:
+            if not found.done():
+                found.set_result(addresses)
+
+        threading.Thread(target=work, name="fluxfast-names", daemon=True).start()
+        return await found
 
 
 def _scope(host: str) -> int:

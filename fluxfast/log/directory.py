@@ -22,6 +22,8 @@ class LogDirectory:
             self._take_lock()
             for stale in self.path.glob(".tmp-*"):
                 stale.unlink()
+        except FileExistsError as e:
+            raise FluxfastError(f"cannot log to {path}: it is not a directory") from e
         except OSError as e:
             raise FluxfastError(f"cannot log to {path}: {e.strerror}") from e
 
