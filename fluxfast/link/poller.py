@@ -135,8 +135,8 @@ class Poller:
         self.reactor.set_address(link, packed, port, scope)
 
     async def _look_up(self, host: str, port: int) -> list[Any]:
-        # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's own): a
-        # silent name server can hold a look-up for half a minute.
+        # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's
+        # own): a silent name server can hold a look-up for half a minute.
         found: asyncio.Future[list[Any]] = self._loop.create_future()
 
         def work() -> None:
