@@ -94,6 +94,8 @@ class Station:
         self.plan: Plan = compile_plan(fleet)
         if not self.plan.endpoints:
             raise FluxfastError("no Modbus TCP device to poll")
+        if not len(self.plan.blocks):
+            raise FluxfastError("nothing to poll: every point is write-only")
         self._grid_every_ns = fleet.poll.every_ns
         self._deadline_s = fleet.poll.every_ns / 1e9 * fleet.poll.deadline
         self._log_dir = None if log_dir is None else Path(log_dir)
