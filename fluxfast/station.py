@@ -92,7 +92,7 @@ class Station:
         Raises ConfigError for a fleet that cannot be planned, FluxfastError if it has no Modbus TCP device.
         """
         self.plan: Plan = compile_plan(fleet)
-        if not self.plan.endpoints:
+        if not self.plan.tables:
             raise FluxfastError("no Modbus TCP device to poll")
         if not len(self.plan.blocks):
             raise FluxfastError("nothing to poll: every point is write-only")

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import signal
 import sys
 from typing import Final
@@ -50,4 +51,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # not every terminal can show every character of a message
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    cli()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    cli(color=False if plain else None)  # None: colours on a terminal

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -73,6 +74,18 @@ def test_nothing_to_poll(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (3, "nothing to poll: every point is write-only\n")
 
 
+def test_a_write_only_device_among_others(tmp_path: Path) -> None:
+    (tmp_path / "wo.yaml").write_text("points: {a: {address: 1, type: uint16, access: wo}}\n")
+    devices = "{id: b2, type: powerpack, modbus: {host: 127.77.0.2, port: 5020}}, {id: b1, type: ./wo.yaml"
+    (tmp_path / "s.yaml").write_text(
+        f"devices: {{bess: [{devices}, modbus: {{host: 127.77.0.1, port: 5020}}}}]}}\n"
+    )
+    result = fluxfast("run", "s.yaml", "--duration", "0s", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stdout.splitlines()[-1] == "! b2 at 127.77.0.2:5020: connection refused"
+
+
 def test_a_terminal_that_cannot_show_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     (tmp_path / "s.yaml").write_text("meter: {type: acuvim2, modbus: {baud: 9600}}\n")
@@ -91,3 +104,17 @@ def test_check_escapes_the_name_it_was_given() -> None:
 def test_check_prints_json_on_one_line(tmp_path: Path) -> None:
     (line,) = CliRunner().invoke(check, ["--json", str(tmp_path)]).output.splitlines()
     assert json.loads(line)["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "coloured"),
+    [("NO_COLOR", "1", False), ("TERM", "dumb", False), ("TERM", "xterm", True)],
+)
+def test_terminals_without_colours(tmp_path: Path, name: str, value: str, coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    command = [*FLUXFAST, "plan", str(tmp_path / "nowhere.yaml")]
+    env = {key: text for key, text in os.environ.items() if key != "NO_COLOR"} | {name: value}
+    subprocess.run(command, stderr=theirs, env=env, check=False, timeout=30)
+    assert (b"\x1b" in os.read(ours, 4096)) == coloured
+    os.close(ours)
+    os.close(theirs)
