@@ -93,8 +93,10 @@ class Station:
         Raises ConfigError for a fleet that cannot be planned, FluxfastError if it has no Modbus TCP device.
         """
         self.plan: Plan = compile_plan(fleet)
-        if not self.plan.endpoints:
+        if not self.plan.tables:
             raise FluxfastError("no Modbus TCP device to poll")
+        if not len(self.plan.blocks):
+            raise FluxfastError("nothing to poll: every point is write-only")
         self._grid_every_ns = fleet.poll.every_ns
         self._deadline_s = fleet.poll.every_ns / 1e9 * fleet.poll.deadline
         self._log_dir = None if log_dir is None else Path(log_dir)

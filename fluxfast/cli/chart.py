@@ -47,7 +47,10 @@ def draw(log_dir: Path, out: Path, since_us: int = 0) -> None:
     for panel, axis in zip((_draw_power, _draw_soe, _draw_latency, _draw_quality), axes.flat, strict=True):
         _prepare(axis, logs)
         panel(axis, logs)
-    figure.savefig(out)
+    try:
+        figure.savefig(out)
+    except OSError as error:
+        raise FluxfastError(f"cannot write {out}: {error.strerror}") from None
 
 
 def read(log_dir: Path, dataset: str, since_us: int = 0) -> Ticks:

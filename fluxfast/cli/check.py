@@ -12,6 +12,7 @@ from fluxfast.cli.options import BAD_INPUT, DONE, FINDINGS, Command
 from fluxfast.config import Fleet, load
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.plan import compile_plan
+from fluxfast.profiles.document import one_line
 
 
 @click.command(cls=Command)
@@ -25,7 +26,7 @@ def check(sites: Sequence[Path], as_json: bool) -> None:
     """
     reports = [_examine(site) for site in sites]
     if as_json:
-        click.echo(json.dumps(_merge(reports), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_merge(reports), ensure_ascii=False))
     else:
         for report in reports:
             _print(report)
@@ -62,7 +63,7 @@ def _print(report: dict[str, Any]) -> None:
         for problem in report[severity]:
             # click leaves the colour out when the output is no terminal
             click.echo(click.style(f"{severity[:-1]}: ", fg=color) + str(problem))
-    site = report["site"]
+    site = one_line(report["site"])
     if "counts" in report:
         counts = ", ".join(_plural(number, word) for word, number in report["counts"].items())
         click.echo(f"{site}: {counts}; {_plural(len(report['warnings']), 'warnings')}")

@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import shlex
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ SITES = 100
 PACKS_PER_SITE = 4
 PORT = 5020
 READY_WITHIN_S = 30.0
+MADE_BY = b"# Made by `fluxfast demo`.\n"
 QUERY = """import duckdb; duckdb.sql('''
     SELECT time, round(avg(soe), 2) AS soe, count(*) AS units
     FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time''').show()"""
@@ -37,9 +39,7 @@ QUERY = """import duckdb; duckdb.sql('''
 )
 def demo(duration: float, folder: Path) -> None:
     """Simulate 400 PowerPacks and 100 meters, poll them every 500 ms, log and draw what came."""
-    folder.mkdir(parents=True, exist_ok=True)
-    site = folder / "site.yaml"
-    site.write_text(site_file(), encoding="utf-8")
+    site = _write_site(folder)
     fleet = load(site)
     packs = SITES * PACKS_PER_SITE
     click.echo(f"{site}: {packs} PowerPacks and {SITES} meters at {SITES} sites, every 500 ms")
@@ -54,9 +54,22 @@ def demo(duration: float, folder: Path) -> None:
 Ask the log, for example:
   {_program("python")} -c "{QUERY.format(log=log)}"
 Poll again, with settings of your own:
-  {_program("fluxfast")} simulate {site} &
-  {_program("fluxfast")} run {site} --duration 30s --log {log}"""
+  {_program("fluxfast")} simulate {shlex.quote(str(site))} &
+  {_program("fluxfast")} run {shlex.quote(str(site))} --duration 30s --log {shlex.quote(str(log))}"""
     )
+
+
+def _write_site(folder: Path) -> Path:
+    """Write the demo's site file, over an earlier demo's but never over the user's own."""
+    site = folder / "site.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if site.exists() and not site.read_bytes().startswith(MADE_BY):
+            raise FluxfastError(f"{site} is not of an earlier demo; name another folder with --dir")
+        site.write_text(site_file(), encoding="utf-8")
+    except OSError as error:
+        raise FluxfastError(f"cannot write {site}: {error.strerror}") from None
+    return site
 
 
 def site_file() -> str:
@@ -74,7 +87,7 @@ def site_file() -> str:
 """
         for n in range(1, SITES + 1)
     )
-    return f"# Made by `fluxfast demo`.\npoll: {{every: 500ms}}\nlog: {{dir: ./log}}\nsites:{sites}"
+    return f"{MADE_BY.decode()}poll: {{every: 500ms}}\nlog: {{dir: ./log}}\nsites:{sites}"
 
 
 class simulating:  # noqa: N801  (reads as a verb: `with simulating(site):`)

@@ -1,6 +1,10 @@
 """``fluxfast``: finds the command."""
 
 import importlib
+import io
+import os
+import signal
+import sys
 from typing import Final
 
 import click
@@ -22,7 +26,13 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
+        # Ctrl-C in the middle of an import comes out as any error of the module; until it is done, just end.
+        ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         command = getattr(importlib.import_module(f"fluxfast.cli.{cmd_name}"), cmd_name)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         assert isinstance(command, click.Command)
         return command
 
@@ -38,4 +48,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
-    cli()
+    for stream in (sys.stdout, sys.stderr):  # not every terminal can show every character of a message
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    cli(color=False if plain else None)  # None: colours on a terminal

@@ -40,8 +40,8 @@ JSON_EVERY_S = 1.0
 def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool) -> None:
     """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
 
-    SITE is a file or a folder of files. Ctrl-C or SIGTERM ends it cleanly. Exits with 1 if at the end
-    devices were bad, ticks were skipped or rows were lost.
+    SITE is a file or a folder of files. Ctrl-C, SIGTERM or a closed terminal ends it cleanly. Exits with
+    1 if at the end devices were bad, ticks were skipped or rows were lost.
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)
@@ -73,7 +73,9 @@ def refuse_serial(fleet: Fleet) -> None:
 async def watch(station: Station, duration_s: float | None, *, as_json: bool = False) -> Status:
     """Run a station to its end while showing its status; return the last status, all rows on the disk."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # nohup says so
+            continue
         loop.add_signal_handler(number, _end, station, number)
     shown = asyncio.create_task(_show_while_read(station, as_json))
     try:

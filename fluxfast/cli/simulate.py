@@ -14,7 +14,10 @@ from fluxfast.sim import Counters, Simulator
 
 @click.command(cls=Command)
 @SITE
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same values at a moment.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True,
+    help="The same seed gives the same values at a moment.",
+)  # fmt: skip
 @click.option("--duration", type=DURATION, help="End after a time such as 30s.")
 @JSON
 def simulate(site: Path, seed: int, duration: float | None, as_json: bool) -> None:

@@ -124,8 +124,8 @@ class DeviceEntry(Override):
 class BessEntry(DeviceEntry):
     """One battery unit, or ``count`` like ones."""
 
-    capacity_kwh: Number | None = Field(default=None, gt=0)
-    rated_power_kw: Number | None = Field(default=None, gt=0)
+    capacity_kwh: Number | None = Field(default=None, gt=0, json_schema_extra={"exclusiveMinimum": 0})
+    rated_power_kw: Number | None = Field(default=None, gt=0, json_schema_extra={"exclusiveMinimum": 0})
 
 
 class MeterEntry(DeviceEntry):
@@ -142,7 +142,8 @@ class SingleMeterEntry(MeterEntry):
 
 def _lists_may_be_none(schema: dict[str, Any]) -> None:
     for name, entries in schema["properties"].items():
-        schema["properties"][name] = {"anyOf": [entries, {"type": "null"}]}
+        if entries.get("type") == "array":
+            schema["properties"][name] = {"anyOf": [entries, {"type": "null"}]}
 
 
 class DevicesEntry(FileModel):
@@ -200,6 +201,13 @@ class LogEntry(FileModel):
 
     dir: str = Field(default="./log", min_length=1, description="Folder, relative to this file's.")
 
+    @field_validator("dir")
+    @classmethod
+    def _dir_can_be_made(cls, dir_: str) -> str:
+        if not dir_.isprintable():  # no file system has a name with a NUL in it
+            raise wrong("must be printable characters")
+        return dir_
+
 
 class ModeEntry(FileModel):
     """One of ``control.modes``; its other keys are the mode's own."""
@@ -211,6 +219,8 @@ class ModeEntry(FileModel):
 
 class ControlEntry(FileModel):
     """``control:``; modes and limits are read and kept, but this version only observes."""
+
+    model_config = ConfigDict(json_schema_extra=_lists_may_be_none)
 
     action: Literal["observe", "shadow", "act"] = "observe"
     modes: Entries[ModeEntry] = ()

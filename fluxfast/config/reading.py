@@ -9,12 +9,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from fluxfast.config.entries import DeviceEntry, SiteBody, SiteFile
+from fluxfast.config.entries import BessEntry, DeviceEntry, MeterEntry, ModbusEntry, SiteBody, SiteFile
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.profiles.document import Document, Map, Seq, make_problem
 from fluxfast.profiles.findings import Finding, Loc, show_loc, validate
+
+# Keys of devices. On top of a file they have lost their indentation, as in text copied from a PDF.
+_INDENTED: Final = {
+    field.alias or name
+    for model in (BessEntry, MeterEntry, ModbusEntry)
+    for name, field in model.model_fields.items()
+} | {"bess", "meters"}
 
 Kind = Literal["bess", "meter"]
 T = TypeVar("T")
@@ -70,8 +77,15 @@ def read_site_file(document: Document) -> tuple[SiteSource, list[Finding]]:
     if entries is None:
         entries, left = validate(SiteFile, _without(document.data, (), dropped))
         assert entries is not None, f"still wrong after leaving out {dropped}: {left}"
+    findings = [_blame_indentation(finding) for finding in findings]
     findings += _one_site_or_several(document.data)
     return SiteSource(document, entries, dropped), findings
+
+
+def _blame_indentation(finding: Finding) -> Finding:
+    if len(finding.loc) == 1 and finding.loc[0] in _INDENTED:
+        return finding._replace(cure="indent it below what it belongs to")
+    return finding
 
 
 def where(document: Document, loc: Loc) -> str:
@@ -86,11 +100,19 @@ def where(document: Document, loc: Loc) -> str:
 
 
 def site_files(path: Path) -> list[Path]:
-    """Return the file itself, or all ``*.yaml`` and ``*.yml`` of a folder by name."""
+    """Return the file itself, or all ``*.yaml`` and ``*.yml`` of a folder by name.
+
+    Hidden ones are left out: editors keep locks and copies there. Everything else is a site or is reported: a
+    dangling link must not make a site disappear.
+    """
     if not os.path.isdir(path):  # unlike Path.is_dir, never raises
         return [path]
     try:
-        files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
+        files = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix in (".yaml", ".yml") and not file.name.startswith(".") and not file.is_dir()
+        )
     except OSError as error:
         raise ConfigError([Problem(str(path), None, "", f"cannot be read: {error.strerror}")]) from None
     if not files:

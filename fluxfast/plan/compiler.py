@@ -89,7 +89,8 @@ def compile_plan(fleet: Fleet) -> Plan:
         row_of.update((id(device), row) for row, device in enumerate(table.devices))
     by_link: dict[tuple[str, int], list[Device]] = {}
     for device in devices:
-        by_link.setdefault((str(device.modbus.host), device.modbus.port), []).append(device)
+        if variants[of_device[id(device)]].blocks:  # nothing is read of a device that is only written
+            by_link.setdefault((str(device.modbus.host), device.modbus.port), []).append(device)
 
     links: list[tuple[int, ...]] = []
     blocks: list[tuple[int, ...]] = []

@@ -5,6 +5,7 @@ devices, and no recursion that deep nesting could exhaust. Limits keep a hostile
 the machine: its size, its depth, and how far its aliases expand.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,10 +83,12 @@ def parse_document(text: str, shown: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
+        cure = "mend the syntax at or just above this line"
+        broken = text.splitlines()[mark.line : mark.line + 1] if mark is not None else []
+        if broken and re.match(" *\t", broken[0]):
+            cure = "indent with spaces, not with tabs"
         what = f"{error.context or ''} {error.problem or ''}".strip()
-        raise _fatal(
-            shown, line, f"not valid YAML: {what}", "mend the syntax at or just above this line"
-        ) from None
+        raise _fatal(shown, line, f"not valid YAML: {what}", cure) from None
     except yaml.YAMLError as error:
         what = str(error).splitlines()[0]
         raise _fatal(shown, None, f"not valid YAML: {what}", "is this a text file?") from None
@@ -98,10 +101,11 @@ def parse_document(text: str, shown: str) -> Document:
 
 def make_problem(file: str, line: int | None, where: str, message: str, cure: str = "") -> Problem:
     """Return a problem that prints as one line whatever the file's text holds."""
-    return Problem(_one_line(file), line, *map(_one_line, (where, message, cure)))
+    return Problem(one_line(file), line, *map(one_line, (where, message, cure)))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return the text with everything that does not print escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -70,6 +70,10 @@ def _explain(model: type[BaseModel], detail: ErrorDetails) -> list[Finding]:
         return [Finding(loc, context["message"], context.get("cure", ""))]
     if kind == "invalid_key":  # pydantic's loc holds the key as text, which would not be found again
         loc = (*loc[:-1], value)
+    if kind == "extra_forbidden" and loc[-1] == "<<":
+        return [
+            Finding(loc, "merge keys are not read", "write the keys out, or use an alias for all of them")
+        ]
     if kind in ("extra_forbidden", "invalid_key"):
         return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(loc[-1], _known_keys(model, loc[:-1])))]
     if kind == "missing":

@@ -37,8 +37,8 @@ def find_profile(name_or_path: str, base_dir: Path | None = None) -> Path:
         raise LookupError(
             f"there is no profile file {path}", "the path is relative to the file that names it"
         )
-    cure = f"{nearest(name_or_path, builtin_profiles())}; your own is a path like ./{name_or_path}.yaml"
-    raise LookupError(f"there is no profile '{name_or_path}'", cure)
+    cure = f"{nearest(name_or_path, builtin_profiles())}; your own is a path like ./{name_or_path[:70]}.yaml"
+    raise LookupError(f"there is no profile '{name_or_path[:70]}'", cure)
 
 
 def load_profile(name_or_path: str, base_dir: Path | None = None) -> Profile:

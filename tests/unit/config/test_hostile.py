@@ -69,6 +69,18 @@ def test_paths_that_the_system_refuses(tmp_path: Path, load_text: Load, name: st
         load_text(f'devices: {{bess: [{{id: b, type: "./{escaped}.yaml", modbus: {{host: h}}}}]}}')
 
 
+def test_folder_with_a_dangling_link(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("nowhere")
+    assert problem_of(tmp_path) == ": no such file"
+
+
+def test_hidden_files_of_a_folder_are_no_sites(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("devices: {bess: [{id: b1, type: powerpack, modbus: {host: h}}]}")
+    (tmp_path / ".#a.yaml").symlink_to("someone@host.123")  # Emacs's lock
+    (tmp_path / "._a.yaml").write_bytes(b"\x00\x05\x16\x07")  # the other half of a file that macOS copied
+    assert len(load(tmp_path).devices) == 1
+
+
 def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")

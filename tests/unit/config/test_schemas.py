@@ -46,6 +46,7 @@ def test_builtin_profiles_are_valid(name: str) -> None:
         DOCUMENT_METERS,
         DOCUMENT_SERIAL,
         "devices: {bess: , meters: []}",
+        "control: {modes: }",
         "sites: [{site: a, overrides: {powerpack: {points: {soe: {scale: 0.1}, status: null}}}}]",
         "poll: {every: 500ms, deadline: 80%}\ncontrol: {modes: [{type: a, b: 1}], limits: {c: 0.5}}",
     ],
@@ -64,6 +65,7 @@ def test_sites_are_valid(text: str) -> None:
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, port: 70000}}]}",
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, address: 0}}]}",
         "devices: {bess: [{id: b1, type: powerpack}]}",
+        "devices: {bess: [{id: b1, type: powerpack, capacity_kwh: 0, modbus: {host: h}}]}",
     ],
 )
 def test_wrong_sites_are_not(text: str) -> None:
