@@ -95,14 +95,15 @@ cdef uint8_t decode_value(
     cdef double value
     cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
     cdef Py_ssize_t i
-    if op.raw == RAW_BIT:
-        cell[0] = (data[op.source >> 3] >> (op.source & 7)) & 1
-        return Q_GOOD
     if op.raw == RAW_STRING:
         decode_string(op, data, cell, column.width)
         return Q_GOOD
 
-    raw = load_raw(data + op.source, op.size, op.swap)
+    # (A bit goes on like a number: its column may be one, where another device has the point in a register.)
+    if op.raw == RAW_BIT:
+        raw = (data[op.source >> 3] >> (op.source & 7)) & 1
+    else:
+        raw = load_raw(data + op.source, op.size, op.swap)
     for i in range(op.n_sentinels):
         if sentinels[op.first_sentinel + i] == raw:
             return Q_NOT_IMPLEMENTED
