@@ -248,8 +248,8 @@ cdef class Reactor:
     # ---- sending ----
 
     cdef void pump(self, int32_t i, int64_t now) noexcept nogil:
-        # Send what is due, as much as the link's depth and gap allow, in one segment. It goes on after the block
-        # that was sent last, in whichever tick: a silent unit must not cost those behind it their turn.
+        # Send what is due, as much as the link's depth and gap allow, in one segment. It goes on after the
+        # block that was sent last, in whichever tick: a silent unit must not cost those behind it their turn.
         cdef Link *k = &self.links[i]
         cdef const LinkPlan *plan = &self.plans[i]
         cdef int32_t last = plan.first_block + plan.n_blocks

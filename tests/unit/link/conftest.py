@@ -27,7 +27,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     build.run()
     (library,) = folder.glob("driver*.so")
     spec = importlib.util.spec_from_file_location("driver", library)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -30,7 +30,8 @@ def reply(request, fill=None, **other):
     fields = {"transaction_id": transaction_id, "unit": unit, "code": code, "quantity": quantity} | other
     data = b"".join(struct.pack(">H", (address + i) & 0xFFFF) for i in range(fields["quantity"]))
     pdu = bytes([fields["code"], len(data)]) + data
-    return struct.pack(">HHHB", fields["transaction_id"] & 0xFFFF, 0, len(pdu) + 1, fields["unit"]) + pdu, data
+    header = struct.pack(">HHHB", fields["transaction_id"], 0, len(pdu) + 1, fields["unit"])
+    return header + pdu, data
 
 
 def feed_in_pieces(conversation, stream, choose):
