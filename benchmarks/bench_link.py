@@ -7,6 +7,7 @@ The simulator runs on one core; each client in turn alone on the other, in a pro
 not show: a real network, slow devices, and the simulator's own cost.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PORT = 5030
+REPEATS = 3
 
 
 def site_file(links: int, period_ms: int) -> str:
@@ -37,6 +39,7 @@ def run_client(site: str, ticks: int, log: str) -> None:
     async def poll() -> tuple[int, float, int]:
         fleet = load(site)
         async with Station(fleet, log_dir=log or None) as station:
+            gc.freeze()  # as `fluxfast run` does
             before = time.process_time()
             requests, missed = station.reactor.requests, 0
             async for tick in station.ticks(ticks * fleet.poll.every_ns / 1e9):
@@ -45,6 +48,21 @@ def run_client(site: str, ticks: int, log: str) -> None:
 
     requests, cpu_s, missed = uvloop.run(poll())
     print(json.dumps([requests, cpu_s * 1e6 / requests, missed]))
+
+
+def _clients(
+    floor: Path, site: Path, ticks: int, period_ms: int, log: str
+) -> list[tuple[str, list[str | Path]]]:
+    """Return (name, command) of every client; the floor first."""
+    own: list[str | Path] = [sys.executable, __file__, "--client", site, str(ticks)]
+    rival = [sys.executable, HERE / "rivals.py"]
+    return [
+        ("C floor, no decode", [floor, "90", str(ticks), str(period_ms)]),
+        ("fluxfast, no log", [*own, ""]),
+        ("fluxfast, log on", [*own, log]),
+        ("pymodbus on uvloop", [*rival, "pymodbus", site, str(ticks)]),
+        ("pyModbusTCP", [*rival, "pyModbusTCP", site, str(ticks)]),
+    ]
 
 
 def main() -> None:
@@ -72,20 +90,22 @@ def main() -> None:
             ends = "".join(
                 f"{d.modbus.host} {d.modbus.port} {d.modbus.unit} 16384\n" for d in load(site).devices
             )
-            client = [*pinned(client_core), sys.executable, __file__, "--client", str(site), str(ticks)]
-            print(f"{'client':28} {'requests':>9} {'us CPU/request':>15} {'x floor':>8} {'unanswered':>11}")
-            floor_us = []
-            for repeat in range(3):
-                made = subprocess.run(
-                    [*pinned(client_core), str(floor), "90", str(ticks), str(period_ms)],
-                    input=ends, capture_output=True, text=True, check=True,
-                ).stdout.split()  # fmt: skip
-                floor_us.append(float(made[1]))
-                print(f"{'C floor, no decode':28} {made[0]:>9} {floor_us[-1]:15.2f} {1:8.2f} {'':>11}")
-                for name, log in (("fluxfast, no log", ""), ("fluxfast, log on", f"{folder}/log{repeat}")):
-                    out = subprocess.run([*client, log], capture_output=True, text=True, check=True).stdout
+            for repeat in range(REPEATS):
+                print(
+                    f"{'client':24} {'requests':>9} {'us CPU/request':>15} {'x floor':>8} {'unanswered':>11}"
+                )
+                floor_us = 0.0
+                for name, command in _clients(floor, site, ticks, period_ms, f"{folder}/log{repeat}"):
+                    out = subprocess.run(
+                        [*pinned(client_core), *command],
+                        input=ends,
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                    ).stdout
                     requests, us, missed = json.loads(out)
-                    print(f"{name:28} {requests:>9} {us:15.2f} {us / floor_us[-1]:8.2f} {missed:>11}")
+                    floor_us = floor_us or us
+                    print(f"{name:24} {requests:>9} {us:15.2f} {us / floor_us:8.2f} {missed:>11}")
         finally:
             server.terminate()
             server.wait()

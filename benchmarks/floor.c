@@ -1,6 +1,6 @@
 /* The floor: the least that any client of one request per link and tick can cost. One epoll set; send and receive,
  * nothing parsed but the length. Usage: floor QUANTITY TICKS PERIOD_MS < "ip port unit address" lines.
- * Prints: requests, CPU microseconds per request. */
+ * Prints JSON: requests, CPU microseconds per request, 0. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -69,6 +69,6 @@ int main(int argc, char **argv) {
             }
         }
     }
-    printf("%d %.3f\n", n * ticks, (cpu_us() - before) / ((double)n * ticks));
+    printf("[%d, %.3f, 0]\n", n * ticks, (cpu_us() - before) / ((double)n * ticks));
     return 0;
 }

@@ -40,6 +40,7 @@ DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 MESSAGES_KEPT: Final = 8
 LAST_TICK_S: Final = 1.0
+LATE_START: Final = 0.1  # part of a deadline; a tick may begin so late, as it does after a deadline of 100%
 CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
 
 
@@ -70,9 +71,9 @@ class Grid:
         self._offset_ns = offset_ns
         return step_ns / 1e9
 
-    def next_slot(self) -> int:
-        """Return the number of the next slot: UTC nanoseconds // every_ns."""
-        return (time.monotonic_ns() + self._offset_ns) // self.every_ns + 1
+    def next_slot(self, grace_s: float = 0.0) -> int:
+        """Return the number (UTC ns // every_ns) of the next slot, or of one that began within grace_s."""
+        return (time.monotonic_ns() + self._offset_ns - int(grace_s * 1e9)) // self.every_ns + 1
 
     def seconds_until(self, slot: int) -> float:
         """Return the time to a slot; negative when it has passed."""
@@ -186,7 +187,8 @@ class Station:
         while last is None or slot < last:
             if await self._stopped_within(grid.seconds_until(slot)):
                 return
-            tick = await self._tick(slot - first, grid.time_us(slot))
+            deadline_s = grid.seconds_until(slot) + self._deadline_s
+            tick = await self._tick(slot - first, grid.time_us(slot), deadline_s)
             if tick is None:
                 return
             yield tick
@@ -195,15 +197,15 @@ class Station:
                 self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
                 moved = grid.next_slot() - slot - 1
                 slot, first, last = slot + moved, first + moved, None if last is None else last + moved
-            following = max(slot + 1, grid.next_slot())
+            following = max(slot + 1, grid.next_slot(LATE_START * self._deadline_s))
             if last is not None:
                 following = min(following, last)
             self._skip(grid, slot + 1, following)
             slot = following
 
-    async def _tick(self, number: int, time_us: int) -> Tick | None:
+    async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
         began_ns = self.reactor.now_ns()
-        unanswered = await self._poller.scan(number, self._deadline_s)
+        unanswered = await self._poller.scan(number, deadline_s)
         if unanswered and self._poller.cut_short:
             return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6
