@@ -160,11 +160,12 @@ cdef class Reactor:
         return self.timers.due_ns[self.timers.heap[0]] if self.timers.n else NEVER
 
     def begin_tick(self, int64_t tick):
-        """Open a tick: make due what it reads and send what may be sent."""
+        """Make due what the tick reads and send what may be sent; return how many blocks it waits for."""
         with nogil:
             self.tick_begin_ns = fx_now_ns()
             self.tick_open = True
             self.send_tick(tick)
+        return self.outstanding
 
     def process(self):
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""

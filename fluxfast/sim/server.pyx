@@ -246,7 +246,7 @@ cdef class Server:
         cdef int fd, _i
         cdef int32_t where
         cdef uint32_t slot
-        cdef endpoint *e
+        cdef endpoint *e = NULL
         for _i in range(ACCEPTS_PER_WAKE):
             fd = fx_accept(self._listener_fds[listener])
             if fd < 0:
