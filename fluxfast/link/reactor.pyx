@@ -261,11 +261,10 @@ cdef class Reactor:
             return
         while k.n_due > 0 and k.conversation.in_flight < plan.max_in_flight:
             while self.states[k.cursor].state != BLOCK_DUE:  # n_due says that there is one
-                k.cursor += 1
-                if k.cursor == last:
-                    k.cursor = plan.first_block
+                k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
             conversation_request(&k.conversation, self.blocks, k.cursor, now, k.out + k.out_size)
             self.states[k.cursor].state = BLOCK_IN_FLIGHT
+            k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
             k.n_due -= 1
             k.out_size += REQUEST_SIZE
             self.requests += 1

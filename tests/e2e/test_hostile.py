@@ -242,6 +242,20 @@ def test_gap_and_delay_are_kept(gap_ms):
     assert all(b[0] - a[0] >= gap_ms / 1000 for a, b in itertools.pairwise(arrivals))
 
 
+def test_each_tick_asks_in_the_order_of_addresses():
+    asked = []
+
+    async def watch(peer):
+        while True:
+            request = await peer.request()
+            asked.append(request.address)
+            await peer.send(request.reply())
+
+    reasons, _ = poll(watch, ticks=3, every_ms=300, max_registers=4)
+    assert reasons == ["good"] * 3
+    assert asked == [2000, 2004, 2008] * 3
+
+
 def test_requests_are_pipelined_only_as_deep_as_the_profile_allows():
     depth = []
 
