@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: demo test test-long lint bench wheel clean help setup build
+.PHONY: demo test test-long lint sanitize coverage bench wheel clean help setup build
 
 setup: ## make .venv and install everything into it
 	@ci/setup $(PYTHON)
@@ -18,8 +18,14 @@ test: build ## the tests, under five minutes
 test-long: build ## fuzz, soak and crash tests
 	@ci/test-long
 
-lint: build ## ruff, mypy, cython-lint, stubtest, the layers
+lint: build ## ruff, mypy, cython-lint, stubtest, the layers, compiler warnings
 	@ci/lint
+
+sanitize: setup ## the parsers under the address and undefined-behaviour sanitizers
+	@ci/sanitize
+
+coverage: setup ## which lines of .py and .pyx the tests reach
+	@ci/coverage
 
 bench: build ## benchmarks against the floor and the peers
 	@ci/bench
@@ -29,7 +35,7 @@ wheel: setup ## one abi3 wheel for Python 3.11 and later, in dist/
 
 clean: ## remove everything that was built
 	rm -rf build dist demo .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
-	find fluxfast -name '*.so' -delete
+	find fluxfast \( -name '*.so' -o -name '*.c' \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list

@@ -18,7 +18,7 @@ MODES = {
     "release": (["-O3", "-g0", "-fvisibility=hidden"], [], False),
     "debug": (["-O0", "-g"], [], True),
     "asan": (
-        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-Wno-maybe-uninitialized"],
         ["-fsanitize=address,undefined"],
         True,
     ),
@@ -45,7 +45,7 @@ extensions = [
         define_macros=macros,
         extra_compile_args=[*compile_args, "-Wall", "-Wextra", "-Wno-unused-parameter"],
         extra_link_args=link_args,
-        depends=headers,
+        depends=[str(source), *headers],  # what the sdist takes along, too
         include_dirs=["."],
         py_limited_api=not tracing,
     )
@@ -54,18 +54,30 @@ extensions = [
 
 
 class ParallelBuild(build_ext):
-    """Compile the extensions side by side."""
+    """Compile the extensions side by side; in place, never leave modules of two modes side by side."""
 
     def finalize_options(self) -> None:
-        """Use every core unless told otherwise."""
+        """Use every core; an editable install compiles where ci/build does, so that this is done once."""
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        if self.inplace:
+            self.build_lib, self.build_temp = f"build/{mode}/lib", f"build/{mode}/temp"
+
+    def copy_extensions_to_source(self) -> None:
+        """Remove what another mode, or one that we do not know, left beside the sources."""
+        stamp = Path("build/mode-in-place")
+        if not stamp.exists() or stamp.read_text() != mode:
+            for module in root.rglob("*.so"):
+                module.unlink()
+        super().copy_extensions_to_source()
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(mode)
 
 
 setup(
     ext_modules=cythonize(
         extensions,
-        build_dir=None if tracing else f"build/cython-{mode}",
+        build_dir=None if tracing else f"build/{mode}/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": checks,
@@ -74,8 +86,10 @@ setup(
             "cdivision": True,
             "embedsignature": True,
             "linetrace": tracing,
+            "show_performance_hints": mode == "release",
         },
     ),
     cmdclass={"build_ext": ParallelBuild},
-    options={} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"build": {"build_base": f"build/{mode}"}}
+    | ({} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}}),
 )
