@@ -55,6 +55,8 @@ MAX_RTU_ADU_SIZE: Final = 256  # MAP 4.1
 MIN_MBAP_LENGTH: Final = 2  # unit_id + function code; the length field counts unit_id and PDU
 MAX_MBAP_LENGTH: Final = 254
 
+MAX_IN_FLIGHT: Final = 16  # MIG 4.2: NumberMaxOfClientTransaction is 1..16
+
 MAX_READ_BITS: Final = 2000  # MAP 6.1, 6.2
 MAX_READ_REGISTERS: Final = 125  # MAP 6.3, 6.4
 MAX_WRITE_BITS: Final = 1968  # MAP 6.11

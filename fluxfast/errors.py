@@ -11,21 +11,15 @@
      │   ├─ MalformedPduError                the frame is whole, the PDU inside is not legal
      │   └─ ResponseMismatchError            a legal PDU that does not answer this request
      ├─ ExceptionResponseError               a legal exception response
-     ├─ TransportError (OSError)             sockets
-     │   ├─ ConnectFailedError
-     │   └─ ConnectionLostError
-     └─ ResponseTimeoutError (TimeoutError)
+     └─ TransportError (OSError)             sockets
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 class FluxfastError(Exception):
-    """Base of all errors; ``closes_connection`` tells whether the socket it came from must go."""
-
-    closes_connection: ClassVar[bool] = False
+    """Base of all errors."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +63,6 @@ class RemoteProtocolError(FluxfastError):
 class FramingError(RemoteProtocolError):
     """The byte stream can no longer be cut into frames; there is no resynchronising."""
 
-    closes_connection = True
-
 
 class MalformedPduError(RemoteProtocolError):
     """The frame is whole but the PDU in it is not legal."""
@@ -92,17 +84,3 @@ class ExceptionResponseError(FluxfastError):
 
 class TransportError(FluxfastError, OSError):
     """A socket failed."""
-
-    closes_connection = True
-
-
-class ConnectFailedError(TransportError):
-    """The connection could not be opened."""
-
-
-class ConnectionLostError(TransportError):
-    """The connection ended under a request."""
-
-
-class ResponseTimeoutError(FluxfastError, TimeoutError):
-    """No answer by the request's deadline."""

@@ -258,11 +258,12 @@ class Station:
         return True
 
     def _tell_link_events(self) -> None:
-        for link, code in self.reactor.take_events():
+        # Links that come up at the start are no news. Of a thousand that fail together the last few are told.
+        news = [event for event in self.reactor.take_events() if event[1] or self.ticks_done]
+        for link, code in news[-MESSAGES_KEPT:]:
             host, port = self.plan.endpoints[link]
             device = self.plan.unit_of_block[int(self.plan.links[link]["first_block"])]
-            if code or self.ticks_done:
-                self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
+            self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""

@@ -40,11 +40,14 @@ class Poller:
         self._loop = asyncio.get_running_loop()
         for link, (host, port) in enumerate(self._endpoints):
             try:
-                address = ipaddress.ip_address(host.partition("%")[0])
+                address = ipaddress.ip_address(host)
             except ValueError:
                 self._names.append(link)
                 continue
-            self.reactor.set_address(link, address.packed, port, _scope(host))
+            if "%" in host:  # the number of an interface, which may come later, is looked up like a name
+                self._names.append(link)
+            else:
+                self.reactor.set_address(link, address.packed, port)
         self._loop.add_reader(self.reactor.fileno(), self._wake)
         self._open = True
         if self._names:
@@ -62,13 +65,16 @@ class Poller:
     async def scan(self, tick: int, deadline_s: float) -> int:
         """Read what tick number ``tick`` reads; return how many blocks gave no answer within deadline_s."""
         self._complete = self._loop.create_future()
-        if self.reactor.begin_tick(tick):
-            deadline = self._loop.call_later(deadline_s, self._end_scan)
-            self._wake()
+        deadline = self._loop.call_later(deadline_s, self._end_scan)
+        try:
+            self.reactor.begin_tick(tick)
+            self._wake()  # also if nothing is waited for: a link that failed to send has a timer now
             await self._complete
+        finally:
             deadline.cancel()
-        self._complete = None
-        return self.reactor.end_tick()
+            self._complete = None
+            unanswered = self.reactor.end_tick()
+        return unanswered
 
     def stop(self, within_s: float) -> None:
         """End ``settle`` at once, and a scan that is running in ``within_s`` at most."""
@@ -119,7 +125,6 @@ class Poller:
             await asyncio.gather(
                 *(self._resolve_one(link, gate) for link in self._names if self.reactor.failure(link))
             )
-            self._wake()
             await asyncio.sleep(RESOLVE_AGAIN_S)
 
     async def _resolve_one(self, link: int, gate: asyncio.Semaphore) -> None:
@@ -128,11 +133,12 @@ class Poller:
             found = await self._look_up(host, port)
         if not found:
             self.reactor.set_unresolved(link)
-            return
-        family, _, _, _, address = found[0]
-        scope = int(address[-1]) if family == socket.AF_INET6 else 0
-        packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
-        self.reactor.set_address(link, packed, port, scope)
+        else:
+            family, _, _, _, address = found[0]
+            scope = int(address[-1]) if family == socket.AF_INET6 else 0
+            packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
+            self.reactor.set_address(link, packed, port, scope)
+        self._wake()  # at once: other look-ups may take half a minute
 
     async def _look_up(self, host: str, port: int) -> list[Any]:
         # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's
@@ -153,10 +159,3 @@ class Poller:
 
         threading.Thread(target=work, name="fluxfast-names", daemon=True).start()
         return await found
-
-
-def _scope(host: str) -> int:
-    zone = host.partition("%")[2]
-    if not zone:
-        return 0
-    return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)

@@ -37,7 +37,7 @@ ctypedef struct Link:
     int64_t wake_ns
     int64_t next_send_ns     # request_gap and connect_delay
     int32_t fd
-    int32_t cursor           # first block that may be due
+    int32_t cursor           # the block to look at first for one that is due
     int32_t n_due
     int32_t out_size
     uint8_t state            # link_state
@@ -85,6 +85,7 @@ cdef class Reactor:
     cdef readonly uint64_t values
     cdef readonly uint64_t connects
 
+    cdef Link *link_at(self, int link) except NULL
     cdef void send_tick(self, int64_t tick) noexcept nogil
     cdef int mark_unanswered(self) noexcept nogil
     cdef void mark(self, int32_t b, uint8_t quality) noexcept nogil

@@ -94,8 +94,11 @@ cdef class Reactor:
             raise OSError("no descriptor left for the poll set")
         cdef int32_t i
         for i in range(self.n_links):
+            if not 1 <= self.plans[i].max_in_flight <= MAX_IN_FLIGHT:
+                raise ValueError(f"link {i}: max_in_flight must be 1 to {MAX_IN_FLIGHT}")
             self.links[i].fd = -1
             self.links[i].failure = Q_NEVER
+            self.links[i].cursor = self.plans[i].first_block
 
     def __dealloc__(self):
         self.close()
@@ -127,7 +130,9 @@ cdef class Reactor:
 
     def set_address(self, int link, const uint8_t[::1] ip, uint16_t port, uint32_t scope=0):
         """Give a link its address (4 or 16 bytes), and let it connect if it is not up."""
-        cdef Link *k = &self.links[link]
+        cdef Link *k = self.link_at(link)
+        if ip.shape[0] != 4 and ip.shape[0] != 16:
+            raise ValueError(f"an IP address has 4 or 16 bytes, not {ip.shape[0]}")
         fx_address_set(&k.address, &ip[0], <int>ip.shape[0], port, scope)
         if k.state == LINK_NO_ADDRESS:
             k.state = LINK_WAITING
@@ -136,12 +141,13 @@ cdef class Reactor:
 
     def set_unresolved(self, int link):
         """Say that the link's host name does not resolve."""
-        if self.links[link].state == LINK_NO_ADDRESS:
+        if self.link_at(link).state == LINK_NO_ADDRESS:
             self.link_down(link, Q_NO_HOST, False)
 
     def failure(self, int link):
         """Return a link's quality code: 0 if it is up, else why not."""
-        return 0 if self.links[link].state == LINK_UP else self.links[link].failure
+        cdef Link *k = self.link_at(link)
+        return 0 if k.state == LINK_UP else k.failure
 
     def take_events(self):
         """Return and forget [(link, quality code)], 0 for a link that came up."""
@@ -177,6 +183,11 @@ cdef class Reactor:
             self.tick_end_ns = fx_now_ns()
         return missed
 
+    cdef Link *link_at(self, int link) except NULL:
+        if not 0 <= link < self.n_links:
+            raise IndexError(f"link {link} of {self.n_links}")
+        return &self.links[link]
+
     # ---- ticks ----
 
     cdef void send_tick(self, int64_t tick) noexcept nogil:
@@ -197,7 +208,6 @@ cdef class Reactor:
                     k.n_due += 1
                 s.counted = 1
                 self.outstanding += 1
-            k.cursor = first
             self.pump(i, fx_now_ns())
             if i % SEND_RUN == SEND_RUN - 1:
                 self.drain(0)
@@ -239,7 +249,8 @@ cdef class Reactor:
     # ---- sending ----
 
     cdef void pump(self, int32_t i, int64_t now) noexcept nogil:
-        # Send what is due, as much as the link's depth and gap allow, in one segment.
+        # Send what is due, as much as the link's depth and gap allow, in one segment. It goes on after the
+        # block that was sent last, in whichever tick: a silent unit must not cost those behind it their turn.
         cdef Link *k = &self.links[i]
         cdef const LinkPlan *plan = &self.plans[i]
         cdef int32_t last = plan.first_block + plan.n_blocks
@@ -249,10 +260,11 @@ cdef class Reactor:
             timers_want(&self.timers, i, k.next_send_ns)
             return
         while k.n_due > 0 and k.conversation.in_flight < plan.max_in_flight:
-            while k.cursor < last and self.states[k.cursor].state != BLOCK_DUE:
-                k.cursor += 1
+            while self.states[k.cursor].state != BLOCK_DUE:  # n_due says that there is one
+                k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
             conversation_request(&k.conversation, self.blocks, k.cursor, now, k.out + k.out_size)
             self.states[k.cursor].state = BLOCK_IN_FLIGHT
+            k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
             k.n_due -= 1
             k.out_size += REQUEST_SIZE
             self.requests += 1

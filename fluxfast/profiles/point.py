@@ -27,6 +27,7 @@ from fluxfast.profiles.types import (
 )
 
 FAST: Final = "fast"  # the poll group that is read every tick
+MAX_FLOAT16: Final = 65504
 BIT_TABLES: Final = ("coil", "discrete")
 RESERVED_COLUMNS: Final = frozenset({"time", "site", "device", "quality", "reason", "latency_ms", "date"})
 
@@ -272,6 +273,9 @@ class Point(FileModel):
             return ()
         name, type_ = info.data["type"], TYPES[info.data["type"]]
         if type_.kind == "float":
+            for raw in raws:
+                if name == "float16" and abs(raw) > MAX_FLOAT16:  # the others hold every number up to 1e30
+                    raise wrong(f"{raw} is no raw value of float16", f"its largest is {MAX_FLOAT16}")
             return tuple(map(float, raws))
         lowest = -(1 << (type_.width - 1)) if type_.kind == "signed" else 0
         integers = []

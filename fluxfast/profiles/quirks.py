@@ -1,12 +1,14 @@
 """What a device type tolerates: how much one request may read, how many may wait, which pauses it needs."""
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
 
-from fluxfast.constants import MAX_READ_BITS, MAX_READ_REGISTERS
+from fluxfast.constants import MAX_IN_FLIGHT, MAX_READ_BITS, MAX_READ_REGISTERS
 from fluxfast.profiles.fields import Duration, FileModel, describe, wrong
+
+MAX_PAUSE_NS: Final = 60_000_000_000
 
 AddressRange = tuple[int, int]
 
@@ -66,7 +68,7 @@ class Quirks(FileModel):
         description="Inclusive [first, last] ranges of addresses that it answers for; no read leaves them.",
     )
     max_in_flight: int = Field(
-        default=1, ge=1, le=64, description="Requests that may wait for answers on one link."
+        default=1, ge=1, le=MAX_IN_FLIGHT, description="Requests that may wait for answers on one link."
     )
     request_gap_ns: Duration = Field(
         default=0,
@@ -89,3 +91,10 @@ class Quirks(FileModel):
         ge=1,
         description="How many connections the device accepts; none: not known to be limited.",
     )
+
+    @field_validator("request_gap_ns", "connect_delay_ns")
+    @classmethod
+    def _pause_is_usable(cls, pause_ns: int) -> int:
+        if pause_ns > MAX_PAUSE_NS:
+            raise wrong("must be at most 1m")
+        return pause_ns

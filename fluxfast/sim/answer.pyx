@@ -8,7 +8,8 @@ In comes one request PDU, out goes one response PDU (MAP v1.1b3; section numbers
 
 Invariants:
 
-1. Nothing is read at or past ``end``; at most 253 bytes are written to ``out``.
+1. Nothing is read at or past ``end``; at most 253 bytes are written to ``out``. ``check_request`` sees each
+   PDU first, so that all others find every byte that its function code and counts promise.
 2. A request is judged whole before a byte of the image changes, in the specification's order:
    function (exception 1), quantity and sizes (3), addresses (2), values (3).
 3. The image belongs to NumPy (``image.py``). The server is the only one to write it while it serves; between
@@ -18,12 +19,25 @@ Invariants:
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fluxfast.modbus.constants cimport (
+    FX_ILLEGAL_DATA_ADDRESS,
+    FX_ILLEGAL_DATA_VALUE,
+    FX_ILLEGAL_FUNCTION,
+    FX_MASK_WRITE_REGISTER,
+    FX_MEI_READ_DEVICE_IDENTIFICATION,
+    FX_READ_COILS,
+    FX_READ_DISCRETE_INPUTS,
+    FX_READ_HOLDING_REGISTERS,
+    FX_READ_INPUT_REGISTERS,
+    FX_READ_WRITE_MULTIPLE_REGISTERS,
+    FX_WRITE_MULTIPLE_COILS,
+    FX_WRITE_MULTIPLE_REGISTERS,
+    FX_WRITE_SINGLE_COIL,
+    FX_WRITE_SINGLE_REGISTER,
+)
+from fluxfast.modbus.server cimport check_request
 from fluxfast.native.endian cimport load_u16
-
-cdef enum:
-    ILLEGAL_FUNCTION = 1
-    ILLEGAL_DATA_ADDRESS = 2
-    ILLEGAL_DATA_VALUE = 3
+from fluxfast.native.half cimport half_to_double
 
 
 cdef inline Py_ssize_t refuse(uint8_t *out, uint8_t function_code, uint8_t exception_code) noexcept nogil:
@@ -45,25 +59,6 @@ cdef inline Py_ssize_t locate(
                 return s.offset + (starting_address - s.first)
             return s.offset + 2 * <Py_ssize_t>(starting_address - s.first)
     return -1
-
-
-cdef inline double half_to_double(uint16_t half) noexcept nogil:
-    # IEEE 754 binary16. Infinities and NaN become a NaN, which no limit lets through.
-    cdef double value = half & 0x3FF
-    cdef int exponent = (half >> 10) & 31
-    if exponent == 31:
-        return 0.0 / (value - value)
-    if exponent:
-        value += 1024
-    else:
-        exponent = 1
-    while exponent > 25:
-        value *= 2
-        exponent -= 1
-    while exponent < 25:
-        value /= 2
-        exponent += 1
-    return -value if half & 0x8000 else value
 
 
 cdef bint obeys(const write_rule *rule, uint64_t raw) noexcept nogil:
@@ -103,7 +98,7 @@ cdef uint8_t check_write(
     cdef const write_rule *rule
     for i in range(offset, offset + size):
         if not m.writable[i]:
-            return ILLEGAL_DATA_ADDRESS
+            return FX_ILLEGAL_DATA_ADDRESS
     for i in range(m.rule_count):
         rule = m.rules + i
         if rule.offset >= offset + size or rule.offset + rule.size <= offset:
@@ -113,25 +108,24 @@ cdef uint8_t check_write(
             at = rule.offset + rule.order[j]
             raw = (raw << 8) | (data[at - offset] if offset <= at < offset + size else row[at])
         if not obeys(rule, raw):
-            return ILLEGAL_DATA_VALUE
+            return FX_ILLEGAL_DATA_VALUE
     return 0
 
 
 cdef Py_ssize_t read_bits(
-    const device_map *m, const uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, const uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.1, 6.2. The image has a byte for each bit; the response packs eight, the first one lowest.
     cdef uint8_t function_code = pdu[0]
-    cdef uint32_t quantity, i
+    cdef uint32_t table = TABLE_COIL if function_code == FX_READ_COILS else TABLE_DISCRETE
+    cdef uint32_t quantity = load_u16(pdu + 3)
+    cdef uint32_t i
     cdef Py_ssize_t offset, byte_count
-    if end - pdu != 5:
-        return refuse(out, function_code, ILLEGAL_DATA_VALUE)
-    quantity = load_u16(pdu + 3)
-    if quantity < 1 or quantity > 2000 or quantity > m.max_bits:
-        return refuse(out, function_code, ILLEGAL_DATA_VALUE)
-    offset = locate(m, TABLE_COIL if function_code == 1 else TABLE_DISCRETE, load_u16(pdu + 1), quantity)
+    if quantity > m.max_bits:
+        return refuse(out, function_code, FX_ILLEGAL_DATA_VALUE)
+    offset = locate(m, table, load_u16(pdu + 1), quantity)
     if offset < 0:
-        return refuse(out, function_code, ILLEGAL_DATA_ADDRESS)
+        return refuse(out, function_code, FX_ILLEGAL_DATA_ADDRESS)
     byte_count = (quantity + 7) // 8
     out[0] = function_code
     out[1] = <uint8_t>byte_count
@@ -143,20 +137,18 @@ cdef Py_ssize_t read_bits(
 
 
 cdef Py_ssize_t read_registers(
-    const device_map *m, const uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, const uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.3, 6.4. The image holds registers as they travel, so this is one copy.
     cdef uint8_t function_code = pdu[0]
-    cdef uint32_t quantity
+    cdef uint32_t table = TABLE_HOLDING if function_code == FX_READ_HOLDING_REGISTERS else TABLE_INPUT
+    cdef uint32_t quantity = load_u16(pdu + 3)
     cdef Py_ssize_t offset
-    if end - pdu != 5:
-        return refuse(out, function_code, ILLEGAL_DATA_VALUE)
-    quantity = load_u16(pdu + 3)
-    if quantity < 1 or quantity > 125 or quantity > m.max_registers:
-        return refuse(out, function_code, ILLEGAL_DATA_VALUE)
-    offset = locate(m, TABLE_HOLDING if function_code == 3 else TABLE_INPUT, load_u16(pdu + 1), quantity)
+    if quantity > m.max_registers:
+        return refuse(out, function_code, FX_ILLEGAL_DATA_VALUE)
+    offset = locate(m, table, load_u16(pdu + 1), quantity)
     if offset < 0:
-        return refuse(out, function_code, ILLEGAL_DATA_ADDRESS)
+        return refuse(out, function_code, FX_ILLEGAL_DATA_ADDRESS)
     out[0] = function_code
     out[1] = <uint8_t>(2 * quantity)
     memcpy(out + 2, row + offset, 2 * quantity)
@@ -164,44 +156,31 @@ cdef Py_ssize_t read_registers(
 
 
 cdef Py_ssize_t write_single_coil(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
-    # MAP 6.5: only 0x0000 and 0xFF00 mean something.
-    cdef uint16_t value
+    # MAP 6.5: 0xFF00 is on.
     cdef Py_ssize_t offset
-    if end - pdu != 5:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
-    value = load_u16(pdu + 3)
-    if value != 0 and value != 0xFF00:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     offset = locate(m, TABLE_COIL, load_u16(pdu + 1), 1)
     if offset < 0 or not m.writable[offset]:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
-    row[offset] = 1 if value else 0
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
+    row[offset] = 1 if pdu[3] else 0
     memcpy(out, pdu, 5)
     return 5
 
 
 cdef Py_ssize_t write_multiple_coils(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.11.
     cdef uint32_t quantity, i
     cdef Py_ssize_t offset
-    if end - pdu < 6:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     quantity = load_u16(pdu + 3)
-    if (
-        quantity < 1 or quantity > 1968
-        or pdu[5] != (quantity + 7) // 8 or end - pdu != 6 + <Py_ssize_t>pdu[5]
-    ):
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     offset = locate(m, TABLE_COIL, load_u16(pdu + 1), quantity)
     if offset < 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     for i in range(quantity):
         if not m.writable[offset + i]:
-            return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+            return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     for i in range(quantity):
         row[offset + i] = (pdu[6 + (i >> 3)] >> (i & 7)) & 1
     memcpy(out, pdu, 5)
@@ -209,18 +188,14 @@ cdef Py_ssize_t write_multiple_coils(
 
 
 cdef Py_ssize_t write_single_register(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.6.
     cdef Py_ssize_t offset
     cdef uint8_t code
-    if m.flags & FLAG_NO_SINGLE_WRITE:
-        return refuse(out, pdu[0], ILLEGAL_FUNCTION)
-    if end - pdu != 5:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     offset = locate(m, TABLE_HOLDING, load_u16(pdu + 1), 1)
     if offset < 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     code = check_write(m, row, offset, pdu + 3, 2)
     if code:
         return refuse(out, pdu[0], code)
@@ -230,22 +205,16 @@ cdef Py_ssize_t write_single_register(
 
 
 cdef Py_ssize_t write_multiple_registers(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.12.
     cdef uint32_t quantity
     cdef Py_ssize_t offset
     cdef uint8_t code
-    if m.flags & FLAG_NO_MULTIPLE_WRITE:
-        return refuse(out, pdu[0], ILLEGAL_FUNCTION)
-    if end - pdu < 6:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     quantity = load_u16(pdu + 3)
-    if quantity < 1 or quantity > 123 or pdu[5] != 2 * quantity or end - pdu != 6 + 2 * <Py_ssize_t>quantity:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     offset = locate(m, TABLE_HOLDING, load_u16(pdu + 1), quantity)
     if offset < 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     code = check_write(m, row, offset, pdu + 6, 2 * <Py_ssize_t>quantity)
     if code:
         return refuse(out, pdu[0], code)
@@ -255,18 +224,16 @@ cdef Py_ssize_t write_multiple_registers(
 
 
 cdef Py_ssize_t mask_write_register(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.16: new = (old AND and_mask) OR (or_mask AND NOT and_mask).
     cdef Py_ssize_t offset
     cdef uint8_t code
     cdef uint8_t changed[2]
     cdef int i
-    if end - pdu != 7:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     offset = locate(m, TABLE_HOLDING, load_u16(pdu + 1), 1)
     if offset < 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     for i in range(2):
         changed[i] = (row[offset + i] & pdu[3 + i]) | (pdu[5 + i] & ~pdu[3 + i])
     code = check_write(m, row, offset, changed, 2)
@@ -278,26 +245,20 @@ cdef Py_ssize_t mask_write_register(
 
 
 cdef Py_ssize_t read_write_registers(
-    const device_map *m, uint8_t *row, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, uint8_t *row, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.17: the write comes before the read.
     cdef uint32_t read_quantity, write_quantity
     cdef Py_ssize_t read_offset, write_offset
     cdef uint8_t code
-    if end - pdu < 10:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     read_quantity = load_u16(pdu + 3)
     write_quantity = load_u16(pdu + 7)
-    if (
-        read_quantity < 1 or read_quantity > 125 or read_quantity > m.max_registers
-        or write_quantity < 1 or write_quantity > 121
-        or pdu[9] != 2 * write_quantity or end - pdu != 10 + 2 * <Py_ssize_t>write_quantity
-    ):
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
+    if read_quantity > m.max_registers:
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_VALUE)
     read_offset = locate(m, TABLE_HOLDING, load_u16(pdu + 1), read_quantity)
     write_offset = locate(m, TABLE_HOLDING, load_u16(pdu + 5), write_quantity)
     if read_offset < 0 or write_offset < 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     code = check_write(m, row, write_offset, pdu + 10, 2 * <Py_ssize_t>write_quantity)
     if code:
         return refuse(out, pdu[0], code)
@@ -309,7 +270,7 @@ cdef Py_ssize_t read_write_registers(
 
 
 cdef Py_ssize_t identify(
-    const device_map *m, const uint8_t *pdu, const uint8_t *end, uint8_t *out
+    const device_map *m, const uint8_t *pdu, uint8_t *out
 ) noexcept nogil:
     # MAP 6.21, conformity level 0x81: the three basic objects, as a stream or one alone. They fit into
     # one response (image.py sees to it), so nothing ever follows.
@@ -318,10 +279,6 @@ cdef Py_ssize_t identify(
     cdef uint8_t wanted, count = 0
     cdef bint single
     cdef Py_ssize_t n = 7
-    if end - pdu < 2 or pdu[1] != 0x0E:
-        return refuse(out, pdu[0], ILLEGAL_FUNCTION)
-    if end - pdu != 4 or pdu[2] < 1 or pdu[2] > 4:
-        return refuse(out, pdu[0], ILLEGAL_DATA_VALUE)
     single = pdu[2] == 4
     wanted = pdu[3]
     if not single and wanted > 2:
@@ -333,9 +290,9 @@ cdef Py_ssize_t identify(
             count += 1
         object += 2 + object[1]
     if count == 0:
-        return refuse(out, pdu[0], ILLEGAL_DATA_ADDRESS)
+        return refuse(out, pdu[0], FX_ILLEGAL_DATA_ADDRESS)
     out[0] = pdu[0]
-    out[1] = 0x0E
+    out[1] = FX_MEI_READ_DEVICE_IDENTIFICATION
     out[2] = pdu[2]
     out[3] = 0x81
     out[4] = 0
@@ -350,22 +307,28 @@ cdef Py_ssize_t answer_pdu(
     # The caller has cut the PDU out of a whole ADU, so it has its function code at least.
     cdef uint8_t *memory = m.image + <Py_ssize_t>row * m.row_size
     cdef uint8_t function_code = pdu[0]
-    if function_code == 3 or function_code == 4:
-        return read_registers(m, memory, pdu, end, out)
-    if function_code == 1 or function_code == 2:
-        return read_bits(m, memory, pdu, end, out)
-    if function_code == 6:
-        return write_single_register(m, memory, pdu, end, out)
-    if function_code == 16:
-        return write_multiple_registers(m, memory, pdu, end, out)
-    if function_code == 5:
-        return write_single_coil(m, memory, pdu, end, out)
-    if function_code == 15:
-        return write_multiple_coils(m, memory, pdu, end, out)
-    if function_code == 22:
-        return mask_write_register(m, memory, pdu, end, out)
-    if function_code == 23:
-        return read_write_registers(m, memory, pdu, end, out)
-    if function_code == 43:
-        return identify(m, pdu, end, out)
-    return refuse(out, function_code & 0x7F, ILLEGAL_FUNCTION)
+    cdef uint8_t exception_code = check_request(pdu, end)
+    if (
+        (function_code == FX_WRITE_SINGLE_REGISTER and m.flags & FLAG_NO_SINGLE_WRITE)
+        or (function_code == FX_WRITE_MULTIPLE_REGISTERS and m.flags & FLAG_NO_MULTIPLE_WRITE)
+    ):
+        exception_code = FX_ILLEGAL_FUNCTION
+    if exception_code:
+        return refuse(out, function_code & 0x7F, exception_code)
+    if function_code == FX_READ_HOLDING_REGISTERS or function_code == FX_READ_INPUT_REGISTERS:
+        return read_registers(m, memory, pdu, out)
+    if function_code == FX_READ_COILS or function_code == FX_READ_DISCRETE_INPUTS:
+        return read_bits(m, memory, pdu, out)
+    if function_code == FX_WRITE_SINGLE_REGISTER:
+        return write_single_register(m, memory, pdu, out)
+    if function_code == FX_WRITE_MULTIPLE_REGISTERS:
+        return write_multiple_registers(m, memory, pdu, out)
+    if function_code == FX_WRITE_SINGLE_COIL:
+        return write_single_coil(m, memory, pdu, out)
+    if function_code == FX_WRITE_MULTIPLE_COILS:
+        return write_multiple_coils(m, memory, pdu, out)
+    if function_code == FX_MASK_WRITE_REGISTER:
+        return mask_write_register(m, memory, pdu, out)
+    if function_code == FX_READ_WRITE_MULTIPLE_REGISTERS:
+        return read_write_registers(m, memory, pdu, out)
+    return identify(m, pdu, out)

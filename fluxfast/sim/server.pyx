@@ -27,6 +27,7 @@ from fluxfast.native.poll cimport (
     FX_POLL_BATCH, FX_POLL_HANGUP, FX_POLL_READ, FX_POLL_WRITE,
     fx_now_ns, fx_poll_add, fx_poll_create, fx_poll_event, fx_poll_modify, fx_poll_wait,
 )
+from fluxfast.native.tcp cimport fx_receive, fx_send
 from fluxfast.sim.answer cimport answer_pdu, device_map, segment, write_rule
 
 import os
@@ -34,10 +35,7 @@ import os
 
 cdef extern from "fluxfast/sim/socket.h" nogil:
     int fx_accept(int listener) noexcept
-    Py_ssize_t fx_receive(int fd, void *out, size_t size) noexcept
-    Py_ssize_t fx_send(int fd, const void *data, size_t size) noexcept
     uint64_t fx_local_key(int fd) noexcept
-    bint fx_try_again() noexcept
     int fx_spare() noexcept
     int c_close "close"(int fd) noexcept
 
@@ -248,7 +246,7 @@ cdef class Server:
         cdef int fd, _i
         cdef int32_t where
         cdef uint32_t slot
-        cdef endpoint *e
+        cdef endpoint *e = NULL
         for _i in range(ACCEPTS_PER_WAKE):
             fd = fx_accept(self._listener_fds[listener])
             if fd < 0:
@@ -339,7 +337,7 @@ cdef class Server:
         cdef frame_status status
         n = fx_receive(c.fd, start, RECEIVE_SIZE)
         if n <= 0:
-            if n == 0 or not fx_try_again():
+            if n < 0:
                 self._drop(slot)
             return
         end = start + n
@@ -396,10 +394,8 @@ cdef class Server:
         if n == size:
             return True
         if n < 0:
-            if not fx_try_again():
-                self._drop(slot)
-                return False
-            n = 0
+            self._drop(slot)
+            return False
         c.owed = <uint8_t *>malloc(size - n)
         if c.owed == NULL:
             self._drop(slot)
@@ -415,8 +411,8 @@ cdef class Server:
     cdef void _send_owed(self, uint32_t slot) noexcept nogil:
         cdef connection *c = self._connections + slot
         cdef Py_ssize_t n = fx_send(c.fd, c.owed + c.owed_sent, c.owed_size - c.owed_sent)
-        if n < 0:
-            if not fx_try_again():
+        if n <= 0:
+            if n < 0:
                 self._drop(slot)
             return
         c.owed_sent += <uint32_t>n

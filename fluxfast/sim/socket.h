@@ -34,18 +34,6 @@ static inline int fx_accept(int listener) {
     return fd;
 }
 
-static inline ssize_t fx_receive(int fd, void *out, size_t size) { return recv(fd, out, size, 0); }
-
-static inline ssize_t fx_send(int fd, const void *data, size_t size) {
-#ifdef MSG_NOSIGNAL
-    return send(fd, data, size, MSG_NOSIGNAL);
-#else
-    return send(fd, data, size, 0);
-#endif
-}
-
-static inline int fx_try_again(void) { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
-
 /* A descriptor held back to be given up when there are no more. */
 static inline int fx_spare(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 

@@ -13,6 +13,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from fluxfast.native.half cimport half_to_double
 from fluxfast.table.quality cimport (
     Q_ABSENT,
     Q_BAD,
@@ -36,23 +37,6 @@ cdef inline uint64_t load_raw(const uint8_t *p, Py_ssize_t size, int swap) noexc
     for i in range(size):
         raw = (raw << 8) | p[i ^ flip]
     return raw
-
-
-cdef inline double half_to_double(uint16_t h) noexcept nogil:
-    # IEEE 754 binary16. Widened to binary32 by shifting; subnormals are exact multiples of 2**-24.
-    cdef uint32_t bits, exponent = (h >> 10) & 0x1F, fraction = h & 0x3FF
-    cdef float f
-    cdef double value
-    if exponent == 0:
-        value = fraction * 5.9604644775390625e-08
-        return -value if h & 0x8000 else value
-    if exponent == 31:
-        bits = 0x7F800000 | (fraction << 13)
-    else:
-        bits = ((exponent + 112) << 23) | (fraction << 13)
-    bits |= (<uint32_t>(h & 0x8000)) << 16
-    memcpy(&f, &bits, 4)
-    return f
 
 
 cdef inline double raw_to_double(uint64_t raw, int size) noexcept nogil:
@@ -95,14 +79,15 @@ cdef uint8_t decode_value(
     cdef double value
     cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
     cdef Py_ssize_t i
-    if op.raw == RAW_BIT:
-        cell[0] = (data[op.source >> 3] >> (op.source & 7)) & 1
-        return Q_GOOD
     if op.raw == RAW_STRING:
         decode_string(op, data, cell, column.width)
         return Q_GOOD
 
-    raw = load_raw(data + op.source, op.size, op.swap)
+    # (A bit goes on like a number: its column may be one, where another device has the point in a register.)
+    if op.raw == RAW_BIT:
+        raw = (data[op.source >> 3] >> (op.source & 7)) & 1
+    else:
+        raw = load_raw(data + op.source, op.size, op.swap)
     for i in range(op.n_sentinels):
         if sentinels[op.first_sentinel + i] == raw:
             return Q_NOT_IMPLEMENTED

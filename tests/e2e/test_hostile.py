@@ -242,6 +242,20 @@ def test_gap_and_delay_are_kept(gap_ms):
     assert all(b[0] - a[0] >= gap_ms / 1000 for a, b in itertools.pairwise(arrivals))
 
 
+def test_each_tick_asks_in_the_order_of_addresses():
+    asked = []
+
+    async def watch(peer):
+        while True:
+            request = await peer.request()
+            asked.append(request.address)
+            await peer.send(request.reply())
+
+    reasons, _ = poll(watch, ticks=3, every_ms=300, max_registers=4)
+    assert reasons == ["good"] * 3
+    assert asked == [2000, 2004, 2008] * 3
+
+
 def test_requests_are_pipelined_only_as_deep_as_the_profile_allows():
     depth = []
 
@@ -260,3 +274,29 @@ def test_requests_are_pipelined_only_as_deep_as_the_profile_allows():
     reasons, _ = poll(gather, ticks=1, every_ms=1000, max_registers=1, max_in_flight=4)
     assert reasons == ["good"]
     assert depth == [4, 4, 2]
+
+
+def test_a_silent_unit_does_not_cost_the_units_behind_it_their_turn():
+    """On one link, one request at a time: unit 1 answers, unit 2 never does, unit 3 must get its turn."""
+
+    async def gateway(peer):
+        while True:
+            request = await peer.request()
+            if request.unit_id != 2:
+                await peer.send(request.reply())
+
+    async def run(port):
+        profile = registers(FIRST, 4, max_registers=2)  # two reads for each unit
+        units = [device(f"u{n}", profile, port, unit=n, timeout_ms=150) for n in (1, 2, 3)]
+        seen = [0, 0, 0]
+        async with Station(fleet(*units, every_ms=100)) as station:
+            async for _ in station.ticks(4):
+                for row in range(3):
+                    seen[row] += bool(station["plain"].valid[:, row].all())
+        return seen
+
+    with serving(gateway) as server:
+        seen = asyncio.run(run(server.port))
+    assert seen[1] == 0
+    assert seen[0] > 1
+    assert seen[2] > 1

@@ -103,7 +103,11 @@ WRONG_SITES = {
     ),
     "several at once": (
         one_device(port="0") + "    - {id: 7, type: acuvim, modbus: {host: 127.50.4.8}}\n",
-        ["site.yaml:7: b1: modbus.port: must be at least 1", "site.yaml:9: bess[1]: id: must be text"],
+        [
+            "site.yaml:7: b1: modbus.port: must be at least 1",
+            "site.yaml:9: bess[1]: id: must be text",
+            "site.yaml:9: bess[1]: type: there is no profile 'acuvim'",
+        ],
     ),
     "not YAML": ("devices: [\n", ["site.yaml:2: not valid YAML"]),
     "empty": ("", ["site.yaml: the file is empty"]),

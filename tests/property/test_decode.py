@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxfast.plan.blocks import plan_blocks
-from fluxfast.plan.program import column_value, point_op, raw_sentinels
+from fluxfast.plan.program import FLOAT64, column_value, join_values, point_op, raw_sentinels
 from fluxfast.plan.structs import OP
 from fluxfast.profiles import Point, Profile
 from fluxfast.table import Table, decode_replies, quality
@@ -49,11 +49,11 @@ def arrange(data, order):
     return b"".join(words)
 
 
-def decode(point, replies):
-    """Decode one point out of replies (bytes each); return (values, quality) arrays."""
+def decode(point, replies, value=None):
+    """Decode one point out of replies (bytes each), into its own or another kind of column."""
     profile = Profile(name="t", title="t", version=1, points={point.name: point})
     (block,) = plan_blocks(profile)
-    value = column_value(point)
+    value = value or column_value(point)
     table = Table(
         "t", [(point.name, value.kind, value.width)], len(replies), np.zeros((1, len(replies)), bool)
     )
@@ -159,3 +159,12 @@ def test_a_coil(byte):
     p = Point(name="p", address=3, register="coil", type="bool")
     values, _ = decode(p, [bytes([byte])])
     assert values[0] == bool(byte & 1)
+
+
+def test_a_coil_is_a_number_where_other_devices_have_one_under_its_name():
+    coil = point(type="bool", register="coil")
+    joined = join_values(column_value(coil), column_value(point(type="uint16")))
+    assert joined.kind == FLOAT64
+    values, codes = decode(coil, [b"\x01", b"\x00", b"\x01"], joined)
+    assert values.tolist() == [1.0, 0.0, 1.0]
+    assert not codes.any()

@@ -1,5 +1,21 @@
+import numpy as np
+import pytest
+
+from fluxfast.constants import MAX_IN_FLIGHT
+from fluxfast.link import Reactor
 from fluxfast.link.reactor import memory_per_link, struct_sizes
 from fluxfast.plan import structs
+
+
+def reactor(**link):
+    """Return a reactor of one link with one block that decodes nothing."""
+    links, blocks = np.zeros(1, structs.LINK), np.zeros(1, structs.BLOCK)
+    links["n_blocks"] = links["max_in_flight"] = 1
+    for name, value in link.items():
+        links[name] = value
+    parts = [array.view(np.uint8) for array in (links, blocks, np.zeros(1, structs.OP))]
+    none = np.zeros(1, np.uint64)
+    return Reactor(*parts, none, np.zeros(24, np.uint8), none, None, 400.0, 1)
 
 
 def test_struct_layouts_agree_with_c():
@@ -8,3 +24,21 @@ def test_struct_layouts_agree_with_c():
 
 def test_a_link_takes_less_than_a_page():
     assert memory_per_link() < 4096
+
+
+@pytest.mark.parametrize("depth", [0, MAX_IN_FLIGHT + 1])
+def test_no_link_is_deeper_than_its_memory(depth):
+    with pytest.raises(ValueError, match="max_in_flight must be 1 to 16"):
+        reactor(max_in_flight=depth)
+    reactor(max_in_flight=MAX_IN_FLIGHT).close()
+
+
+@pytest.mark.parametrize("link", [-1, 1])
+def test_a_link_that_is_not_there_is_refused(link):
+    one = reactor()
+    for call in (one.failure, one.set_unresolved, lambda n: one.set_address(n, b"1234", 502)):
+        with pytest.raises(IndexError):
+            call(link)
+    with pytest.raises(ValueError, match="4 or 16 bytes"):
+        one.set_address(0, b"123", 502)
+    one.close()

@@ -177,7 +177,7 @@ def test_an_unknown_unit_is_a_gateway_target(client: ModbusTcpClient) -> None:
         ("11", "91 01"),
         ("14 00", "94 01"),
         ("2B 0D 0000", "AB 01"),
-        ("2B", "AB 01"),
+        ("2B", "AB 03"),
         ("2B 0E 00 00", "AB 03"),
         ("2B 0E 05 00", "AB 03"),
         ("2B 0E 01", "AB 03"),

@@ -1,0 +1,34 @@
+"""Compiles driver.pyx, which reaches the link's C parts that Python does not see."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from Cython.Build import cythonize
+from setuptools import Distribution, Extension
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    folder = tmp_path_factory.mktemp("driver")
+    extension = Extension(
+        "driver", [str(Path(__file__).with_name("driver.pyx"))], include_dirs=[str(ROOT)],
+        extra_compile_args=["-O1", "-g0"],
+    )  # fmt: skip
+    modules = cythonize(
+        [extension], include_path=[str(ROOT)], build_dir=str(folder), language_level=3, quiet=True
+    )
+    build = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
+    build.build_lib = build.build_temp = str(folder)
+    build.ensure_finalized()
+    build.run()
+    (library,) = folder.glob("driver*.so")
+    spec = importlib.util.spec_from_file_location("driver", library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
