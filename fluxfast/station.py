@@ -41,6 +41,10 @@ MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left
 MESSAGES_KEPT: Final = 8
 LAST_TICK_S: Final = 1.0
 CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
+# A tick may begin this much late: timers count whole milliseconds, so one that waits until the next begins
+# (`deadline: 100%`) ends a little after that.
+LATE_START: Final = 0.1
+LATE_START_LEAST_NS: Final = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Grid:
         """Anchor the grid to the wall clock as it stands."""
         self.every_ns = every_ns
         self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._late_start_ns = max(int(every_ns * LATE_START), LATE_START_LEAST_NS)
 
     def check_clock(self) -> float:
         """Follow the wall clock if it was set since; return by how many seconds it was, or 0."""
@@ -71,8 +76,8 @@ class Grid:
         return step_ns / 1e9
 
     def next_slot(self) -> int:
-        """Return the number of the next slot: UTC nanoseconds // every_ns."""
-        return (time.monotonic_ns() + self._offset_ns) // self.every_ns + 1
+        """Return the number (UTC nanoseconds // every_ns) of the next slot, or of one that has just begun."""
+        return (time.monotonic_ns() + self._offset_ns - self._late_start_ns) // self.every_ns + 1
 
     def seconds_until(self, slot: int) -> float:
         """Return the time to a slot; negative when it has passed."""
@@ -112,6 +117,7 @@ class Station:
         self.ticks_done = 0
         self._unanswered = 0
         self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._entered = False
         self._stopping = asyncio.Event()
         self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
         structs = np.concatenate([t.structs for t in self.tables.values()])
@@ -138,6 +144,9 @@ class Station:
 
         Raises FluxfastError if the log cannot be opened or the machine has too few descriptors.
         """
+        if self._entered:
+            raise FluxfastError("a station is opened once; make another one")
+        self._entered = True
         _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
         if self._log_dir is not None:
             self._log = LogWriter(
@@ -163,6 +172,7 @@ class Station:
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns."""
+        self._stopping.set()
         self._poller.close()
         if self._log is not None:
             self._log.close()
@@ -173,7 +183,9 @@ class Station:
         self._poller.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
-        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop``."""
+        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
+        if not self._entered:
+            raise FluxfastError("a station polls inside `async with station:`")
         grid = Grid(self._grid_every_ns)
         slot = first = grid.next_slot()
         last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
@@ -186,7 +198,8 @@ class Station:
         while last is None or slot < last:
             if await self._stopped_within(grid.seconds_until(slot)):
                 return
-            tick = await self._tick(slot - first, grid.time_us(slot))
+            deadline_s = self._deadline_s + grid.seconds_until(slot)
+            tick = await self._tick(slot - first, grid.time_us(slot), deadline_s)
             if tick is None:
                 return
             yield tick
@@ -201,9 +214,9 @@ class Station:
             self._skip(grid, slot + 1, following)
             slot = following
 
-    async def _tick(self, number: int, time_us: int) -> Tick | None:
+    async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
         began_ns = self.reactor.now_ns()
-        unanswered = await self._poller.scan(number, self._deadline_s)
+        unanswered = await self._poller.scan(number, deadline_s)
         if unanswered and self._poller.cut_short:
             return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6

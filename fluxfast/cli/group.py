@@ -1,6 +1,8 @@
 """``fluxfast``: finds the command."""
 
 import importlib
+import os
+import sys
 from typing import Final
 
 import click
@@ -38,4 +40,15 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
+    _open_closed_streams()
     cli()
+
+
+def _open_closed_streams() -> None:
+    """Let nothing stand where the caller has closed a stream: no socket may get its number (libuv aborts)."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115  (as long as the process)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115

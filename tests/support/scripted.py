@@ -81,6 +81,7 @@ class ScriptedServer:
         self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._serve, self._host, 0)
         self.port = server.sockets[0].getsockname()[1]
+        self.stop_listening = server.close
         self._ready.set()
         await self._stop.wait()
         server.close()
