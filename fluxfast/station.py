@@ -40,8 +40,11 @@ DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 MESSAGES_KEPT: Final = 8
 LAST_TICK_S: Final = 1.0
-LATE_START: Final = 0.1  # part of a deadline; a tick may begin so late, as it does after a deadline of 100%
 CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
+# A tick may begin this much late: timers count whole milliseconds, so one that waits until the next begins
+# (`deadline: 100%`) ends a little after that.
+LATE_START: Final = 0.1
+LATE_START_LEAST_NS: Final = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Grid:
         """Anchor the grid to the wall clock as it stands."""
         self.every_ns = every_ns
         self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._late_start_ns = max(int(every_ns * LATE_START), LATE_START_LEAST_NS)
 
     def check_clock(self) -> float:
         """Follow the wall clock if it was set since; return by how many seconds it was, or 0."""
@@ -71,9 +75,9 @@ class Grid:
         self._offset_ns = offset_ns
         return step_ns / 1e9
 
-    def next_slot(self, grace_s: float = 0.0) -> int:
-        """Return the number (UTC ns // every_ns) of the next slot, or of one that began within grace_s."""
-        return (time.monotonic_ns() + self._offset_ns - int(grace_s * 1e9)) // self.every_ns + 1
+    def next_slot(self) -> int:
+        """Return the number (UTC nanoseconds // every_ns) of the next slot, or of one that has just begun."""
+        return (time.monotonic_ns() + self._offset_ns - self._late_start_ns) // self.every_ns + 1
 
     def seconds_until(self, slot: int) -> float:
         """Return the time to a slot; negative when it has passed."""
@@ -115,6 +119,7 @@ class Station:
         self.ticks_done = 0
         self._unanswered = 0
         self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._entered = False
         self._stopping = asyncio.Event()
         self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
         structs = np.concatenate([t.structs for t in self.tables.values()])
@@ -141,6 +146,9 @@ class Station:
 
         Raises FluxfastError if the log cannot be opened or the machine has too few descriptors.
         """
+        if self._entered:
+            raise FluxfastError("a station is opened once; make another one")
+        self._entered = True
         _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
         if self._log_dir is not None:
             self._log = LogWriter(
@@ -166,6 +174,7 @@ class Station:
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns."""
+        self._stopping.set()
         self._poller.close()
         if self._log is not None:
             self._log.close()
@@ -176,7 +185,9 @@ class Station:
         self._poller.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
-        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop``."""
+        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
+        if not self._entered:
+            raise FluxfastError("a station polls inside `async with station:`")
         grid = Grid(self._grid_every_ns)
         slot = first = grid.next_slot()
         last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
@@ -189,7 +200,7 @@ class Station:
         while last is None or slot < last:
             if await self._stopped_within(grid.seconds_until(slot)):
                 return
-            deadline_s = grid.seconds_until(slot) + self._deadline_s
+            deadline_s = self._deadline_s + grid.seconds_until(slot)
             tick = await self._tick(slot - first, grid.time_us(slot), deadline_s)
             if tick is None:
                 return
@@ -199,7 +210,7 @@ class Station:
                 self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
                 moved = grid.next_slot() - slot - 1
                 slot, first, last = slot + moved, first + moved, None if last is None else last + moved
-            following = max(slot + 1, grid.next_slot(LATE_START * self._deadline_s))
+            following = max(slot + 1, grid.next_slot())
             if last is not None:
                 following = min(following, last)
             self._skip(grid, slot + 1, following)

@@ -48,8 +48,19 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and end the process."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # not every terminal can show every character of a message
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     cli(color=False if plain else None)  # None: colours on a terminal
+
+
+def _open_closed_streams() -> None:
+    """Let nothing stand where the caller has closed a stream: no socket may get its number (libuv aborts)."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115  (as long as the process)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115

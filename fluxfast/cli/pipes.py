@@ -1,4 +1,4 @@
-"""Output whose reader has gone, as in ``fluxfast plan … | head``: no error."""
+"""Output whose reader has gone, as in ``fluxfast plan … | head``, or whose terminal has: no error."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ def drop_unread_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)

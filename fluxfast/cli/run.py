@@ -5,6 +5,7 @@ import gc
 import json
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from fluxfast.status import Status
 LIVE_EVERY_S = 0.5
 LINE_EVERY_S = 10.0
 JSON_EVERY_S = 1.0
+END_S = 2.0  # what a clean end takes at most
 
 
 @click.command(cls=Command)
@@ -49,7 +51,7 @@ def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool)
     status = uvloop.run(watch(station, duration, as_json=as_json))
     try:
         click.echo(json.dumps(status_json(status)) if as_json else summary(status, log_dir or fleet.log.dir))
-    except BrokenPipeError:
+    except OSError:
         drop_unread_output()
     bad = sum(table.bad for table in status.tables)
     sys.exit(FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE)
@@ -92,10 +94,17 @@ async def watch(station: Station, duration_s: float | None, *, as_json: bool = F
 
 def _end(station: Station, number: signal.Signals) -> None:
     station.stop()
-    # A second signal ends the process at once.
+    asked_s = time.monotonic()
+
+    def again(*_: object) -> None:
+        # It ends the process at once, unless it came along with the first: what was read is being written.
+        if time.monotonic() - asked_s > END_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
     loop = asyncio.get_running_loop()
     loop.remove_signal_handler(number)
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(number, again)
 
 
 async def _show_while_read(station: Station, as_json: bool) -> None:
@@ -105,6 +114,8 @@ async def _show_while_read(station: Station, as_json: bool) -> None:
             await _show(station, as_json)
         except BrokenPipeError:
             drop_unread_output()
+        except OSError:  # the terminal was closed, or the disk under a redirected output is full
+            return
 
 
 async def _show(station: Station, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fluxfast.cli.options import DURATION, JSON, SITE, Command, load_fleet
+from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.sim import Counters, Simulator
 
 
@@ -33,7 +34,10 @@ def simulate(site: Path, seed: int, duration: float | None, as_json: bool) -> No
 
         def report(counters: Counters) -> None:
             nonlocal last
-            _print_status(counters, counters.requests - last.requests, as_json)
+            try:
+                _print_status(counters, counters.requests - last.requests, as_json)
+            except OSError:  # whoever looked on may leave; the devices stay
+                drop_unread_output()
             last = counters
 
         simulator.run(duration, report if as_json or sys.stdout.isatty() else None)

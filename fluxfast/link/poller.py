@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -16,6 +17,7 @@ from fluxfast.link.reactor import Reactor
 RESOLVE_AGAIN_S: Final = 10.0  # a name that did not resolve, or whose host is down, is looked up again
 # The loop's timers count whole milliseconds: one that is nearer would fire again and again until it is due.
 TIMER_GRAIN_S: Final = 0.002
+NEXT_ADDRESS_S: Final = 1.0  # a name's next address is tried while none has worked
 RESOLVERS: Final = 16  # look-ups at once
 
 
@@ -27,6 +29,7 @@ class Poller:
         self.reactor = reactor
         self._endpoints = endpoints
         self._names: list[int] = []  # links whose host is a name
+        self._found: dict[int, deque[Any]] = {}  # what these names stand for, as getaddrinfo says it
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0
         self._complete: asyncio.Future[None] | None = None
@@ -65,12 +68,12 @@ class Poller:
     async def scan(self, tick: int, deadline_s: float) -> int:
         """Read what tick number ``tick`` reads; return how many blocks gave no answer within deadline_s."""
         self._complete = self._loop.create_future()
-        deadline = self._loop.call_later(deadline_s, self._end_scan)
+        deadline = self._loop.call_later(max(deadline_s, 0), self._end_scan)
         try:
             self.reactor.begin_tick(tick)
             self._wake()  # also if nothing is waited for: a link that failed to send has a timer now
             await self._complete
-        finally:
+        finally:  # whoever cancels this may scan again
             deadline.cancel()
             self._complete = None
             unanswered = self.reactor.end_tick()
@@ -125,20 +128,31 @@ class Poller:
             await asyncio.gather(
                 *(self._resolve_one(link, gate) for link in self._names if self.reactor.failure(link))
             )
-            await asyncio.sleep(RESOLVE_AGAIN_S)
+            again_at = self._loop.time() + RESOLVE_AGAIN_S
+            while self._loop.time() < again_at:
+                await asyncio.sleep(NEXT_ADDRESS_S)
+                for link, found in self._found.items():
+                    if self.reactor.failure(link):
+                        found.rotate(-1)
+                        self._set_address(link)
 
     async def _resolve_one(self, link: int, gate: asyncio.Semaphore) -> None:
-        host, port = self._endpoints[link]
         async with gate:
-            found = await self._look_up(host, port)
-        if not found:
-            self.reactor.set_unresolved(link)
+            found = await self._look_up(*self._endpoints[link])
+        if found:
+            # `localhost` often means ::1 first, where few devices listen.
+            self._found[link] = deque(sorted(found, key=lambda one: one[0] != socket.AF_INET))
+            self._set_address(link)
         else:
-            family, _, _, _, address = found[0]
-            scope = int(address[-1]) if family == socket.AF_INET6 else 0
-            packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
-            self.reactor.set_address(link, packed, port, scope)
-        self._wake()  # at once: other look-ups may take half a minute
+            self.reactor.set_unresolved(link)
+        self._wake()  # now: other look-ups may take half a minute
+
+    def _set_address(self, link: int) -> None:
+        port = self._endpoints[link][1]
+        family, _, _, _, address = self._found[link][0]
+        scope = int(address[-1]) if family == socket.AF_INET6 else 0
+        packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
+        self.reactor.set_address(link, packed, port, scope)
 
     async def _look_up(self, host: str, port: int) -> list[Any]:
         # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's

@@ -30,7 +30,7 @@ ctypedef struct BlockState:
     uint8_t state            # block_state
     uint8_t counted          # the open tick waits for it
     uint8_t fresh            # answered since the link came up: a slow block may wait for its slot
-    uint8_t unused
+    uint8_t kept             # the link is gone, its answer in the open tick still counts
 
 
 ctypedef struct Link:

@@ -11,7 +11,8 @@ Invariants:
 1. A block is idle, due, or in flight; only an idle block becomes due, so a block is never in flight twice.
 2. A cell is written only by the reply to its own block, or marked bad when that block fails.
 3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
-4. A link that is not up has no descriptor and nothing due; all its cells say why.
+4. A link that is not up has no descriptor and nothing due; its cells say why, but for those that had their
+   answer in the open tick: they say why when the next one begins.
 
 Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links, block
 states and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes
@@ -196,11 +197,16 @@ cdef class Reactor:
         cdef BlockState *s
         for i in range(self.n_links):
             k = &self.links[i]
-            if k.state != LINK_UP:
-                continue
             first = self.plans[i].first_block
+            if k.state != LINK_UP:
+                for b in range(first, first + self.plans[i].n_blocks):
+                    if self.states[b].kept:
+                        self.states[b].kept = 0
+                        self.mark(b, k.failure)
+                continue
             for b in range(first, first + self.plans[i].n_blocks):
                 s = &self.states[b]
+                s.kept = 0
                 if s.state == BLOCK_IDLE and s.fresh and tick % self.blocks[b].every != self.blocks[b].phase:
                     continue
                 if s.state == BLOCK_IDLE:
@@ -438,6 +444,7 @@ cdef class Reactor:
         # Close the connection, fail all that waits for it, and try again after a jittered, growing wait.
         cdef Link *k = &self.links[i]
         cdef int32_t b, first = self.plans[i].first_block
+        cdef BlockState *s
         cdef int64_t ceiling
         cdef bint news = k.state == LINK_UP or k.failure != quality
         if k.fd >= 0:
@@ -451,8 +458,14 @@ cdef class Reactor:
         k.n_due = 0
         k.out_size = 0
         for b in range(first, first + self.plans[i].n_blocks):
+            s = &self.states[b]
+            # Many a device closes after each reply: what it has said in this tick stands.
+            s.kept = self.tick_open and not s.counted and (s.fresh or s.kept)
             self.finish(b)
-            self.mark(b, quality)
+            if s.kept:
+                s.fresh = 0  # read again as soon as the link is up
+            else:
+                self.mark(b, quality)
         if k.state == LINK_UP:
             self.up -= 1
         k.failure = quality

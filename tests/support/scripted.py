@@ -69,9 +69,15 @@ class ScriptedServer:
         self._host = host
         self.connections = 0
         self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        self._tasks.append(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             await self._answer(Peer(reader, writer))
         writer.close()
@@ -79,13 +85,17 @@ class ScriptedServer:
     async def _run(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._serve, self._host, 0)
+        server = await asyncio.start_server(self._connected, self._host, 0)
         self.port = server.sockets[0].getsockname()[1]
+        self.stop_listening = server.close
         self._ready.set()
         await self._stop.wait()
         server.close()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
+        for writer in self._writers:  # also of tasks that were cancelled before they began
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     def __enter__(self) -> "ScriptedServer":
         self._ready = threading.Event()

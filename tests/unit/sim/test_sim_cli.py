@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,3 +126,14 @@ def test_mbpoll_reads_and_writes(start: Start, port: int) -> None:
     assert "[2008]: \t65486 (-50)" in run("127.91.4.1", "-a", "1", "-r", "2008", "")
     volts = run("127.91.4.3", "-a", "2", "-r", "0", "-t", "4:float", "-B", "")
     assert 220 < float(volts.split("[0]:")[1].split()[0]) < 240
+
+
+def test_the_devices_stay_when_nobody_reads_the_output(start: Start, port: int) -> None:
+    process = start("--json")
+    assert first_line(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    time.sleep(2.5)  # two status lines
+    client = Raw("127.91.4.1", port)
+    assert client.ask(bytes.fromhex("03 07d0 0001"))
+    client.close()
