@@ -18,6 +18,7 @@ ctypedef struct BlockState:
     uint8_t state            # block_state
     uint8_t counted          # the open tick waits for it
     uint8_t fresh            # answered since the link came up: a slow block may wait for its slot
+    uint8_t kept             # the link is gone, its answer in the open tick still counts
     uint8_t reason           # quality_code of a failure that may still be mended within the tick
 
 
@@ -33,7 +34,7 @@ ctypedef struct UnitState:
 
 
 ctypedef struct Queue:
-    int32_t cursor           # no block before it is due
+    int32_t cursor           # the block to look at first: the one after that which was sent last
     int32_t n_due
     int32_t n_probes
 
@@ -70,6 +71,7 @@ cdef bint schedule_make(
 cdef void schedule_free(Schedule *s) noexcept nogil
 cdef void schedule_begin_tick(Schedule *s, int64_t now_ns) noexcept nogil
 cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t now_ns) noexcept nogil
+cdef void schedule_begin_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
 cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil
 cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *wait_until_ns) noexcept nogil
 cdef void schedule_reply(

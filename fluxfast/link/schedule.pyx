@@ -55,6 +55,7 @@ cdef bint schedule_make(
     for i in range(n_links):
         for b in range(links[i].first_block, links[i].first_block + links[i].n_blocks):
             s.states[b].next = b + 1 if b + 1 < links[i].first_block + links[i].n_blocks else -1
+        s.queues[i].cursor = -1
     return True
 
 
@@ -80,10 +81,10 @@ cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t n
     cdef const Block *block
     cdef BlockState *state
     cdef UnitState *unit
-    q.cursor = b
     while b >= 0:
         block = &s.blocks[b]
         state = &s.states[b]
+        state.kept = 0
         unit = &s.units[block.unit]
         if state.state == BLOCK_HOLE:
             if not unit.dead and now_ns - state.received_ns > HOLE_AGAIN:
@@ -133,40 +134,39 @@ cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil:
 
 cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *wait_until_ns) noexcept nogil:
     # The next block to ask for, now in flight; or -1, and in wait_until_ns when to look again at the latest.
+    # It goes on after the block that was sent last, in whichever tick, so that a slow unit costs no other one
+    # its turn; probes come behind everything else.
     cdef Queue *q = &s.queues[link]
-    cdef int32_t b = q.cursor, first = -1
+    cdef int32_t wanted = BLOCK_DUE if q.n_due > 0 else BLOCK_PROBE
+    cdef int32_t start = q.cursor if q.cursor >= 0 else first_block(s, link)
+    cdef int32_t b = start
     cdef int64_t hold
     wait_until_ns[0] = NEVER
-    if q.n_due > 0:
-        while b >= 0:
-            if s.states[b].state == BLOCK_DUE:
-                hold = s.units[s.blocks[b].unit].hold_until_ns
-                if hold <= now_ns:
-                    q.cursor = s.states[b].next if first < 0 else first
-                    q.n_due -= 1
-                    return sent(s, b)
-                wait_until_ns[0] = min(wait_until_ns[0], hold)
-                first = b if first < 0 else first
-            b = s.states[b].next
-        q.cursor = first
-    elif q.n_probes > 0:
-        b = first_block(s, link)
-        while b >= 0:
-            if s.states[b].state == BLOCK_PROBE:
-                q.n_probes -= 1
-                return sent(s, b)
-            b = s.states[b].next
-    return -1
+    if q.n_due == 0 and q.n_probes == 0:
+        return -1
+    while True:
+        if s.states[b].state == wanted:
+            hold = s.units[s.blocks[b].unit].hold_until_ns
+            if hold <= now_ns or wanted == BLOCK_PROBE:
+                break
+            wait_until_ns[0] = min(wait_until_ns[0], hold)
+        b = s.states[b].next
+        if b < 0:
+            b = first_block(s, link)
+        if b == start:
+            return -1
+    if wanted == BLOCK_DUE:
+        q.n_due -= 1
+    else:
+        q.n_probes -= 1
+    q.cursor = s.states[b].next
+    s.states[b].state = BLOCK_IN_FLIGHT
+    s.units[s.blocks[b].unit].requests += 1
+    return b
 
 
 cdef inline int32_t first_block(const Schedule *s, int32_t link) noexcept nogil:
     return s.links[link].first_block if s.links[link].n_blocks else -1
-
-
-cdef inline int32_t sent(Schedule *s, int32_t b) noexcept nogil:
-    s.states[b].state = BLOCK_IN_FLIGHT
-    s.units[s.blocks[b].unit].requests += 1
-    return b
 
 
 # ---- what became of it ----
@@ -256,22 +256,39 @@ cdef void unit_silent(Schedule *s, int32_t u, uint8_t quality, int64_t now_ns) n
 
 
 cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil:
-    # Everything on the link has failed; when it is up again, everything is asked for at once.
+    # Everything on the link has failed; when it is up again, everything is asked for at once. Many a device
+    # closes after each reply: what it has said in the open tick stands until the next one begins.
     cdef int32_t b = first_block(s, link)
+    cdef BlockState *state
     cdef UnitState *unit
     while b >= 0:
+        state = &s.states[b]
         unit = &s.units[s.blocks[b].unit]
         unit.hold_until_ns = 0
         if s.links[link].n_units == 1:
             unit.dead = 0
-        mark(s, b, quality)
-        if s.states[b].state == BLOCK_HOLE:
-            s.states[b].received_ns = 0
+        state.kept = s.tick_open and not state.counted and (state.fresh or state.kept)
+        if state.kept:
+            state.fresh = 0
+        else:
+            mark(s, b, quality)
+        if state.state == BLOCK_HOLE:
+            state.received_ns = 0
         else:
             finish(s, b)
-        b = s.states[b].next
+        b = state.next
     s.queues[link].n_due = 0
     s.queues[link].n_probes = 0
+
+
+cdef void schedule_begin_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil:
+    # A tick begins while the link is down: what was kept of the last one is over.
+    cdef int32_t b = first_block(s, link)
+    while b >= 0:
+        if s.states[b].kept:
+            s.states[b].kept = 0
+            mark(s, b, quality)
+        b = s.states[b].next
 
 
 cdef void mark(Schedule *s, int32_t b, uint8_t quality) noexcept nogil:
@@ -292,10 +309,8 @@ cdef void finish(Schedule *s, int32_t b) noexcept nogil:
 
 
 cdef void make_due(Schedule *s, int32_t b) noexcept nogil:
-    cdef Queue *q = &s.queues[s.unit_plans[s.blocks[b].unit].link]
     s.states[b].state = BLOCK_DUE
-    q.n_due += 1
-    q.cursor = first_block(s, s.unit_plans[s.blocks[b].unit].link)
+    s.queues[s.unit_plans[s.blocks[b].unit].link].n_due += 1
 
 
 # ---- cutting a refused block in two ----
