@@ -126,6 +126,7 @@ class Station:
         received = np.array([t.received_ns.ctypes.data for t in self.tables.values()], np.uint64)
         self.reactor = Reactor(
             _bytes(self.plan.links),
+            _bytes(self.plan.units),
             _bytes(self.plan.blocks),
             _bytes(self.plan.ops),
             self.plan.sentinels,
@@ -273,7 +274,8 @@ class Station:
         news = [event for event in self.reactor.take_events() if event[1] or self.ticks_done]
         for link, code in news[-MESSAGES_KEPT:]:
             host, port = self.plan.endpoints[link]
-            device = self.plan.unit_of_block[int(self.plan.links[link]["first_block"])]
+            first_block = self.plan.blocks[int(self.plan.links[link]["first_block"])]
+            device = self.plan.unit_devices[int(first_block["unit"])]
             self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
 
     def status(self) -> Status:

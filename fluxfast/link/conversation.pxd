@@ -7,15 +7,16 @@ from fluxfast.link.structs cimport Block
 cdef enum:
     MAX_IN_FLIGHT = 16       # MIG 4.2: NumberMaxOfClientTransaction is 1..16
     MAX_STRAYS = 8           # frames that answer nothing, in a row, before the stream counts as broken
-    MAX_TIMEOUTS = 2         # in a row, before the connection is given up
+    ID_RUNS = 16             # the identifiers in runs of 4,096, each with the time of its last use
 
 
 cdef enum event_kind:
     EVENT_NONE = 0           # the bytes are used up
     EVENT_REPLY = 1          # data answer the request for `block`
     EVENT_FAILED = 2         # that request failed; `quality` says why
-    EVENT_DROPPED = 3        # a frame that answers nothing: late, duplicate or foreign
-    EVENT_BROKEN = 4         # close the connection; every request in flight fails
+    EVENT_LATE = 3           # dropped: the answer to a request that has ended, or a duplicate
+    EVENT_FOREIGN = 4        # dropped: its identifier was never issued on this connection
+    EVENT_BROKEN = 5         # close the connection; every request in flight fails
 
 
 ctypedef struct Transaction:
@@ -41,7 +42,8 @@ ctypedef struct Conversation:
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
     uint16_t next_id
-    uint16_t issued          # 1 once a request was sent on this connection
+    uint16_t issued          # identifiers used on this connection, 65,535 at the most
+    int64_t run_ended_ns[ID_RUNS]   # when the last identifier of a run was issued
     uint8_t rest[260]
 
 
@@ -53,4 +55,5 @@ cdef void conversation_next(
     Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
 ) noexcept nogil
 cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil
+cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil
 cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil

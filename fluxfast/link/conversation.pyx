@@ -9,7 +9,7 @@ Invariants:
    function code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases
    13-35).
 3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
-   random start, so one comes round again only after 65,536 requests.
+   random start, and none comes round again within twice the timeout (the caller asks conversation_ready_ns).
 4. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
    answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
 
@@ -17,7 +17,7 @@ The struct owns the bytes of an unfinished frame (`rest`); all other bytes are t
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from fluxfast.link.structs cimport Block
 from fluxfast.modbus.frame cimport (
@@ -34,6 +34,10 @@ from fluxfast.native.endian cimport load_u16
 from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
 
 
+cdef enum:
+    RUN = 65536 // ID_RUNS
+
+
 cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
     # A new connection begins: nothing in flight, nothing held.
     c.in_flight = 0
@@ -42,6 +46,7 @@ cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
     c.held = 0
     c.issued = 0
     c.next_id = first_id
+    memset(c.run_ended_ns, 0, sizeof(c.run_ended_ns))
 
 
 cdef void conversation_request(
@@ -55,10 +60,12 @@ cdef void conversation_request(
     t.block = block
     t.sent_ns = now_ns
     t.deadline_ns = now_ns + b.timeout_ns
-    build_read(out, t.id, b.unit, b.function_code, b.address, b.quantity)
+    build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
+    if (t.id & (RUN - 1)) == RUN - 1:
+        c.run_ended_ns[t.id // RUN] = now_ns
     c.next_id += 1
     c.in_flight += 1
-    c.issued = 1
+    c.issued += c.issued < 0xFFFF
 
 
 cdef void forget(Conversation *c, int32_t slot) noexcept nogil:
@@ -98,7 +105,12 @@ cdef void conversation_next(
         slot += 1
     if slot == c.in_flight:
         c.strays += 1
-        event.kind = EVENT_DROPPED if c.issued and c.strays <= MAX_STRAYS else EVENT_BROKEN
+        if c.issued == 0 or c.strays > MAX_STRAYS:
+            event.kind = EVENT_BROKEN
+        elif <uint16_t>(c.next_id - 1 - id) < c.issued:
+            event.kind = EVENT_LATE
+        else:
+            event.kind = EVENT_FOREIGN
         return
 
     event.block = c.transactions[slot].block
@@ -108,7 +120,7 @@ cdef void conversation_next(
     c.timeouts = 0
     b = &blocks[event.block]
     event.kind = EVENT_FAILED
-    if adu[6] != b.unit:
+    if adu[6] != b.unit_id:
         event.quality = Q_MISMATCH
         return
     status = check_read_response(adu + 7, adu + size, b.function_code, b.quantity, &code)
@@ -124,8 +136,8 @@ cdef void conversation_next(
 
 
 cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil:
-    # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment, or
-    # too many timeouts in a row, means that the connection is of no use any more.
+    # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment
+    # means that the connection is of no use any more. `timeouts` counts those in a row, for the caller.
     cdef int32_t slot
     for slot in range(c.in_flight):
         if c.transactions[slot].deadline_ns <= now_ns:
@@ -134,9 +146,15 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
             event.quality = Q_TIMEOUT
             forget(c, slot)
             c.timeouts += 1
-            event.kind = EVENT_BROKEN if c.held or c.timeouts >= MAX_TIMEOUTS else EVENT_FAILED
+            event.kind = EVENT_BROKEN if c.held else EVENT_FAILED
             return True
     return False
+
+
+cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil:
+    # When the next identifier may be used: its run's last use must be over for the quarantine.
+    cdef int64_t ended = c.run_ended_ns[c.next_id // RUN]
+    return ended + quarantine_ns if ended else 0
 
 
 cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil:

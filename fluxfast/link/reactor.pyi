@@ -6,18 +6,19 @@ from numpy.typing import NDArray
 @final
 class Reactor:
     n_links: int
-    outstanding: int
     up: int
     settled: int
     requests: int
     replies: int
     failures: int
-    dropped: int
-    values: int
-    connects: int
+    @property
+    def outstanding(self) -> int: ...
+    @property
+    def values(self) -> int: ...
     def __new__(
         cls,
         links: NDArray[np.uint8],
+        units: NDArray[np.uint8],
         blocks: NDArray[np.uint8],
         ops: NDArray[np.uint8],
         sentinels: NDArray[np.uint64],
@@ -38,6 +39,7 @@ class Reactor:
     def begin_tick(self, tick: int) -> int: ...
     def process(self) -> bool: ...
     def end_tick(self) -> int: ...
+    def read_counters(self, units: NDArray[np.uint64], links: NDArray[np.uint64]) -> None: ...
 
-def struct_sizes() -> tuple[int, int]: ...
+def struct_sizes() -> tuple[int, int, int]: ...
 def memory_per_link() -> int: ...

@@ -8,14 +8,11 @@ Its descriptor goes into another loop's set (uvloop's), which wakes it once per 
 object per link, block or reply: those are C structs, made once.
 
 Invariants:
-1. A block is idle, due, or in flight; only an idle block becomes due, so a block is never in flight twice.
-2. A cell is written only by the reply to its own block, or marked bad when that block fails.
-3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
-4. A link that is not up has no descriptor and nothing due; its cells say why, but for those that had their
-   answer in the open tick: they say why when the next one begins.
+1. A link that is not up has no descriptor and nothing in flight; its cells say why.
+2. Every event of the conversation, and every end of a link, reaches the schedule, which keeps the books.
 
-Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links, block
-states and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes
+Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links, the
+schedule and buffers are ours, freed in __dealloc__. One receive buffer serves all links, because no bytes
 stay in it between two events: an unfinished frame (< 260 bytes) moves into its conversation.
 """
 
@@ -27,11 +24,15 @@ from libc.string cimport memcpy, memmove
 from posix.unistd cimport close
 
 from fluxfast.link.conversation cimport (
-    EVENT_BROKEN, EVENT_DROPPED, EVENT_NONE, EVENT_REPLY, Conversation, Event,
+    EVENT_BROKEN, EVENT_FOREIGN, EVENT_LATE, EVENT_NONE, EVENT_REPLY, Conversation, Event,
     conversation_deadline, conversation_expire, conversation_next, conversation_open,
-    conversation_request,
+    conversation_ready_ns, conversation_request,
 )
-from fluxfast.link.structs cimport Block, LinkPlan
+from fluxfast.link.schedule cimport (
+    UnitState, schedule_begin_down, schedule_begin_link, schedule_begin_tick, schedule_end_tick, schedule_fail, schedule_free,
+    schedule_link_down, schedule_make, schedule_next, schedule_random, schedule_reply,
+)
+from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
 from fluxfast.native.poll cimport (
     FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_poll_add, fx_poll_create, fx_poll_event,
@@ -40,55 +41,56 @@ from fluxfast.native.poll cimport (
 from fluxfast.native.tcp cimport (
     fx_abort, fx_address_set, fx_connect, fx_connect_result, fx_receive, fx_send,
 )
-from fluxfast.table.decode cimport Column, Op, decode_block, mark_block
+from fluxfast.table.decode cimport Column, Op
 from fluxfast.table.quality cimport (
-    Q_EXCEPTION, Q_FRAMING, Q_GOOD, Q_LATE, Q_LOST, Q_NEVER, Q_NO_HOST, Q_REFUSED, Q_TIMEOUT,
-    Q_UNREACHABLE,
+    Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_REFUSED, Q_TIMEOUT, Q_UNREACHABLE,
 )
 
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BACKOFF_BASE = SECOND // 2
+cdef int64_t BACKOFF_FIRST = SECOND // 50
 cdef int64_t BACKOFF_CAP = 30 * SECOND
 cdef int64_t CONNECT_BURST = SECOND // 100  # pacing may catch up on this much of a late wake-up
 cdef int64_t SLICE = SECOND // 500       # then the rest of the process gets its turn
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
-cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
 
 
 @cython.final
 cdef class Reactor:
     """All links of a plan. Not thread-safe: every call comes from the one loop that watches ``fileno()``.
 
-    Arguments are the raw bytes (uint8) of the plan's LINK, BLOCK, OP arrays and of the tables' COLUMN array,
+    Arguments are the raw bytes (uint8) of the plan's LINK, UNIT, BLOCK, OP arrays and of the tables' COLUMN,
     the sentinels (uint64), the addresses of each table's received_ns (uint64), ``owners`` (whatever owns that
     memory), the pacing of new connections per second, and a seed for jitter and first transaction_ids.
     """
 
     def __cinit__(
-        self, const uint8_t[::1] links, const uint8_t[::1] blocks, const uint8_t[::1] ops,
-        const uint64_t[::1] sentinels, const uint8_t[::1] columns, const uint64_t[::1] received,
-        owners, double connects_per_s, uint64_t seed,
+        self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
+        const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[::1] columns,
+        const uint64_t[::1] received, owners, double connects_per_s, uint64_t seed,
     ):
         self.poll_set = -1
-        self.owners = (links, blocks, ops, sentinels, columns, received, owners)
+        self.owners = (links, units, sentinels, columns, received, owners)
         self.n_links = <int>(links.shape[0] // <Py_ssize_t>sizeof(LinkPlan))
-        self.n_blocks = <int32_t>(blocks.shape[0] // <Py_ssize_t>sizeof(Block))
-        if self.n_links == 0 or self.n_blocks == 0:
+        cdef int32_t n_blocks = <int32_t>(blocks.shape[0] // <Py_ssize_t>sizeof(Block))
+        if self.n_links == 0 or n_blocks == 0:
             raise ValueError("a reactor needs at least one link and one block")
         self.plans = <const LinkPlan *>&links[0]
-        self.blocks = <const Block *>&blocks[0]
-        self.ops = <const Op *>&ops[0]
-        self.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
-        self.columns = <const Column *>&columns[0]
-        self.received = &received[0]
         self.connect_interval_ns = <int64_t>(SECOND / connects_per_s)
-        self.random = seed | 1
+        self.schedule.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
+        self.schedule.columns = <const Column *>&columns[0]
+        self.schedule.received = &received[0]
+        self.schedule.random = seed | 1
         self.links = <Link *>calloc(self.n_links, sizeof(Link))
-        self.states = <BlockState *>calloc(self.n_blocks, sizeof(BlockState))
         self.buffer = <uint8_t *>calloc(1, RECEIVE_SIZE + sizeof(self.links.conversation.rest))
-        if not timers_make(&self.timers, self.n_links):
+        if not timers_make(&self.timers, self.n_links) or not schedule_make(
+            &self.schedule, self.plans, self.n_links,
+            <const UnitPlan *>&units[0], <int32_t>(units.shape[0] // <Py_ssize_t>sizeof(UnitPlan)),
+            <const Block *>&blocks[0], n_blocks,
+            <const Op *>&ops[0], <int32_t>(ops.shape[0] // <Py_ssize_t>sizeof(Op)),
+        ):
             raise MemoryError()
-        if self.links == NULL or self.states == NULL or self.buffer == NULL:
+        if self.links == NULL or self.buffer == NULL:
             raise MemoryError()
         self.poll_set = fx_poll_create()
         if self.poll_set < 0:
@@ -99,13 +101,12 @@ cdef class Reactor:
                 raise ValueError(f"link {i}: max_in_flight must be 1 to {MAX_IN_FLIGHT}")
             self.links[i].fd = -1
             self.links[i].failure = Q_NEVER
-            self.links[i].cursor = self.plans[i].first_block
 
     def __dealloc__(self):
         self.close()
         timers_free(&self.timers)
+        schedule_free(&self.schedule)
         free(self.links)
-        free(self.states)
         free(self.buffer)
 
     def close(self):
@@ -163,122 +164,96 @@ cdef class Reactor:
     def begin_tick(self, int64_t tick):
         """Make due what the tick reads and send what may be sent; return how many blocks it waits for."""
         with nogil:
-            self.tick_begin_ns = fx_now_ns()
-            self.tick_open = True
+            schedule_begin_tick(&self.schedule, fx_now_ns())
             self.send_tick(tick)
-        return self.outstanding
+        return self.schedule.outstanding
 
     def process(self):
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
             self.drain(SLICE)
             self.run_timers()
-        return self.tick_open and self.outstanding == 0
+        return self.schedule.tick_open and self.schedule.outstanding == 0
 
     def end_tick(self):
         """Close the tick: mark what is unanswered (timeout); return how many blocks that were."""
         cdef int missed
         with nogil:
-            missed = self.mark_unanswered()
-            self.tick_open = False
-            self.tick_end_ns = fx_now_ns()
+            missed = schedule_end_tick(&self.schedule, fx_now_ns())
         return missed
+
+    @property
+    def outstanding(self):
+        """Blocks that the open tick waits for."""
+        return self.schedule.outstanding
+
+    @property
+    def values(self):
+        """Values decoded since the start."""
+        return self.schedule.values
+
+    def read_counters(self, uint64_t[:, ::1] units, uint64_t[:, ::1] links):
+        """Copy the counters: units[units, 5], links[links, 3] in the order of counters.py."""
+        cdef int32_t u, i
+        cdef UnitState *unit
+        for u in range(min(self.schedule.n_units, <int32_t>units.shape[0])):
+            unit = &self.schedule.units[u]
+            units[u, 0] = unit.requests
+            units[u, 1] = unit.replies
+            units[u, 2] = unit.timeouts
+            units[u, 3] = unit.exceptions
+            units[u, 4] = unit.malformed
+        for i in range(min(self.n_links, <int32_t>links.shape[0])):
+            links[i, 0] = self.links[i].connects
+            links[i, 1] = self.links[i].late
+            links[i, 2] = self.links[i].foreign
 
     cdef Link *link_at(self, int link) except NULL:
         if not 0 <= link < self.n_links:
             raise IndexError(f"link {link} of {self.n_links}")
         return &self.links[link]
 
-    # ---- ticks ----
-
     cdef void send_tick(self, int64_t tick) noexcept nogil:
-        cdef int32_t i, b, first
-        cdef Link *k
-        cdef BlockState *s
+        cdef int32_t i
+        cdef int64_t now
         for i in range(self.n_links):
-            k = &self.links[i]
-            first = self.plans[i].first_block
-            if k.state != LINK_UP:
-                for b in range(first, first + self.plans[i].n_blocks):
-                    if self.states[b].kept:
-                        self.states[b].kept = 0
-                        self.mark(b, k.failure)
-                continue
-            for b in range(first, first + self.plans[i].n_blocks):
-                s = &self.states[b]
-                s.kept = 0
-                if s.state == BLOCK_IDLE and s.fresh and tick % self.blocks[b].every != self.blocks[b].phase:
-                    continue
-                if s.state == BLOCK_IDLE:
-                    s.state = BLOCK_DUE
-                    k.n_due += 1
-                s.counted = 1
-                self.outstanding += 1
-            self.pump(i, fx_now_ns())
+            if self.links[i].state == LINK_UP:
+                now = fx_now_ns()
+                schedule_begin_link(&self.schedule, i, tick, now)
+                self.pump(i, now)
+            else:
+                schedule_begin_down(&self.schedule, i, self.links[i].failure)
             if i % SEND_RUN == SEND_RUN - 1:
                 self.drain(0)
-
-    cdef int mark_unanswered(self) noexcept nogil:
-        cdef int32_t b
-        cdef int missed = 0
-        cdef BlockState *s
-        if self.outstanding == 0:
-            return 0
-        for b in range(self.n_blocks):
-            s = &self.states[b]
-            if not s.counted:
-                continue
-            s.counted = 0
-            if s.state == BLOCK_DUE:
-                s.state = BLOCK_IDLE
-                self.links[self.blocks[b].link].n_due -= 1
-            # A reply that came after the last tick's end is this tick's value, late.
-            if s.received_ns <= self.tick_end_ns:
-                self.mark(b, Q_TIMEOUT)
-                missed += 1
-        self.outstanding = 0
-        return missed
-
-    cdef void mark(self, int32_t b, uint8_t quality) noexcept nogil:
-        cdef const Block *block = &self.blocks[b]
-        mark_block(&self.ops[block.first_op], block.n_ops, self.columns, block.row, quality)
-        self.states[b].fresh = quality >= Q_EXCEPTION
-
-    cdef void finish(self, int32_t b) noexcept nogil:
-        # The block's request has ended, one way or another.
-        cdef BlockState *s = &self.states[b]
-        s.state = BLOCK_IDLE
-        if s.counted:
-            s.counted = 0
-            self.outstanding -= 1
 
     # ---- sending ----
 
     cdef void pump(self, int32_t i, int64_t now) noexcept nogil:
-        # Send what is due, as much as the link's depth and gap allow, in one segment. It goes on after the
-        # block that was sent last, in whichever tick: a silent unit must not cost those behind it their turn.
+        # Send what is next, as much as the link's depth and gap allow, in one segment.
         cdef Link *k = &self.links[i]
         cdef const LinkPlan *plan = &self.plans[i]
-        cdef int32_t last = plan.first_block + plan.n_blocks
-        if k.n_due == 0 or k.out_size > 0 or k.conversation.in_flight >= plan.max_in_flight:
+        cdef int32_t b
+        cdef int64_t wait
+        if k.out_size > 0:
             return
-        if now < k.next_send_ns:
-            timers_want(&self.timers, i, k.next_send_ns)
-            return
-        while k.n_due > 0 and k.conversation.in_flight < plan.max_in_flight:
-            while self.states[k.cursor].state != BLOCK_DUE:  # n_due says that there is one
-                k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
-            conversation_request(&k.conversation, self.blocks, k.cursor, now, k.out + k.out_size)
-            self.states[k.cursor].state = BLOCK_IN_FLIGHT
-            k.cursor = k.cursor + 1 if k.cursor + 1 < last else plan.first_block
-            k.n_due -= 1
-            k.out_size += REQUEST_SIZE
-            self.requests += 1
-            if plan.request_gap_ns:
-                k.next_send_ns = NEVER  # until the reply
-                break
-        timers_want(&self.timers, i, conversation_deadline(&k.conversation))
-        self.flush(i)
+        while k.conversation.in_flight < plan.max_in_flight:
+            wait = max(k.next_send_ns, conversation_ready_ns(&k.conversation, 2 * plan.timeout_ns))
+            if now >= wait:
+                b = schedule_next(&self.schedule, i, now, &wait)
+                if b >= 0:
+                    conversation_request(&k.conversation, self.schedule.blocks, b, now, k.out + k.out_size)
+                    k.out_size += REQUEST_SIZE
+                    self.requests += 1
+                    if plan.request_gap_ns:
+                        k.next_send_ns = NEVER  # until the reply
+                        break
+                    continue
+            if wait != NEVER:
+                timers_want(&self.timers, i, wait)
+            break
+        if k.out_size > 0:
+            timers_want(&self.timers, i, conversation_deadline(&k.conversation))
+            self.flush(i)
 
     cdef void flush(self, int32_t i) noexcept nogil:
         cdef Link *k = &self.links[i]
@@ -303,7 +278,7 @@ cdef class Reactor:
         cdef Link *k
         cdef int64_t end = fx_now_ns() + slice_ns if slice_ns else 0
         while True:
-            wait_ms = 1 if slice_ns and self.tick_open and self.outstanding else 0
+            wait_ms = 1 if slice_ns and self.schedule.tick_open and self.schedule.outstanding else 0
             n = fx_poll_wait(self.poll_set, events, FX_POLL_BATCH, wait_ms)
             for e in range(n):
                 i = <int32_t>events[e].id
@@ -338,40 +313,31 @@ cdef class Reactor:
         end = self.buffer + c.held + n
         c.held = 0
         while True:
-            conversation_next(c, self.blocks, &p, end, &event)
+            conversation_next(c, self.schedule.blocks, &p, end, &event)
             if event.kind == EVENT_NONE:
                 break
             if event.kind == EVENT_BROKEN:
                 self.link_down(i, Q_FRAMING, True)
                 return
-            if event.kind == EVENT_DROPPED:
-                self.dropped += 1
+            if event.kind == EVENT_LATE:
+                k.late += 1
+            elif event.kind == EVENT_FOREIGN:
+                k.foreign += 1
             else:
                 self.credit(i, &event, now)
         self.pump(i, now)
 
     cdef void credit(self, int32_t i, Event *event, int64_t now) noexcept nogil:
         cdef Link *k = &self.links[i]
-        cdef const Block *b = &self.blocks[event.block]
-        cdef BlockState *s = &self.states[event.block]
-        cdef bint in_time = self.tick_open and event.sent_ns >= self.tick_begin_ns
         if self.plans[i].request_gap_ns:
             k.next_send_ns = now + self.plans[i].request_gap_ns
         if event.kind == EVENT_REPLY:
-            decode_block(
-                &self.ops[b.first_op], b.n_ops, self.sentinels, event.data, self.columns, b.row,
-                Q_GOOD if in_time else Q_LATE,
-            )
-            s.received_ns = now
-            s.fresh = 1
-            (<int64_t *>self.received[b.table])[b.row] = now
+            schedule_reply(&self.schedule, event.block, event.data, event.sent_ns, now)
             k.attempts = 0
             self.replies += 1
-            self.values += b.n_ops
         else:
+            schedule_fail(&self.schedule, event.block, event.quality, now)
             self.failures += 1
-            self.mark(event.block, event.quality)
-        self.finish(event.block)
 
     # ---- links coming and going ----
 
@@ -393,18 +359,19 @@ cdef class Reactor:
 
     cdef void expire(self, int32_t i, int64_t now) noexcept nogil:
         cdef Link *k = &self.links[i]
+        cdef Conversation *c = &k.conversation
         cdef Event event
-        while conversation_expire(&k.conversation, now, &event):
-            if self.plans[i].request_gap_ns:
-                k.next_send_ns = now + self.plans[i].request_gap_ns
-            self.failures += 1
-            self.mark(event.block, event.quality)
-            self.finish(event.block)
-            if event.kind == EVENT_BROKEN:
+        while conversation_expire(c, now, &event):
+            if self.schedule.units[self.schedule.blocks[event.block].unit].dead:
+                c.timeouts -= 1  # a probe's silence says nothing new about the link
+            self.credit(i, &event, now)
+            if event.kind == EVENT_BROKEN or c.timeouts >= (
+                MAX_TIMEOUTS if self.plans[i].n_units == 1 else MAX_TIMEOUTS_OF_UNITS
+            ):
                 self.link_down(i, Q_TIMEOUT, True)
                 return
-        if k.conversation.in_flight:
-            timers_want(&self.timers, i, conversation_deadline(&k.conversation))
+        if c.in_flight:
+            timers_want(&self.timers, i, conversation_deadline(c))
         self.pump(i, now)
 
     cdef void connect(self, int32_t i, int64_t now) noexcept nogil:
@@ -418,7 +385,7 @@ cdef class Reactor:
                 timers_want(&self.timers, i, k.wake_ns)
                 return
         k.has_slot = 0
-        self.connects += 1
+        k.connects += 1
         k.fd = fx_connect(&k.address, <int>(max(3 * patience, 2 * SECOND) // 1_000_000))
         if k.fd < 0 or fx_poll_add(self.poll_set, k.fd, <uint32_t>i, FX_POLL_WRITE) < 0:
             self.link_down(i, Q_REFUSED if k.fd == -ECONNREFUSED else Q_UNREACHABLE, False)
@@ -436,15 +403,13 @@ cdef class Reactor:
             return
         k.state = LINK_UP
         k.next_send_ns = fx_now_ns() + self.plans[i].connect_delay_ns
-        conversation_open(&k.conversation, <uint16_t>self.next_random())
+        conversation_open(&k.conversation, <uint16_t>schedule_random(&self.schedule))
         self.up += 1
         self.settle(i, 0)
 
     cdef void link_down(self, int32_t i, uint8_t quality, bint abort) noexcept nogil:
         # Close the connection, fail all that waits for it, and try again after a jittered, growing wait.
         cdef Link *k = &self.links[i]
-        cdef int32_t b, first = self.plans[i].first_block
-        cdef BlockState *s
         cdef int64_t ceiling
         cdef bint news = k.state == LINK_UP or k.failure != quality
         if k.fd >= 0:
@@ -455,17 +420,8 @@ cdef class Reactor:
         k.fd = -1
         k.conversation.in_flight = 0
         k.conversation.held = 0
-        k.n_due = 0
         k.out_size = 0
-        for b in range(first, first + self.plans[i].n_blocks):
-            s = &self.states[b]
-            # Many a device closes after each reply: what it has said in this tick stands.
-            s.kept = self.tick_open and not s.counted and (s.fresh or s.kept)
-            self.finish(b)
-            if s.kept:
-                s.fresh = 0  # read again as soon as the link is up
-            else:
-                self.mark(b, quality)
+        schedule_link_down(&self.schedule, i, quality)
         if k.state == LINK_UP:
             self.up -= 1
         k.failure = quality
@@ -473,11 +429,12 @@ cdef class Reactor:
             self.settle(i, quality)
         if quality == Q_NO_HOST:
             return  # stays without an address until set_address
-        ceiling = min(BACKOFF_BASE << min(k.attempts, 10), BACKOFF_CAP)
+        # A link that has just served well may come back at once; the pacing keeps many of them from a storm.
+        ceiling = min(BACKOFF_BASE << min(k.attempts, 10), BACKOFF_CAP) if k.attempts else BACKOFF_FIRST
         k.attempts += k.attempts < 255
         k.state = LINK_WAITING
         k.has_slot = 0
-        k.wake_ns = fx_now_ns() + <int64_t>(self.next_random() % <uint64_t>ceiling)
+        k.wake_ns = fx_now_ns() + <int64_t>(schedule_random(&self.schedule) % <uint64_t>ceiling)
         timers_want(&self.timers, i, k.wake_ns)
 
     cdef void settle(self, int32_t i, uint8_t quality) noexcept nogil:
@@ -490,17 +447,10 @@ cdef class Reactor:
             self.event_quality[self.n_events] = quality
             self.n_events += 1
 
-    cdef uint64_t next_random(self) noexcept nogil:
-        # xorshift64*: jitter and first identifiers need no better.
-        self.random ^= self.random >> 12
-        self.random ^= self.random << 25
-        self.random ^= self.random >> 27
-        return (self.random * XORSHIFT_STAR) >> 16
-
 
 def struct_sizes():
-    """Return sizeof(LinkPlan), sizeof(Block): what the NumPy dtypes of the plan must agree with."""
-    return sizeof(LinkPlan), sizeof(Block)
+    """Return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block): the NumPy dtypes of the plan must agree."""
+    return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block)
 
 
 def memory_per_link():

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 ctypedef packed struct Block:
     int64_t timeout_ns
-    int32_t link
+    int32_t unit        # index into the plan's units
     int32_t table
     int32_t row
     int32_t first_op
@@ -13,9 +13,16 @@ ctypedef packed struct Block:
     int32_t phase
     uint16_t address
     uint16_t quantity
-    uint8_t unit
+    uint8_t unit_id
     uint8_t function_code
     uint16_t unused
+
+
+ctypedef packed struct UnitPlan:
+    int32_t link
+    int32_t first_block
+    int32_t n_blocks
+    int32_t retry_count  # failures in a row that are met with a further try at once, not with a growing wait
 
 
 ctypedef packed struct LinkPlan:
@@ -24,5 +31,5 @@ ctypedef packed struct LinkPlan:
     int64_t timeout_ns
     int32_t first_block
     int32_t n_blocks
+    int32_t n_units
     int32_t max_in_flight
-    int32_t unused

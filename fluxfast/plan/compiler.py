@@ -48,7 +48,8 @@ class TableLayout:
 class Plan:
     """What a station runs on.
 
-    ``blocks`` (structs.BLOCK) are sorted by link, ``links`` (structs.LINK) point to their slice of them;
+    ``blocks`` (structs.BLOCK) are sorted by link and unit; ``links`` (structs.LINK) and ``units`` (structs.UNIT,
+    ``unit_devices`` in the same order) point to their slice of them;
     ``ops`` (structs.OP) and ``sentinels`` (uint64) are the decode program; ``endpoints[link]`` is its
     (host, port).
     """
@@ -56,11 +57,12 @@ class Plan:
     tables: tuple[TableLayout, ...]
     endpoints: tuple[tuple[str, int], ...]
     links: NDArray[np.void]
+    units: NDArray[np.void]
     blocks: NDArray[np.void]
     ops: NDArray[np.void]
     sentinels: NDArray[np.uint64]
     layouts: tuple[tuple[Profile, tuple[BlockLayout, ...]], ...]
-    unit_of_block: tuple[Device, ...] = field(repr=False)
+    unit_devices: tuple[Device, ...] = field(repr=False)
 
 
 @dataclass
@@ -94,18 +96,21 @@ def compile_plan(fleet: Fleet) -> Plan:
 
     links: list[tuple[int, ...]] = []
     blocks: list[tuple[int, ...]] = []
-    unit_of_block: list[Device] = []
+    units: list[tuple[int, ...]] = []
+    unit_devices: list[Device] = []
     for number, members in enumerate(by_link.values()):
         first = len(blocks)
         quirks = [d.profile.quirks for d in members]
         for device in members:
             variant = variants[of_device[id(device)]]
             row = row_of[id(device)]
+            units.append((number, len(blocks), len(variant.blocks), device.modbus.retry_count))
+            unit_devices.append(device)
             for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
                 blocks.append(
                     (
                         device.modbus.timeout_ns,
-                        number,
+                        len(units) - 1,
                         variant.table,
                         row,
                         first_op,
@@ -119,7 +124,6 @@ def compile_plan(fleet: Fleet) -> Plan:
                         0,
                     )
                 )
-                unit_of_block.append(device)
         links.append(
             (
                 max(q.request_gap_ns for q in quirks),
@@ -127,19 +131,20 @@ def compile_plan(fleet: Fleet) -> Plan:
                 max(d.modbus.timeout_ns for d in members),
                 first,
                 len(blocks) - first,
+                len(members),
                 min(q.max_in_flight for q in quirks),
-                0,
             )
         )
     return Plan(
         tables=tables,
         endpoints=tuple(by_link),
         links=np.array(links, structs.LINK),
+        units=np.array(units, structs.UNIT),
         blocks=np.array(blocks, structs.BLOCK),
         ops=ops,
         sentinels=sentinels,
         layouts=tuple((v.profile, v.blocks) for v in variants),
-        unit_of_block=tuple(unit_of_block),
+        unit_devices=tuple(unit_devices),
     )
 
 

@@ -1,6 +1,7 @@
 """NumPy dtypes of what the plan hands to table and link: byte for byte the C structs that read them.
 
-OP is ``Op`` of table/decode.pxd; BLOCK and LINK are ``Block`` and ``LinkPlan`` of link/structs.pxd.
+OP is ``Op`` of table/decode.pxd; BLOCK, UNIT and LINK are ``Block``, ``UnitPlan`` and ``LinkPlan``
+of link/structs.pxd.
 """
 
 from typing import Final
@@ -33,7 +34,7 @@ OP: Final = np.dtype(
 BLOCK: Final = np.dtype(
     [
         ("timeout_ns", np.int64),
-        ("link", np.int32),
+        ("unit", np.int32),
         ("table", np.int32),
         ("row", np.int32),
         ("first_op", np.int32),
@@ -42,10 +43,14 @@ BLOCK: Final = np.dtype(
         ("phase", np.int32),
         ("address", np.uint16),
         ("quantity", np.uint16),
-        ("unit", np.uint8),
+        ("unit_id", np.uint8),
         ("function_code", np.uint8),
         ("unused", np.uint16),
     ]
+)
+
+UNIT: Final = np.dtype(
+    [("link", np.int32), ("first_block", np.int32), ("n_blocks", np.int32), ("retry_count", np.int32)]
 )
 
 LINK: Final = np.dtype(
@@ -55,7 +60,7 @@ LINK: Final = np.dtype(
         ("timeout_ns", np.int64),
         ("first_block", np.int32),
         ("n_blocks", np.int32),
+        ("n_units", np.int32),
         ("max_in_flight", np.int32),
-        ("unused", np.int32),
     ]
 )

@@ -1,4 +1,4 @@
-"""Compiles driver.pyx, which reaches the link's C parts that Python does not see."""
+"""Compiles driver.pyx and books.pyx, which reach the link's C parts that Python does not see."""
 
 import importlib.util
 from pathlib import Path
@@ -13,9 +13,17 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    folder = tmp_path_factory.mktemp("driver")
+    return compiled("driver", tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture(scope="session")
+def books(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    return compiled("books", tmp_path_factory.mktemp("books"))
+
+
+def compiled(name: str, folder: Path) -> ModuleType:
     extension = Extension(
-        "driver", [str(Path(__file__).with_name("driver.pyx"))], include_dirs=[str(ROOT)],
+        name, [str(Path(__file__).with_name(f"{name}.pyx"))], include_dirs=[str(ROOT)],
         extra_compile_args=["-O1", "-g0"],
     )  # fmt: skip
     modules = cythonize(
@@ -25,8 +33,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     build.build_lib = build.build_temp = str(folder)
     build.ensure_finalized()
     build.run()
-    (library,) = folder.glob("driver*.so")
-    spec = importlib.util.spec_from_file_location("driver", library)
+    (library,) = folder.glob(f"{name}*.so")
+    spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

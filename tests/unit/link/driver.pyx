@@ -5,8 +5,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fluxfast.link.conversation cimport (
-    EVENT_BROKEN, EVENT_NONE, EVENT_REPLY, Conversation, Event, conversation_deadline, conversation_expire,
-    conversation_next, conversation_open, conversation_request,
+    EVENT_BROKEN, EVENT_FAILED, EVENT_FOREIGN, EVENT_LATE, EVENT_NONE, EVENT_REPLY, Conversation, Event,
+    conversation_deadline, conversation_expire, conversation_next, conversation_open, conversation_ready_ns,
+    conversation_request,
 )
 from fluxfast.link.structs cimport Block
 from fluxfast.link.timers cimport Timers, timers_free, timers_make, timers_pop, timers_want
@@ -61,6 +62,29 @@ cdef class Talk:
     def deadline(self):
         return conversation_deadline(&self.c)
 
+    @property
+    def timeouts(self):
+        return self.c.timeouts
+
+    def ready(self, int64_t quarantine_ns):
+        return conversation_ready_ns(&self.c, quarantine_ns)
+
+    def feed_kinds(self, bytes data):
+        """Return what the frames in ``data`` are called, in order."""
+        names = {EVENT_LATE: "late", EVENT_FOREIGN: "foreign", EVENT_REPLY: "reply", EVENT_BROKEN: "broken"}
+        return [names[kind] for kind in self.kinds(data)]
+
+    def kinds(self, bytes data):
+        cdef const uint8_t *p = data
+        cdef const uint8_t *end = p + len(data)
+        cdef Event event
+        found = []
+        while True:
+            conversation_next(&self.c, <const Block *>&self.blocks[0], &p, end, &event)
+            if event.kind == EVENT_NONE:
+                return found
+            found.append(event.kind)
+
     def request(self, int block, int64_t now_ns):
         cdef uint8_t out[12]
         conversation_request(&self.c, <const Block *>&self.blocks[0], block, now_ns, out)
@@ -92,7 +116,7 @@ cdef class Talk:
                     events.append(("broken", -1, event.quality))
                     return events
                 else:
-                    kind = "failed" if event.kind == 2 else "dropped"
+                    kind = "failed" if event.kind == EVENT_FAILED else "dropped"
                     events.append((kind, event.block if kind == "failed" else -1, event.quality))
         finally:
             free(buffer)

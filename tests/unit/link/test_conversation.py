@@ -15,7 +15,7 @@ BLOCKS = np.zeros(40, BLOCK)
 BLOCKS["timeout_ns"] = SECOND
 BLOCKS["address"] = np.arange(40) * 100
 BLOCKS["quantity"] = np.arange(40) * 3 + 1
-BLOCKS["unit"] = np.arange(40) + 1
+BLOCKS["unit_id"] = np.arange(40) + 1
 BLOCKS["function_code"] = 3
 
 
@@ -103,15 +103,28 @@ def test_a_late_reply_is_dropped(talk):
     assert [e[0] for e in conversation.feed(reply(request)[0] + reply(again)[0])] == ["dropped", "reply"]
 
 
-def test_two_timeouts_in_a_row_break_and_a_reply_between_them_does_not(talk):
+def test_timeouts_in_a_row_are_counted_and_a_reply_ends_the_row(talk):
     conversation = talk()
     conversation.request(1, 0)
     assert conversation.expire(SECOND)[0] == "failed"
+    assert conversation.timeouts == 1
     conversation.feed(reply(conversation.request(2, 0))[0])
-    conversation.request(3, 0)
-    assert conversation.expire(SECOND)[0] == "failed"
-    conversation.request(4, 0)
-    assert conversation.expire(SECOND)[0] == "broken"
+    assert conversation.timeouts == 0
+    for block in (3, 4):
+        conversation.request(block, 0)
+        assert conversation.expire(SECOND)[0] == "failed"
+    assert conversation.timeouts == 2
+
+
+def test_an_identifier_rests_before_it_is_used_again(talk):
+    """A run of 4,096 is entered again only when its last use is over for the quarantine."""
+    conversation = talk(0)
+    quarantine = 10 * SECOND
+    for n in range(65536):
+        assert conversation.ready(quarantine) == 0
+        conversation.feed(reply(conversation.request(0, n))[0])
+    first_run_ended = 4095
+    assert conversation.ready(quarantine) == first_run_ended + quarantine
 
 
 def test_half_a_frame_at_the_deadline_breaks(talk):
@@ -127,6 +140,16 @@ def test_frames_that_answer_nothing_break_when_there_are_nine_in_a_row(talk, cou
     stray = reply(conversation.request(1, 0), transaction_id=7)[0]
     kinds = [event[0] for event in conversation.feed(stray * count)]
     assert kinds == (["dropped"] * 8 + ["broken"])[:count]
+
+
+def test_late_and_foreign_are_told_apart(talk):
+    conversation = talk(65535)
+    first, second = conversation.request(1, 0), conversation.request(2, 0)  # the identifiers wrap
+    conversation.feed(reply(first)[0] + reply(second)[0])
+    assert conversation.feed_kinds(reply(first)[0] + reply(second)[0]) == ["late", "late"]
+    for never_issued in (1, 65534):
+        adu = reply(second, transaction_id=never_issued)[0]
+        assert conversation.feed_kinds(adu) == ["foreign"]
 
 
 def test_a_frame_before_any_request_breaks(talk):

@@ -9,17 +9,17 @@ from fluxfast.plan import structs
 
 def reactor(**link):
     """Return a reactor of one link with one block that decodes nothing."""
-    links, blocks = np.zeros(1, structs.LINK), np.zeros(1, structs.BLOCK)
-    links["n_blocks"] = links["max_in_flight"] = 1
+    links, units, blocks = (np.zeros(1, kind) for kind in (structs.LINK, structs.UNIT, structs.BLOCK))
+    links["n_blocks"] = links["n_units"] = links["max_in_flight"] = 1
     for name, value in link.items():
         links[name] = value
-    parts = [array.view(np.uint8) for array in (links, blocks, np.zeros(1, structs.OP))]
+    parts = [array.view(np.uint8) for array in (links, units, blocks, np.zeros(1, structs.OP))]
     none = np.zeros(1, np.uint64)
     return Reactor(*parts, none, np.zeros(24, np.uint8), none, None, 400.0, 1)
 
 
 def test_struct_layouts_agree_with_c():
-    assert struct_sizes() == (structs.LINK.itemsize, structs.BLOCK.itemsize)
+    assert struct_sizes() == (structs.LINK.itemsize, structs.UNIT.itemsize, structs.BLOCK.itemsize)
 
 
 def test_a_link_takes_less_than_a_page():

@@ -28,11 +28,12 @@ devices:
 """,
     )
     assert plan.endpoints == (("127.0.0.1", 5020), ("127.0.0.2", 5020))
-    assert [d.id for d in plan.unit_of_block] == ["a", "c", "m", "m", "b"]
+    assert [d.id for d in plan.unit_devices] == ["a", "c", "m", "b"]
+    assert plan.units["n_blocks"].tolist() == [1, 1, 2, 1]
     assert plan.links["first_block"].tolist() == [0, 4]
     assert plan.links["n_blocks"].tolist() == [4, 1]
-    assert plan.blocks["unit"].tolist() == [1, 2, 3, 3, 1]
-    assert plan.blocks["link"].tolist() == [0, 0, 0, 0, 1]
+    assert plan.blocks["unit_id"].tolist() == [1, 2, 3, 3, 1]
+    assert plan.units["link"].tolist() == [0, 0, 0, 1]
     (packs, meters) = plan.tables
     assert [d.id for d in packs.devices] == ["a", "b", "c"]
     assert plan.blocks["row"].tolist() == [0, 2, 0, 0, 1]

@@ -1,0 +1,82 @@
+# What is to be read next, and what became of it: blocks, units and ticks, without sockets or clocks.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
+from fluxfast.table.decode cimport Column, Op
+
+cdef enum block_state:
+    BLOCK_IDLE = 0
+    BLOCK_DUE = 1
+    BLOCK_PROBE = 2          # due behind everything else, and no tick waits for it
+    BLOCK_IN_FLIGHT = 3
+    BLOCK_HOLE = 4           # the unit refuses this address: asked again only now and then
+
+
+ctypedef struct BlockState:
+    int64_t received_ns      # newest reply (a hole: newest try)
+    int32_t next             # the link's next block, or -1
+    uint8_t state            # block_state
+    uint8_t counted          # the open tick waits for it
+    uint8_t fresh            # answered since the link came up: a slow block may wait for its slot
+    uint8_t kept             # the link is gone, its answer in the open tick still counts
+    uint8_t reason           # quality_code of a failure that may still be mended within the tick
+
+
+ctypedef struct UnitState:
+    int64_t hold_until_ns    # nothing is sent to it before
+    int32_t failures         # in a row: timeouts, and a gateway's word that it does not answer
+    uint8_t dead             # only probed, one read at a time, until it answers
+    uint64_t requests
+    uint64_t replies
+    uint64_t timeouts
+    uint64_t exceptions
+    uint64_t malformed
+
+
+ctypedef struct Queue:
+    int32_t cursor           # the block to look at first: the one after that which was sent last
+    int32_t n_due
+    int32_t n_probes
+
+
+ctypedef struct Schedule:
+    const LinkPlan *links
+    const UnitPlan *unit_plans
+    const uint64_t *sentinels
+    const Column *columns
+    const uint64_t *received     # address of received_ns[rows] of each table
+    Block *blocks                # ours: splitting a block appends
+    BlockState *states
+    Op *ops
+    UnitState *units
+    Queue *queues
+    int32_t n_links
+    int32_t n_units
+    int32_t n_blocks
+    int32_t n_ops
+    int32_t block_room
+    int32_t op_room
+    int32_t outstanding          # blocks that the open tick waits for
+    bint tick_open
+    int64_t tick_begin_ns
+    int64_t tick_end_ns
+    uint64_t random
+    uint64_t values
+
+
+cdef bint schedule_make(
+    Schedule *s, const LinkPlan *links, int32_t n_links, const UnitPlan *units, int32_t n_units,
+    const Block *blocks, int32_t n_blocks, const Op *ops, int32_t n_ops,
+) noexcept nogil
+cdef void schedule_free(Schedule *s) noexcept nogil
+cdef void schedule_begin_tick(Schedule *s, int64_t now_ns) noexcept nogil
+cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t now_ns) noexcept nogil
+cdef void schedule_begin_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
+cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil
+cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *wait_until_ns) noexcept nogil
+cdef void schedule_reply(
+    Schedule *s, int32_t b, const uint8_t *data, int64_t sent_ns, int64_t now_ns
+) noexcept nogil
+cdef void schedule_fail(Schedule *s, int32_t b, uint8_t quality, int64_t now_ns) noexcept nogil
+cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
+cdef uint64_t schedule_random(Schedule *s) noexcept nogil
