@@ -91,11 +91,12 @@ class ScriptedServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.sleep(0.01)  # what was just accepted becomes a writer
+        for task in self._tasks:
             task.cancel()
         for writer in self._writers:  # also of tasks that were cancelled before they began
             writer.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
 
     def __enter__(self) -> "ScriptedServer":
         self._ready = threading.Event()
