@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from fluxfast.link.reactor import Reactor
 
-# In the order of Reactor.read_counters. A request ends as a reply, a timeout, an exception or malformed, or with
-# its connection.
+# In the order of Reactor.read_counters. A request ends as a reply, a timeout, an exception or malformed, or
+# with its connection.
 UNIT_COUNTERS: Final = ("requests", "replies", "timeouts", "exceptions", "malformed")
 # Late: the answer to a request that had ended, or a duplicate. Foreign: an identifier that was never issued.
 LINK_COUNTERS: Final = ("connects", "late", "foreign")

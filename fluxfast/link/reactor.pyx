@@ -29,7 +29,8 @@ from fluxfast.link.conversation cimport (
     conversation_ready_ns, conversation_request,
 )
 from fluxfast.link.schedule cimport (
-    UnitState, schedule_begin_down, schedule_begin_link, schedule_begin_tick, schedule_end_tick, schedule_fail, schedule_free,
+    UnitState, schedule_begin_down, schedule_begin_link, schedule_begin_tick, schedule_end_tick,
+    schedule_fail, schedule_free,
     schedule_link_down, schedule_make, schedule_next, schedule_random, schedule_reply,
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan

@@ -1,18 +1,20 @@
-"""What is to be read next, and what became of it: blocks, units and ticks, without sockets or clocks (sans-IO).
+"""What is to be read next, and what became of it: blocks, units and ticks, without sockets or clocks.
 
     begin_tick, begin_link ─▶ blocks are due      next ─▶ the block to send       reply │
     end_tick               ─▶ the rest is marked                                  fail  ├▶ cells, health
                                                                              link_down  │
 
-Invariants:
-1. A block is idle, due, in flight or a hole; only an idle block becomes due, so a block is never in flight twice.
+Invariants (tests/unit/link/books.pyx checks them after every step):
+1. A block is idle, due, a probe, in flight or a hole; only an idle block becomes due, so a block is never in
+   flight twice.
 2. A cell is written only by the reply to its own block, or marked when that block fails.
 3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
-4. No unit holds up another beyond its share: a unit that has not answered in time is not asked again in the same
-   tick; after `retry_count` of that it is dead, which means one read, behind all others, after a growing wait.
+4. No unit holds up another beyond its share: one that has not answered in time is not asked again in the
+   same tick; after `retry_count` of that it is dead, which means one read, behind all others, after a
+   growing wait. Turns go round: a link goes on after the block it sent last, in whichever tick.
 
-A block that the unit refuses (exceptions 2 and 3) is cut in two until what is refused is a single point: a hole,
-remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
+A block that the unit refuses (exceptions 2 and 3) is cut in two until what is refused is a single point: a
+hole, remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
@@ -236,8 +238,8 @@ cdef void schedule_fail(Schedule *s, int32_t b, uint8_t quality, int64_t now_ns)
 
 
 cdef void unit_silent(Schedule *s, int32_t u, uint8_t quality, int64_t now_ns) noexcept nogil:
-    # It did not answer, or its gateway says that it does not. What else it was to be asked in this tick would only
-    # keep the link from the others. A link of one unit that is silent is closed by the reactor instead.
+    # It did not answer, or its gateway says that it does not. What else it was to be asked in this tick would
+    # only keep the link from the others. A link of one unit that is silent is closed by the reactor instead.
     cdef UnitState *unit = &s.units[u]
     cdef const UnitPlan *plan = &s.unit_plans[u]
     cdef int32_t b = plan.first_block

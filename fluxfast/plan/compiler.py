@@ -48,8 +48,8 @@ class TableLayout:
 class Plan:
     """What a station runs on.
 
-    ``blocks`` (structs.BLOCK) are sorted by link and unit; ``links`` (structs.LINK) and ``units`` (structs.UNIT,
-    ``unit_devices`` in the same order) point to their slice of them;
+    ``blocks`` (structs.BLOCK) are sorted by link and unit; ``links`` (structs.LINK) and ``units``
+    (structs.UNIT, ``unit_devices`` in the same order) point to their slice of them;
     ``ops`` (structs.OP) and ``sentinels`` (uint64) are the decode program; ``endpoints[link]`` is its
     (host, port).
     """

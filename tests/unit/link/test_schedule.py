@@ -27,7 +27,7 @@ WEATHER = {
 
 @pytest.fixture
 def book(books):
-    """Return (Book, table): LINKS x UNITS units with two blocks of three uint32 points each, the second slow."""
+    """Return (Book, table): LINKS x UNITS units of two blocks of three uint32 points; the second is slow."""
     units = [(link, 2 * (link * UNITS + u), 2, 3) for link in range(LINKS) for u in range(UNITS)]
     links = np.zeros(LINKS, structs.LINK)
     links["first_block"] = np.arange(LINKS) * 2 * UNITS
