@@ -30,6 +30,7 @@ class Poller:
         self._endpoints = endpoints
         self._names: list[int] = []  # links whose host is a name
         self._found: dict[int, deque[Any]] = {}  # what these names stand for, as getaddrinfo says it
+        self._tried: dict[int, int] = {}  # how often they had connected when they got their address
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0
         self._complete: asyncio.Future[None] | None = None
@@ -132,7 +133,8 @@ class Poller:
             while self._loop.time() < again_at:
                 await asyncio.sleep(NEXT_ADDRESS_S)
                 for link, found in self._found.items():
-                    if self.reactor.failure(link):
+                    # Each address has its try before the next one.
+                    if self.reactor.failure(link) and self.reactor.connects(link) > self._tried[link]:
                         found.rotate(-1)
                         self._set_address(link)
 
@@ -152,6 +154,7 @@ class Poller:
         family, _, _, _, address = self._found[link][0]
         scope = int(address[-1]) if family == socket.AF_INET6 else 0
         packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
+        self._tried[link] = self.reactor.connects(link)
         self.reactor.set_address(link, packed, port, scope)
 
     async def _look_up(self, host: str, port: int) -> list[Any]:

@@ -152,6 +152,10 @@ cdef class Reactor:
         cdef Link *k = self.link_at(link)
         return 0 if k.state == LINK_UP else k.failure
 
+    def connects(self, int link):
+        """Return how often a link has tried to connect."""
+        return self.link_at(link).connects
+
     def take_events(self):
         """Return and forget [(link, quality code)], 0 for a link that came up."""
         taken = [(self.events[i], self.event_quality[i]) for i in range(self.n_events)]

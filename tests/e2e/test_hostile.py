@@ -196,17 +196,6 @@ def test_a_late_reply_is_never_credited_to_another_request():
     assert connections > 1  # given up after two timeouts in a row
 
 
-def test_data_before_any_request_closes_the_link():
-    """Case 70."""
-
-    async def eager(peer):
-        await peer.send(struct.pack(">HHHB", 1, 0, 3, 1) + b"\x83\x02")
-        await well_behaved(peer)
-
-    _, connections = poll(eager, ticks=6)  # a reconnect may take half a second
-    assert connections > 1
-
-
 def test_a_device_that_comes_back_is_polled_again():
     async def once(peer):
         await peer.send((await peer.request()).reply())

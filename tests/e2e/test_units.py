@@ -55,7 +55,7 @@ def test_a_dead_unit_behind_a_gateway_is_charged_alone():
     def behave(request):
         return request.reply(pdu=b"\x83\x0b") if request.unit_id == 2 else request.reply()
 
-    seen, (units, links), connections = run(by_unit(behave), ticks=12, every_ms=50)
+    seen, (units, links), connections = run(by_unit(behave), ticks=12, every_ms=150)
     assert connections == 1
     assert all(tick[0] == tick[2] == "good" for tick in seen)
     assert {tick[1] for tick in seen} == {"exception 11 gateway target device failed to respond"}
@@ -84,10 +84,10 @@ def test_a_unit_that_answers_again_is_at_full_rate_at_once():
 
     def behave(request):
         asked[request.unit_id] += 1
-        silent = request.unit_id == 2 and asked[2] <= 5
+        silent = request.unit_id == 2 and asked[2] <= 4
         return request.reply(pdu=b"\x83\x0b") if silent else request.reply()
 
-    seen, _, _ = run(by_unit(behave), ticks=40, every_ms=50)
+    seen, _, _ = run(by_unit(behave), ticks=12, every_ms=200)
     reasons = [tick[1] for tick in seen]
     back = reasons.index("good")
     assert set(reasons[back:]) == {"good"}

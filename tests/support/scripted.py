@@ -91,12 +91,13 @@ class ScriptedServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        await asyncio.sleep(0.01)  # what was just accepted becomes a writer
-        for task in self._tasks:
-            task.cancel()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(others)  # asyncio's own too: what it has just accepted becomes a writer
         for writer in self._writers:  # also of tasks that were cancelled before they began
             writer.transport.abort()
-        await asyncio.sleep(0.01)
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     def __enter__(self) -> "ScriptedServer":
         self._ready = threading.Event()
