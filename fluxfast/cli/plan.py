@@ -33,7 +33,8 @@ def plan(site: Path, as_json: bool) -> None:
     console.print(
         f"\n{devices:,} devices on {len(compiled.endpoints):,} links, every {every_s * 1e3:g} ms."
         " Per tick:\n"
-        f"  {_number(cost.requests)} requests, {_number(cost.registers)} registers, {_number(cost.values)} values\n"
+        f"  {_number(cost.requests)} requests, {_number(cost.registers)} registers,"
+        f" {_number(cost.values)} values\n"
         f"  {_number(cost.sent_bytes)} bytes sent, {_number(cost.received_bytes)} received"
         f" ({mbit_per_s:,.2f} Mbit/s without TCP/IP headers)\n"
         f"  about {cost.cpu_ms:,.1f} ms of one core, {100 * cost.cpu_ms / 1e3 / every_s:,.1f} % of it"

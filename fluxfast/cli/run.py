@@ -150,7 +150,8 @@ def summary(status: Status, log_dir: Path) -> str:
     lines = [
         f"{status.ticks:,} ticks in {status.elapsed_s:.1f} s, {status.overruns:,} skipped; "
         f"{good:,} of {devices:,} devices good at the last",
-        f"{status.unanswered:,} reads unanswered in time, {status.links_up:,} of {status.links_total:,} links up",
+        f"{status.unanswered:,} reads unanswered in time, "
+        f"{status.links_up:,} of {status.links_total:,} links up",
         f"{status.rows_logged:,} rows in {log_dir} ({status.log_bytes / 1e6:,.1f} MB)",
     ]
     if status.tick_p50_ms is not None:
