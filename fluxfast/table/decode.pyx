@@ -13,6 +13,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from fluxfast.native.endian cimport load_u16, load_u32, load_u64
 from fluxfast.native.half cimport half_to_double
 from fluxfast.table.quality cimport (
     Q_ABSENT,
@@ -30,6 +31,8 @@ cdef inline uint64_t load_raw(const uint8_t *p, Py_ssize_t size, int swap) noexc
     # turned around as the order asks. `size` is 2, 4 or 8.
     cdef uint64_t raw = 0
     cdef Py_ssize_t i, flip = 0
+    if swap == 0:  # the usual order, in one load
+        return load_u32(p) if size == 4 else load_u16(p) if size == 2 else load_u64(p)
     if swap & SWAP_WORDS:
         flip = size - 2
     if swap & SWAP_BYTES:

@@ -264,16 +264,6 @@ def test_a_wrong_array_is_refused_and_nothing_of_its_tick_is_kept(tmp_path):
     log.close()
 
 
-@pytest.mark.parametrize("rows", [500, 10_000])
-def test_cost_of_append(tmp_path, benchmark, rows):
-    """Measured, not judged: one tick of 30 float64 columns."""
-    dataset = Dataset("d", ["s"] * rows, [""] * rows, [Column(f"c{i}", "float64") for i in range(30)])
-    values = [np.arange(rows) + i / 10 for i in range(30)]
-    with writer(tmp_path, [dataset], tick_seconds=0.5, part_seconds=30) as log:
-        ticks = iter(range(1000))
-        benchmark.pedantic(lambda: append(log, NOON_US + next(ticks) * 500_000, values), rounds=50)
-
-
 @pytest.mark.parametrize("name", ["time", "site", "device", "quality", "reason", "latency_ms", "date"])
 def test_a_point_must_not_take_the_name_of_a_log_column(name):
     with pytest.raises(FluxfastError, match=f"'{name}'"):
