@@ -200,7 +200,14 @@ def _label(axes: Any, title: str, note: str) -> None:
     if axes.get_legend_handles_labels()[0]:
         where = {"loc": "lower left", "bbox_to_anchor": (-0.012, 1.035), "borderaxespad": 0}
         axes.legend(
-            **where, ncols=4, columnspacing=1.3, handlelength=1.2, frameon=False, fontsize=10, labelcolor=INK
+            **where,
+            ncols=4,
+            columnspacing=1.0,
+            handlelength=1.0,
+            handletextpad=0.6,
+            frameon=False,
+            fontsize=10,
+            labelcolor=INK,
         )
     else:
         _instead(axes, "nothing in this log", FAINT)
@@ -220,7 +227,7 @@ def _draw_power(axes: Any, logs: dict[str, Ticks]) -> None:
         power = known[name]["power"] * factor if name in known else np.zeros(0)
         if name in known and (name == METERS or np.any(power)):  # idle targets would only flatten the curve
             axes.plot(known[name]["time"], power, color=COLOURS[name], linewidth=2, label=what)
-    axes.yaxis.set_major_formatter("{x:,.4g}")
+    axes.yaxis.set_major_formatter("{x:,.6g}")
     _label(axes, f"Power, {unit}", "sum over the devices that answered")
 
 
