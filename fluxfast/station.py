@@ -63,12 +63,12 @@ class Grid:
     def __init__(self, every_ns: int) -> None:
         """Anchor the grid to the wall clock as it stands."""
         self.every_ns = every_ns
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._offset_ns = _wall_offset_ns()
         self._late_start_ns = max(int(every_ns * LATE_START), LATE_START_LEAST_NS)
 
     def check_clock(self) -> float:
         """Follow the wall clock if it was set since; return by how many seconds it was, or 0."""
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        offset_ns = _wall_offset_ns()
         step_ns = offset_ns - self._offset_ns
         if abs(step_ns) < CLOCK_STEP_NS:
             return 0.0
@@ -86,6 +86,16 @@ class Grid:
     def time_us(self, slot: int) -> int:
         """Return a slot's UTC microseconds."""
         return slot * self.every_ns // 1000
+
+
+def _wall_offset_ns() -> int:
+    """Return wall clock minus monotonic clock; a pause between the two readings is no step of a clock."""
+    while True:
+        before_ns = time.monotonic_ns()
+        wall_ns = time.time_ns()
+        after_ns = time.monotonic_ns()
+        if after_ns - before_ns < CLOCK_STEP_NS // 10:
+            return wall_ns - before_ns
 
 
 class Station:

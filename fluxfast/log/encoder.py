@@ -48,7 +48,7 @@ class Encoder:
         self._reasons = pa.array(reasons, pa.string()).dictionary_encode()
         if len(self._qualities) != 256 or len(self._reasons) != 256:
             raise ValueError("quality_names and reasons need 256 entries each")
-        self._variants = np.array(dataset.variants or [0] * dataset.rows)
+        self._labels = {c.name: _distinct(c.labels, dataset) for c in dataset.columns if c.labels}
         self._encodings: dict[str, str] = {}
         self._settled = False
 
@@ -86,8 +86,8 @@ class Encoder:
         for column, values, valid in zip(self._dataset.columns, part.values, part.valid, strict=True):
             of_device, is_valid = _by_device(values, n), _by_device(valid, n)
             if column.labels:
-                variants = np.repeat(self._variants, n)
-                arrays.append(_labelled(column.labels, of_device, is_valid, variants))
+                labels, of_row = self._labels[column.name]
+                arrays.append(_labelled(labels, of_device, is_valid, np.repeat(of_row, n)))
             else:
                 arrays.append(_point(column, of_device, is_valid))
         return pa.Table.from_arrays(arrays, schema=self._schema)
@@ -146,14 +146,24 @@ def _point(column: Column, values: Array, valid: Array) -> pa.Array:
     return _primitive(values, pa.from_numpy_dtype(values.dtype), valid)
 
 
+def _distinct(
+    labels: Sequence[Mapping[int, str]], dataset: Dataset
+) -> tuple[Sequence[Mapping[int, str]], Array]:
+    """Return the label sets that differ, and which of them each row follows: variants are often alike."""
+    number: dict[frozenset[tuple[int, str]], int] = {}
+    of_variant = [number.setdefault(frozenset(names.items()), len(number)) for names in labels]
+    variants = np.array(dataset.variants or [0] * dataset.rows, np.intp)
+    return [dict(names) for names in number], np.array(of_variant)[variants]
+
+
 def _labelled(
-    labels: Sequence[Mapping[int, str]], values: Array, valid: Array, variants: Array
+    labels: Sequence[Mapping[int, str]], values: Array, valid: Array, label_set: Array
 ) -> pa.DictionaryArray:
-    """Return each code's label by its row's variant, or its digits."""
+    """Return each code's label by its row's label set, or its digits."""
     texts: list[str] = []
     indices = np.zeros(len(values), np.int32)
-    for variant, names in enumerate(labels):
-        rows = variants == variant
+    for number, names in enumerate(labels):
+        rows = label_set == number
         coded = pa.array(values[rows]).dictionary_encode()
         indices[rows] = coded.indices.to_numpy() + len(texts)
         texts += [names.get(code, str(code)) for code in coded.dictionary.to_pylist()]
