@@ -59,8 +59,6 @@ cdef class Reactor:
     cdef readonly int up
     cdef readonly int settled
     cdef readonly uint64_t requests
-    cdef readonly uint64_t replies
-    cdef readonly uint64_t failures
 
     cdef Link *link_at(self, int link) except NULL
     cdef void send_tick(self, int64_t tick) noexcept nogil

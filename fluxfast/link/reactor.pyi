@@ -9,8 +9,6 @@ class Reactor:
     up: int
     settled: int
     requests: int
-    replies: int
-    failures: int
     @property
     def outstanding(self) -> int: ...
     @property

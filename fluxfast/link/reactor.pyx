@@ -339,10 +339,8 @@ cdef class Reactor:
         if event.kind == EVENT_REPLY:
             schedule_reply(&self.schedule, event.block, event.data, event.sent_ns, now)
             k.attempts = 0
-            self.replies += 1
         else:
             schedule_fail(&self.schedule, event.block, event.quality, now)
-            self.failures += 1
 
     # ---- links coming and going ----
 
