@@ -82,11 +82,15 @@ cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil:
-    # A call whose link is down waits for it, until one attempt to connect has failed.
+    # A call whose link is down lets it connect now, and waits for that; if it fails, so does the call.
+    cdef Link *k = &s.links[i]
     calls_submit(&s.calls, slot, i, unit_id, pdu, size, timeout_ns, expires_ns)
-    if s.links[i].state == LINK_UP:
-        links_pump(s, i, now_ns)
     timers_want(&s.timers, i, expires_ns)
+    if k.state == LINK_UP:
+        links_pump(s, i, now_ns)
+    elif k.state == LINK_WAITING and not k.has_slot:
+        k.wake_ns = min(k.wake_ns, now_ns)
+        timers_want(&s.timers, i, k.wake_ns)
 
 
 cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
@@ -206,7 +210,7 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
     while i >= 0:
         k = &s.links[i]
         if s.calls.heads[i] >= 0:
-            calls_expire(&s.calls, i, now_ns, k.failure if k.state == LINK_WAITING else Q_TIMEOUT)
+            calls_expire(&s.calls, i, now_ns, why_not_sent(k))
             wait = calls_deadline(&s.calls, i)
             if wait != NEVER:
                 timers_want(&s.timers, i, wait)
@@ -219,6 +223,15 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
         elif k.state == LINK_CONNECTING:
             links_down(s, i, Q_UNREACHABLE, False, now_ns)
         i = timers_pop(&s.timers, now_ns)
+
+
+cdef uint8_t why_not_sent(const Link *k) noexcept nogil:
+    # A call's time is over before it had its turn.
+    if k.state == LINK_UP:
+        return Q_TIMEOUT
+    if k.state == LINK_NO_ADDRESS:
+        return Q_NO_HOST
+    return Q_UNREACHABLE if k.state == LINK_CONNECTING or k.failure == Q_NEVER else k.failure
 
 
 cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:

@@ -5,8 +5,8 @@
     end_tick   ─▶ whatever is unanswered is marked
 
 Its descriptor goes into another loop's set (uvloop's), which wakes it once per batch. It knows no Python
-object per link, block or reply: those are C structs, made once. This is their Python face; what a link does is
-decided in links.pyx, and its bytes are carried by ports.pyx.
+object per link, block or reply: those are C structs, made once. This is their Python face; what a link does
+is decided in links.pyx, and its bytes are carried by ports.pyx.
 
 Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links,
 schedule and ports are ours, freed in __dealloc__.
