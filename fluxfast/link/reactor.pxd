@@ -25,6 +25,7 @@ cdef enum link_state:
 
 ctypedef struct Link:
     int64_t wake_ns
+    int64_t tried_ns         # when it last began to connect, or sent a request
     int64_t next_send_ns     # request_gap and connect_delay
     int32_t fd
     int32_t out_size
@@ -52,6 +53,7 @@ cdef class Reactor:
     cdef int poll_set
     cdef readonly int n_links
     cdef int64_t connect_interval_ns
+    cdef int64_t probe_interval_ns
     cdef int64_t connect_slot_ns
     cdef int32_t events[EVENTS]
     cdef uint8_t event_quality[EVENTS]

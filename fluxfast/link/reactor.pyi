@@ -24,6 +24,7 @@ class Reactor:
         received: NDArray[np.uint64],
         owners: object,
         connects_per_s: float,
+        probe_interval_ns: int,
         seed: int,
     ) -> Self: ...
     def close(self) -> None: ...

@@ -50,7 +50,6 @@ from fluxfast.table.quality cimport (
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BACKOFF_BASE = SECOND // 2
 cdef int64_t BACKOFF_FIRST = SECOND // 50
-cdef int64_t BACKOFF_CAP = 30 * SECOND
 cdef int64_t CONNECT_BURST = SECOND // 100  # pacing may catch up on this much of a late wake-up
 cdef int64_t SLICE = SECOND // 500       # then the rest of the process gets its turn
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
@@ -62,13 +61,14 @@ cdef class Reactor:
 
     Arguments are the raw bytes (uint8) of the plan's LINK, UNIT, BLOCK, OP arrays and of the tables' COLUMN,
     the sentinels (uint64), the addresses of each table's received_ns (uint64), ``owners`` (whatever owns that
-    memory), the pacing of new connections per second, and a seed for jitter and first transaction_ids.
+    memory), the pacing of new connections per second (0: none), the longest wait between two tries of a link
+    or a unit that does not answer, and a seed for jitter and first transaction_ids.
     """
 
     def __cinit__(
         self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
         const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[::1] columns,
-        const uint64_t[::1] received, owners, double connects_per_s, uint64_t seed,
+        const uint64_t[::1] received, owners, double connects_per_s, int64_t probe_interval_ns, uint64_t seed,
     ):
         self.poll_set = -1
         self.owners = (links, units, sentinels, columns, received, owners)
@@ -77,7 +77,8 @@ cdef class Reactor:
         if self.n_links == 0 or n_blocks == 0:
             raise ValueError("a reactor needs at least one link and one block")
         self.plans = <const LinkPlan *>&links[0]
-        self.connect_interval_ns = <int64_t>(SECOND / connects_per_s)
+        self.connect_interval_ns = <int64_t>(SECOND / connects_per_s) if connects_per_s > 0 else 0
+        self.probe_interval_ns = self.schedule.probe_interval_ns = max(probe_interval_ns, SECOND)
         self.schedule.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
         self.schedule.columns = <const Column *>&columns[0]
         self.schedule.received = &received[0]
@@ -257,6 +258,7 @@ cdef class Reactor:
                 timers_want(&self.timers, i, wait)
             break
         if k.out_size > 0:
+            k.tried_ns = now
             timers_want(&self.timers, i, conversation_deadline(&k.conversation))
             self.flush(i)
 
@@ -381,13 +383,14 @@ cdef class Reactor:
         cdef Link *k = &self.links[i]
         cdef int64_t patience = self.plans[i].timeout_ns
         if not k.has_slot:
-            self.connect_slot_ns = max(self.connect_slot_ns, now - CONNECT_BURST) + self.connect_interval_ns
+            k.wake_ns = max(self.connect_slot_ns, now - CONNECT_BURST)
             k.has_slot = 1
-            if self.connect_slot_ns > now:
-                k.wake_ns = self.connect_slot_ns
+            self.connect_slot_ns = k.wake_ns + self.connect_interval_ns
+            if k.wake_ns > now:
                 timers_want(&self.timers, i, k.wake_ns)
                 return
         k.has_slot = 0
+        k.tried_ns = now
         k.connects += 1
         k.fd = fx_connect(&k.address, <int>(max(3 * patience, 2 * SECOND) // 1_000_000))
         if k.fd < 0 or fx_poll_add(self.poll_set, k.fd, <uint32_t>i, FX_POLL_WRITE) < 0:
@@ -413,7 +416,7 @@ cdef class Reactor:
     cdef void link_down(self, int32_t i, uint8_t quality, bint abort) noexcept nogil:
         # Close the connection, fail all that waits for it, and try again after a jittered, growing wait.
         cdef Link *k = &self.links[i]
-        cdef int64_t ceiling
+        cdef int64_t ceiling, now = fx_now_ns()
         cdef bint news = k.state == LINK_UP or k.failure != quality
         if k.fd >= 0:
             if abort:
@@ -433,11 +436,18 @@ cdef class Reactor:
         if quality == Q_NO_HOST:
             return  # stays without an address until set_address
         # A link that has just served well may come back at once; the pacing keeps many of them from a storm.
-        ceiling = min(BACKOFF_BASE << min(k.attempts, 10), BACKOFF_CAP) if k.attempts else BACKOFF_FIRST
+        # The wait is counted from the end of this try, its cap from the beginning: a try that itself lasts
+        # (a black hole) is followed by the next one within probe_interval all the same.
+        ceiling = BACKOFF_FIRST
+        if k.attempts:
+            ceiling = min(BACKOFF_BASE << min(k.attempts, 16), self.probe_interval_ns)
         k.attempts += k.attempts < 255
         k.state = LINK_WAITING
         k.has_slot = 0
-        k.wake_ns = fx_now_ns() + <int64_t>(schedule_random(&self.schedule) % <uint64_t>ceiling)
+        k.wake_ns = min(
+            now + <int64_t>(schedule_random(&self.schedule) % <uint64_t>ceiling),
+            max(now, k.tried_ns + self.probe_interval_ns),
+        )
         timers_want(&self.timers, i, k.wake_ns)
 
     cdef void settle(self, int32_t i, uint8_t quality) noexcept nogil:
