@@ -44,7 +44,7 @@ from fluxfast.native.tcp cimport (
 )
 from fluxfast.table.decode cimport Column, Op
 from fluxfast.table.quality cimport (
-    Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_REFUSED, Q_TIMEOUT, Q_UNREACHABLE,
+    Q_LOST, Q_NEVER, Q_NO_HOST, Q_REFUSED, Q_TIMEOUT, Q_UNREACHABLE,
 )
 
 cdef int64_t SECOND = 1_000_000_000
@@ -324,7 +324,7 @@ cdef class Reactor:
             if event.kind == EVENT_NONE:
                 break
             if event.kind == EVENT_BROKEN:
-                self.link_down(i, Q_FRAMING, True)
+                self.link_down(i, event.quality, True)
                 return
             if event.kind == EVENT_LATE:
                 k.late += 1
@@ -366,7 +366,7 @@ cdef class Reactor:
         cdef Link *k = &self.links[i]
         cdef Conversation *c = &k.conversation
         cdef Event event
-        while conversation_expire(c, now, &event):
+        while conversation_expire(c, self.schedule.blocks, now, &event):
             if self.schedule.units[self.schedule.blocks[event.block].unit].dead:
                 c.timeouts -= 1  # a probe's silence says nothing new about the link
             self.credit(i, &event, now)
