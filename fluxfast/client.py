@@ -40,6 +40,7 @@ from fluxfast.table import quality
 CALLS: Final = 256  # under way at once; more wait for their turn
 BUSY_WAIT_S: Final = 0.1
 MAX_TIMEOUT_S: Final = 3600.0
+PROBE_INTERVAL_NS: Final = 30_000_000_000
 # call_outcome of link/calls.pxd
 _ANSWERED, _FAILED, _CONFIRMED, _DIFFERS, _UNKNOWN = range(5)
 _ERRORS: Final[dict[int, type[FluxfastError]]] = {
@@ -108,7 +109,7 @@ class Client:
         none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
         self._reactor = Reactor(
             np.array([link], structs.LINK).view(np.uint8),
-            none, none, none, words, none, words, None, 0.0, secrets.randbits(64), CALLS,
+            none, none, none, words, none, words, None, 0.0, PROBE_INTERVAL_NS, secrets.randbits(64), CALLS,
         )  # fmt: skip
         streams = {} if connect is None else {0: connect}
         self._driver = Driver(self._reactor, [(host, port)], streams, self._ended)

@@ -25,6 +25,7 @@ cdef enum link_state:
 
 ctypedef struct Link:
     int64_t wake_ns
+    int64_t tried_ns         # when it last began to connect, or sent a request
     int64_t next_send_ns     # request_gap and connect_delay
     int32_t out_size
     uint8_t state            # link_state
@@ -56,7 +57,8 @@ ctypedef struct Links:
     Transport transport
     int32_t n_links
     int64_t connect_interval_ns   # pacing: one connect each; 0: none
-    int64_t connect_slot_ns       # the last one's time
+    int64_t connect_slot_ns       # the next one's time
+    int64_t probe_interval_ns     # the longest wait between two tries of a link that does not answer
     int32_t up
     int32_t settled
     uint64_t requests

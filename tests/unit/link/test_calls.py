@@ -23,7 +23,7 @@ class Line:
     def __init__(self, max_in_flight=1, connected=True):
         link = np.array([(0, 0, SECOND, 0, 0, 1, max_in_flight)], structs.LINK)
         self.reactor = Reactor(
-            link.view(np.uint8), NONE, NONE, NONE, WORDS, NONE, WORDS, None, 0.0, 1, 8
+            link.view(np.uint8), NONE, NONE, NONE, WORDS, NONE, WORDS, None, 0.0, SECOND, 1, 8
         )  # fmt: skip
         self.now = SECOND
         self.reactor.set_clock(self.now)
