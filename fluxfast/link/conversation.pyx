@@ -115,6 +115,7 @@ cdef void conversation_next(
     cdef uint8_t code = 0, unit_id
     cdef const Block *b
     event.quality = Q_FRAMING
+    event.sent_ns = 0
     if status == FX_NEED_DATA:
         c.held = <int32_t>(end - adu)  # < 260: a whole frame would have been cut off
         memmove(c.rest, adu, c.held)
@@ -126,7 +127,7 @@ cdef void conversation_next(
         return
     p[0] = adu + size
 
-    id = load_u16(adu)
+    id = event.id = load_u16(adu)
     slot = 0
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
@@ -197,6 +198,7 @@ cdef bint conversation_expire(
         if c.transactions[slot].deadline_ns <= now_ns:
             event.block = c.transactions[slot].block
             event.sent_ns = c.transactions[slot].sent_ns
+            event.id = c.transactions[slot].id
             event.quality = Q_TIMEOUT
             zero = bears_zero(c, blocks, slot)
             forget(c, slot)
