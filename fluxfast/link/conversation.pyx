@@ -10,9 +10,9 @@ Invariants:
    13-35). Of a call (negative block: ~slot) all but the identifiers is for calls.pyx to judge.
 3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
    random start, and none comes round again within twice the timeout (the caller asks conversation_ready_ns).
-4. Where replies may bear the identifier 0 (`zero_ids`), one request is in flight at a time, and whatever could
-   make a reply seem the answer to another request ends the stream: a timeout, a frame that answers nothing or
-   does not match, and exception 5, which the true reply may follow.
+4. Where replies may bear the identifier 0 (`zero_ids`), one request is in flight at a time, and whatever
+   could make a reply seem the answer to another request ends the stream: a timeout, a frame that answers
+   nothing or does not match, and exception 5, which the true reply may follow.
 5. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
    answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
 

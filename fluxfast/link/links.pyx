@@ -26,8 +26,8 @@ from fluxfast.link.conversation cimport (
     conversation_ready_ns, conversation_request,
 )
 from fluxfast.link.schedule cimport (
-    schedule_begin_down, schedule_begin_link, schedule_fail, schedule_link_down, schedule_next,
-    schedule_random, schedule_reply,
+    schedule_begin_down, schedule_begin_link, schedule_expects_silence, schedule_fail, schedule_link_down,
+    schedule_next, schedule_random, schedule_reply,
 )
 from fluxfast.link.structs cimport Block, LinkPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
@@ -209,7 +209,7 @@ cdef bint credit(Links *s, int32_t i, Event *event, int64_t now) noexcept nogil:
     elif event.block < 0:
         calls_fail(&s.calls, ~event.block, event.quality, now)
     else:
-        schedule_fail(&s.schedule, event.block, event.quality, now)
+        schedule_fail(&s.schedule, event.block, event.quality, event.sent_ns, now)
     return sound
 
 
@@ -242,8 +242,8 @@ cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef Conversation *c = &k.conversation
     cdef Event event
     while conversation_expire(c, now, &event):
-        if event.block >= 0 and s.schedule.units[s.schedule.blocks[event.block].unit].dead:
-            c.timeouts -= 1  # a probe's silence says nothing new about the link
+        if event.block >= 0 and schedule_expects_silence(&s.schedule, event.block):
+            c.timeouts -= 1
         credit(s, i, &event, now)
         if event.kind == EVENT_BROKEN or c.timeouts >= (
             MAX_TIMEOUTS if s.plans[i].n_units == 1 else MAX_TIMEOUTS_OF_UNITS
