@@ -81,11 +81,15 @@ cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil:
-    # A call whose link is down waits for it, until one attempt to connect has failed.
+    # A call whose link is down lets it connect now, and waits for that; if it fails, so does the call.
+    cdef Link *k = &s.links[i]
     calls_submit(&s.calls, slot, i, unit_id, pdu, size, timeout_ns, expires_ns)
-    if s.links[i].state == LINK_UP:
-        links_pump(s, i, now_ns)
     timers_want(&s.timers, i, expires_ns)
+    if k.state == LINK_UP:
+        links_pump(s, i, now_ns)
+    elif k.state == LINK_WAITING and not k.has_slot:
+        k.wake_ns = min(k.wake_ns, now_ns)
+        timers_want(&s.timers, i, k.wake_ns)
 
 
 cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
@@ -177,7 +181,7 @@ cdef void links_receive(
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
-            links_down(s, i, Q_FRAMING, True, now_ns)
+            links_down(s, i, event.quality, True, now_ns)
             return
         if event.kind == EVENT_LATE:
             k.late += 1
@@ -222,7 +226,7 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
     while i >= 0:
         k = &s.links[i]
         if s.calls.heads[i] >= 0:
-            calls_expire(&s.calls, i, now_ns, k.failure if k.state == LINK_WAITING else Q_TIMEOUT)
+            calls_expire(&s.calls, i, now_ns, why_not_sent(k))
             wait = calls_deadline(&s.calls, i)
             if wait != NEVER:
                 timers_want(&s.timers, i, wait)
@@ -235,6 +239,15 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
         elif k.state == LINK_CONNECTING:
             links_down(s, i, Q_UNREACHABLE, False, now_ns)
         i = timers_pop(&s.timers, now_ns)
+
+
+cdef uint8_t why_not_sent(const Link *k) noexcept nogil:
+    # A call's time is over before it had its turn.
+    if k.state == LINK_UP:
+        return Q_TIMEOUT
+    if k.state == LINK_NO_ADDRESS:
+        return Q_NO_HOST
+    return Q_UNREACHABLE if k.state == LINK_CONNECTING or k.failure == Q_NEVER else k.failure
 
 
 cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
@@ -313,17 +326,15 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
     if quality == Q_NO_HOST:
         return  # stays without an address until it gets one
     # A link that has just served well may come back at once; the pacing keeps many of them from a storm.
-    # The wait is counted from the end of this try, its cap from the beginning: a try that itself lasts (a black
-    # hole) is followed by the next one within probe_interval all the same.
-    ceiling = BACKOFF_FIRST
-    if k.attempts:
-        ceiling = min(BACKOFF_BASE << min(k.attempts, 16), s.schedule.probe_interval_ns)
+    # The wait is counted from the end of this try, its cap from the beginning: a try that itself lasts (a
+    # black hole) is followed by the next one within probe_interval all the same.
+    ceiling = min(BACKOFF_BASE << min(k.attempts, 16), s.probe_interval_ns) if k.attempts else BACKOFF_FIRST
     k.attempts += k.attempts < 255
     k.state = LINK_WAITING
     k.has_slot = 0
     k.wake_ns = min(
         now_ns + <int64_t>(schedule_random(&s.schedule) % <uint64_t>ceiling),
-        max(now_ns, k.tried_ns + s.schedule.probe_interval_ns),
+        max(now_ns, k.tried_ns + s.probe_interval_ns),
     )
     timers_want(&s.timers, i, k.wake_ns)
 

@@ -331,7 +331,7 @@ cdef void unit_silent(
 
 
 cdef void step_behind(Schedule *s, int32_t b, uint8_t quality, bint retry) noexcept nogil:
-    # What the unit is still to be asked in this tick waits behind the other units' work, if that can be in time.
+    # What the unit is still to be asked in this tick waits behind the other units' work, if there is time.
     cdef int32_t u = s.blocks[b].unit, other = s.unit_plans[u].first_block
     cdef UnitState *unit = &s.units[u]
     unit.behind = 1

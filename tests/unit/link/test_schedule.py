@@ -130,7 +130,7 @@ def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
 
 
 def test_the_waits_of_retries_grow_and_then_the_unit_is_dead(book):
-    """The document's: i seconds after the i-th failure; the first retry at once, for the timeout was a wait."""
+    """The document's: i seconds after the i-th failure. The first retry at once: the timeout was its wait."""
     schedule, (table, _) = book
     sent, _ = run_tick(schedule, 0, 0, silent(1), length_ms=60_000, timeout_ms=500)
     tries = [time // MS for block, time in sent if block // 2 == 1]
