@@ -110,10 +110,14 @@ cdef class Reactor:
 
     # ---- ticks ----
 
-    def begin_tick(self, int64_t tick):
-        """Make due what the tick reads and send what may be sent; return how many blocks it waits for."""
+    def begin_tick(self, int64_t tick, int64_t length_ns=NEVER):
+        """Make due what the tick reads and send what may be sent; return how many blocks it waits for.
+
+        ``length_ns`` is when ``end_tick`` will come: what can't be asked for in time is not waited for.
+        """
+        cdef int64_t now = ports_now(&self.ports)
         with nogil:
-            schedule_begin_tick(&self.links.schedule, ports_now(&self.ports))
+            schedule_begin_tick(&self.links.schedule, now, now + min(length_ns, NEVER - now))
             self.send_tick(tick)
         return self.links.schedule.outstanding
 

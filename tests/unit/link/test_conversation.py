@@ -16,6 +16,7 @@ BLOCKS["timeout_ns"] = SECOND
 BLOCKS["address"] = np.arange(40) * 100
 BLOCKS["quantity"] = np.arange(40) * 3 + 1
 BLOCKS["unit_id"] = np.arange(40) + 1
+BLOCKS["aliases"] = BLOCKS["unit_id"][:, None]
 BLOCKS["function_code"] = 3
 
 
