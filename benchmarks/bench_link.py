@@ -88,10 +88,10 @@ def pinned(core: int) -> list[str]:
 
 def machine() -> str:
     """Return processor, cores, kernel and versions in one line."""
-    model = next(
-        (line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    model = next(named, platform.processor())
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python " + (
         platform.python_version()
     )
@@ -138,7 +138,8 @@ def report(links: int, results: dict[str, list[Result]]) -> None:
         print(
             f"{name:20} {statistics.median(run.cpu_us for run in runs):10.2f} {ratios[0]:7.2f}"
             f" {statistics.median(ratios):7.2f} {ratios[-1]:7.2f}"
-            f"  {sum(run.unanswered for run in runs):10}  {'right' if all(r.right for r in runs) else 'WRONG'}"
+            f"  {sum(run.unanswered for run in runs):10}"
+            f"  {'right' if all(run.right for run in runs) else 'WRONG'}"
         )
 
 

@@ -3,9 +3,9 @@
     python benchmarks/rivals.py NAME SITE TICKS
 
 One connection per device, kept open. What was measured to be fastest of each: pymodbus with all devices'
-reads at once on uvloop, modbus-rs by its blocking client (its asyncio client costs twice as much), pyModbusTCP
-from one thread, modbus-tcp-cython by the call that returns bytes. NumPy makes the values, of all devices at
-once, as that is cheapest; their own converters cost several times as much.
+reads at once on uvloop, modbus-rs by its blocking client (its asyncio client costs twice as much),
+pyModbusTCP from one thread, modbus-tcp-cython by the call that returns bytes. NumPy makes the values, of all
+devices at once, as that is cheapest; their own converters cost several times as much.
 Prints JSON: meters.Result.
 """
 
