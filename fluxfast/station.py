@@ -234,23 +234,17 @@ class Station:
             return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6
         for table in self.tables.values():
-            table.close()
-        self._append_to_log(time_us, began_ns)
+            table.close(began_ns)
+        self._append_to_log(time_us)
         self._durations_ms.append(took_ms)
         self._unanswered += unanswered
         self.ticks_done += 1
         return Tick(number, time_us, took_ms, unanswered)
 
-    def _append_to_log(self, time_us: int, began_ns: int) -> None:
-        if self._log is None:
-            return
-        for index, table in enumerate(self.tables.values()):
-            # A good row's age is its newest reply's; a bad one has none, whatever it received before.
-            latency = (table.received_ns - began_ns) / 1e6
-            latency[(table.row_quality >= quality.BAD) & (table.row_quality < quality.PARTIAL)] = np.nan
-            self._log.append(
-                index, time_us, latency.astype(np.float32), table.row_quality, table.values, list(table.valid)
-            )
+    def _append_to_log(self, time_us: int) -> None:
+        if self._log is not None:
+            for index, t in enumerate(self.tables.values()):
+                self._log.append(index, time_us, t.latency_ms, t.row_quality, t.values, t.valid)
 
     def _skip(self, grid: Grid, first: int, end: int) -> None:
         """Count and log the slots [first, end) as skipped: the gap is data."""
@@ -265,7 +259,7 @@ class Station:
             code = np.full(table.rows, quality.SKIPPED, np.uint8)
             latency = np.full(table.rows, np.nan, np.float32)
             for slot in range(first, end):
-                self._log.append(index, grid.time_us(slot), latency, code, table.values, list(nothing))
+                self._log.append(index, grid.time_us(slot), latency, code, table.values, nothing)
 
     async def _stopped_within(self, seconds: float) -> bool:
         """Sleep, or wake early because of ``stop``."""

@@ -9,7 +9,7 @@ it (plan/program.py never lets a point cross its block); a cell whose quality is
 it had, and readers look at the quality first. The Table owns the columns; nothing is allocated here.
 """
 
-from libc.math cimport isfinite
+from libc.math cimport NAN, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -168,11 +168,15 @@ def decode_replies(
             )
 
 
-def close_rows(const uint8_t[:, ::1] quality, uint8_t[::1] row_quality, uint8_t[:, ::1] valid):
+def close_rows(
+    const uint8_t[:, ::1] quality, uint8_t[::1] row_quality, uint8_t[:, ::1] valid,
+    const int64_t[::1] received_ns, int64_t began_ns, float[::1] latency_ms,
+):
     """Sum up quality[columns, rows]: row_quality[rows], and valid[columns, rows] as 0 or 1.
 
     A row is good if all its cells are, bad (with the worst reason) if none is usable, and otherwise
     uncertain for its worst cell's reason. Cells of points that a device does not have do not count.
+    latency_ms[rows] is from began_ns to received_ns[rows]; of a bad row it is NaN, whatever it received before.
     """
     cdef Py_ssize_t c, r, n_columns = quality.shape[0], n_rows = quality.shape[1]
     cdef uint8_t code, worst, best
@@ -191,6 +195,9 @@ def close_rows(const uint8_t[:, ::1] quality, uint8_t[::1] row_quality, uint8_t[
             if worst >= Q_BAD and best < Q_BAD:
                 worst |= Q_PARTIAL
             row_quality[r] = worst
+            latency_ms[r] = (
+                NAN if Q_BAD <= worst < Q_PARTIAL else <float>((received_ns[r] - began_ns) / 1e6)
+            )
     return None
 
 
