@@ -45,6 +45,16 @@ def test_a_row_is_as_good_as_its_cells(cells, row, name, why):
     np.testing.assert_equal(table.latency_ms[0], np.nan if name == "bad" else 2.5)
 
 
+def test_rows_are_summed_up_each_for_itself_however_many_there_are():
+    codes = np.random.default_rng(1).choice([G, L, T, N, A], (3, 1000))
+    together = make(codes, codes == A)
+    for row in range(1000):
+        alone = make(codes[:, [row]], codes[:, [row]] == A)
+        assert together.row_quality[row] == alone.row_quality[0]
+        assert (together.valid[:, row] == alone.valid[:, 0]).all()
+        np.testing.assert_equal(together.latency_ms[row], alone.latency_ms[0])
+
+
 def test_a_new_table_was_never_read():
     table = Table("t", [("a", 2, 8), ("b", 5, 4)], 3, np.array([[0, 0, 0], [0, 1, 0]], bool))
     table.close(0)
