@@ -24,9 +24,10 @@ class Result:
     right: bool
 
 
-def site_file(links: int, period_ms: float, first_ip: str, port: int) -> str:
+def site_file(links: int, period_ms: float, first_ip: str, port: int, connects_per_s: int = 0) -> str:
     return (
-        f"poll: {{every: {period_ms}ms, deadline: 90%}}\ndevices:\n  meters:\n"
+        f"poll: {{every: {period_ms}ms, deadline: 90%, connects_per_s: {connects_per_s}}}\n"
+        "devices:\n  meters:\n"
         f'    - {{id: "m{{n}}", count: {links}, type: acuvim2_vendor,'
         f" modbus: {{host: {first_ip}, port: {port}}}}}\n"
     )
