@@ -10,7 +10,6 @@ which it told last: a value from another request, another register or a forged f
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -184,8 +183,8 @@ async def play(peer: Peer, step: Step) -> None:
     elif isinstance(step, Later):
         asyncio.get_running_loop().call_later(step.after_s, peer.writer.write, step.data)
     elif isinstance(step, Urgent):
-        with socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno())) as raw:
-            raw.send(step.data, socket.MSG_OOB)
+        with socket.socket(fileno=peer.duplicate()) as same:
+            same.send(step.data, socket.MSG_OOB)
     elif step == STALL:
         await peer.reader.read()
     elif step == RST:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -51,6 +52,10 @@ class Peer:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+
+    def duplicate(self) -> int:
+        """Return a descriptor of the same socket, for what asyncio has no name for."""
+        return os.dup(self.writer.get_extra_info("socket").fileno())
 
     def reset(self) -> None:
         """End the connection with RST."""
