@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fluxfast.config import Fleet
 from fluxfast.errors import FluxfastError
-from fluxfast.link import Poller, Reactor
+from fluxfast.link import Driver, Reactor
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
 from fluxfast.plan.program import STRING
@@ -146,7 +146,7 @@ class Station:
             CONNECTS_PER_S,
             secrets.randbits(64),
         )
-        self._poller = Poller(self.reactor, self.plan.endpoints)
+        self._driver = Driver(self.reactor, self.plan.endpoints)
 
     def __getitem__(self, table: str) -> Table:
         """Return a table by its profile's name."""
@@ -171,8 +171,8 @@ class Station:
                 on_event=self.messages.append,
             )
         try:
-            await self._poller.open()
-            await self._poller.settle(self.reactor.n_links / CONNECTS_PER_S + SETTLE_S)
+            await self._driver.open()
+            await self._driver.settle(self.reactor.n_links / CONNECTS_PER_S + SETTLE_S)
         except BaseException:
             self.close()
             raise
@@ -186,14 +186,14 @@ class Station:
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns."""
         self._stopping.set()
-        self._poller.close()
+        self._driver.close()
         if self._log is not None:
             self._log.close()
 
     def stop(self) -> None:
         """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
         self._stopping.set()
-        self._poller.stop(LAST_TICK_S)
+        self._driver.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
@@ -229,8 +229,8 @@ class Station:
 
     async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
         began_ns = self.reactor.now_ns()
-        unanswered = await self._poller.scan(number, deadline_s)
-        if unanswered and self._poller.cut_short:
+        unanswered = await self._driver.scan(number, deadline_s)
+        if unanswered and self._driver.cut_short:
             return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6
         for table in self.tables.values():

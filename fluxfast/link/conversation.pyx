@@ -1,13 +1,13 @@
 """One link's conversation as a state machine without sockets or clocks (sans-IO).
 
-    request(block, now) ──▶ 12 bytes to send            bytes of the peer ──▶ next() ──▶ events
-                                                        the time          ──▶ expire() ──▶ events
+    request(block, now) ──▶ bytes to send               bytes of the peer ──▶ next() ──▶ events
+    call(slot, now)     ──▶                             the time          ──▶ expire() ──▶ events
 
 Invariants:
 1. A request ends exactly once: as EVENT_REPLY, as EVENT_FAILED, or with the connection (EVENT_BROKEN).
 2. A reply is credited only to the request in flight that has its transaction_id, and only if unit_id,
    function code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases
-   13-35).
+   13-35). Of a call (negative block: ~slot) all but the identifiers is for calls.pyx to judge.
 3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
    random start, and none comes round again within twice the timeout (the caller asks conversation_ready_ns).
 4. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
@@ -30,7 +30,7 @@ from fluxfast.modbus.frame cimport (
     frame_status,
     split_mbap,
 )
-from fluxfast.native.endian cimport load_u16
+from fluxfast.native.endian cimport load_u16, store_u16
 from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
 
 
@@ -54,18 +54,39 @@ cdef void conversation_request(
 ) noexcept nogil:
     # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<=
     # MAX_IN_FLIGHT).
-    cdef Transaction *t = &c.transactions[c.in_flight]
     cdef const Block *b = &blocks[block]
+    cdef Transaction *t = begin(c, block, now_ns, now_ns + b.timeout_ns)
+    build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
+
+
+cdef Py_ssize_t conversation_call(
+    Conversation *c, int32_t slot, uint8_t unit_id, uint16_t pdu_size, int64_t deadline_ns, int64_t now_ns,
+    uint8_t *out
+) noexcept nogil:
+    # Writes the header for the PDU that stands at out + 7 already, and returns the size of the whole frame.
+    cdef Transaction *t = begin(c, ~slot, now_ns, deadline_ns)
+    t.unit_id = unit_id
+    store_u16(out, t.id)
+    store_u16(out + 2, 0)
+    store_u16(out + 4, pdu_size + 1)
+    out[6] = unit_id
+    return 7 + pdu_size
+
+
+cdef Transaction *begin(
+    Conversation *c, int32_t block, int64_t now_ns, int64_t deadline_ns
+) noexcept nogil:
+    cdef Transaction *t = &c.transactions[c.in_flight]
     t.id = c.next_id
     t.block = block
     t.sent_ns = now_ns
-    t.deadline_ns = now_ns + b.timeout_ns
-    build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
+    t.deadline_ns = deadline_ns
     if (t.id & (RUN - 1)) == RUN - 1:
         c.run_ended_ns[t.id // RUN] = now_ns
     c.next_id += 1
     c.in_flight += 1
     c.issued += c.issued < 0xFFFF
+    return t
 
 
 cdef void forget(Conversation *c, int32_t slot) noexcept nogil:
@@ -85,7 +106,7 @@ cdef void conversation_next(
     cdef frame_status status = split_mbap(adu, end, &size)
     cdef int32_t slot
     cdef uint16_t id
-    cdef uint8_t code = 0
+    cdef uint8_t code = 0, unit_id
     cdef const Block *b
     event.quality = Q_FRAMING
     if status == FX_NEED_DATA:
@@ -115,9 +136,16 @@ cdef void conversation_next(
 
     event.block = c.transactions[slot].block
     event.sent_ns = c.transactions[slot].sent_ns
+    unit_id = c.transactions[slot].unit_id
     forget(c, slot)
     c.strays = 0
     c.timeouts = 0
+    if event.block < 0:
+        event.data = adu + 7
+        event.end = adu + size
+        event.kind = EVENT_ANSWER if adu[6] == unit_id else EVENT_FAILED
+        event.quality = Q_MISMATCH
+        return
     b = &blocks[event.block]
     event.kind = EVENT_FAILED
     if adu[6] != b.unit_id:
