@@ -33,7 +33,6 @@ from fluxfast.plan.program import STRING
 from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
 
-CONNECTS_PER_S: Final = 400.0  # so that a fleet that returns at once does not storm its network
 SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
@@ -143,10 +142,13 @@ class Station:
             _bytes(structs),
             received,
             (structs, received, self.tables),
-            CONNECTS_PER_S,
+            fleet.poll.connects_per_s,
+            fleet.poll.probe_interval_ns,
             secrets.randbits(64),
         )
         self._driver = Driver(self.reactor, self.plan.endpoints)
+        pacing = fleet.poll.connects_per_s
+        self._settle_s = SETTLE_S + (self.reactor.n_links / pacing if pacing else 0)
 
     def __getitem__(self, table: str) -> Table:
         """Return a table by its profile's name."""
@@ -172,7 +174,7 @@ class Station:
             )
         try:
             await self._driver.open()
-            await self._driver.settle(self.reactor.n_links / CONNECTS_PER_S + SETTLE_S)
+            await self._driver.settle(self._settle_s)
         except BaseException:
             self.close()
             raise

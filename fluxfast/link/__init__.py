@@ -7,5 +7,6 @@ arrays.
 
 from fluxfast.link.driver import Driver
 from fluxfast.link.reactor import Reactor
+from fluxfast.link.streams import Connect
 
-__all__ = ["Driver", "Reactor"]
+__all__ = ["Connect", "Driver", "Reactor"]

@@ -14,7 +14,7 @@ cdef enum call_state:
 cdef enum call_outcome:
     CALL_ANSWERED = 0        # `answer` is a response to the request, perhaps an exception response
     CALL_FAILED = 1          # no answer, `quality` says why; a write was not carried out
-    CALL_CONFIRMED = 2       # a write without a clear answer, read back since: the unit holds what was written
+    CALL_CONFIRMED = 2       # a write without a clear answer that was read back: the unit holds it
     CALL_DIFFERS = 3         # ... the unit holds something else
     CALL_UNKNOWN = 4         # ... it could not be read back: it may have been carried out
 

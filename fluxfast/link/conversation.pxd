@@ -44,6 +44,7 @@ ctypedef struct Conversation:
     int32_t strays           # frames dropped since the last good one
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
+    uint8_t zero_ids         # a unit has been asked whose replies bear the identifier 0
     uint16_t next_id
     uint16_t issued          # identifiers used on this connection, 65,535 at the most
     int64_t run_ended_ns[ID_RUNS]   # when the last identifier of a run was issued
@@ -61,6 +62,8 @@ cdef Py_ssize_t conversation_call(
 cdef void conversation_next(
     Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
 ) noexcept nogil
-cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil
+cdef bint conversation_expire(
+    Conversation *c, const Block *blocks, int64_t now_ns, Event *event
+) noexcept nogil
 cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil
 cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil

@@ -120,11 +120,15 @@ class Driver:
         self.reactor.close()
 
     def wake(self) -> None:
-        """Let the reactor handle what there is; to be called after whatever gives it something to do."""
+        """Let the reactor handle what has arrived and whose time has come."""
         if not self._open:
             return
         if self.reactor.process():
             self._end_scan()
+        self.follow()
+
+    def follow(self) -> None:
+        """See to what the reactor wants by now; to be called after whatever gives it something to do."""
         self._streams.fulfil()
         if self._on_call is not None and self.reactor.calls_ended:
             for outcome in self.reactor.take_calls():

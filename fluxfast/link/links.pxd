@@ -25,6 +25,7 @@ cdef enum link_state:
 
 ctypedef struct Link:
     int64_t wake_ns
+    int64_t tried_ns         # when it last began to connect, or sent a request
     int64_t next_send_ns     # request_gap and connect_delay
     int32_t out_size
     uint8_t state            # link_state
@@ -42,7 +43,7 @@ ctypedef struct Link:
 # What carries the bytes. Each function may call back into links_up, links_down and links_sent.
 ctypedef struct Transport:
     void *owner
-    void (*connect)(void *owner, int32_t link, int64_t now_ns) noexcept nogil  # ends as links_up or links_down
+    void (*connect)(void *owner, int32_t link, int64_t now_ns) noexcept nogil  # ends in links_up or _down
     long (*send)(void *owner, int32_t link, const uint8_t *p, long n) noexcept nogil  # bytes taken; -1: lost
     void (*close)(void *owner, int32_t link, bint abort) noexcept nogil
 
@@ -56,7 +57,8 @@ ctypedef struct Links:
     Transport transport
     int32_t n_links
     int64_t connect_interval_ns   # pacing: one connect each; 0: none
-    int64_t connect_slot_ns       # the last one's time
+    int64_t connect_slot_ns       # the next one's time
+    int64_t probe_interval_ns     # the longest wait between two tries of a link that does not answer
     int32_t up
     int32_t settled
     uint64_t requests
@@ -75,7 +77,9 @@ cdef void links_call(
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil
 cdef void links_sent(Links *s, int32_t i, int64_t now_ns) noexcept nogil
-cdef void links_receive(Links *s, int32_t i, const uint8_t *p, const uint8_t *end, int64_t now_ns) noexcept nogil
+cdef void links_receive(
+    Links *s, int32_t i, const uint8_t *p, const uint8_t *end, int64_t now_ns
+) noexcept nogil
 cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil
 cdef void links_up(Links *s, int32_t i, int64_t now_ns) noexcept nogil
 cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t now_ns) noexcept nogil

@@ -36,7 +36,6 @@ from fluxfast.table.quality cimport Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_TIM
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BACKOFF_BASE = SECOND // 2
 cdef int64_t BACKOFF_FIRST = SECOND // 50
-cdef int64_t BACKOFF_CAP = 30 * SECOND
 cdef int64_t CONNECT_BURST = SECOND // 100  # pacing may catch up on this much of a late wake-up
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 
@@ -82,17 +81,22 @@ cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil:
-    # A call whose link is down waits for it, until one attempt to connect has failed.
+    # A call whose link is down lets it connect now, and waits for that; if it fails, so does the call.
+    cdef Link *k = &s.links[i]
     calls_submit(&s.calls, slot, i, unit_id, pdu, size, timeout_ns, expires_ns)
-    if s.links[i].state == LINK_UP:
-        links_pump(s, i, now_ns)
     timers_want(&s.timers, i, expires_ns)
+    if k.state == LINK_UP:
+        links_pump(s, i, now_ns)
+    elif k.state == LINK_WAITING and not k.has_slot:
+        k.wake_ns = min(k.wake_ns, now_ns)
+        timers_want(&s.timers, i, k.wake_ns)
 
 
 cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     # Send what is next, as much as the link's depth and gap allow, in one segment.
     cdef Link *k = &s.links[i]
     while k.state == LINK_UP and k.out_size == 0 and fill(s, i, now_ns):
+        k.tried_ns = now_ns
         timers_want(&s.timers, i, conversation_deadline(&k.conversation))
         flush(s, i, now_ns)
 
@@ -166,7 +170,7 @@ cdef void links_receive(
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
-            links_down(s, i, Q_FRAMING, True, now_ns)
+            links_down(s, i, event.quality, True, now_ns)
             return
         if event.kind == EVENT_LATE:
             k.late += 1
@@ -206,7 +210,7 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
     while i >= 0:
         k = &s.links[i]
         if s.calls.heads[i] >= 0:
-            calls_expire(&s.calls, i, now_ns, k.failure if k.state == LINK_WAITING else Q_TIMEOUT)
+            calls_expire(&s.calls, i, now_ns, why_not_sent(k))
             wait = calls_deadline(&s.calls, i)
             if wait != NEVER:
                 timers_want(&s.timers, i, wait)
@@ -221,11 +225,20 @@ cdef void links_run_timers(Links *s, int64_t now_ns) noexcept nogil:
         i = timers_pop(&s.timers, now_ns)
 
 
+cdef uint8_t why_not_sent(const Link *k) noexcept nogil:
+    # A call's time is over before it had its turn.
+    if k.state == LINK_UP:
+        return Q_TIMEOUT
+    if k.state == LINK_NO_ADDRESS:
+        return Q_NO_HOST
+    return Q_UNREACHABLE if k.state == LINK_CONNECTING or k.failure == Q_NEVER else k.failure
+
+
 cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef Link *k = &s.links[i]
     cdef Conversation *c = &k.conversation
     cdef Event event
-    while conversation_expire(c, now, &event):
+    while conversation_expire(c, s.schedule.blocks, now, &event):
         if event.block >= 0 and s.schedule.units[s.schedule.blocks[event.block].unit].dead:
             c.timeouts -= 1  # a probe's silence says nothing new about the link
         credit(s, i, &event, now)
@@ -242,13 +255,14 @@ cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
 cdef void connect(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef Link *k = &s.links[i]
     if not k.has_slot:
-        s.connect_slot_ns = max(s.connect_slot_ns, now - CONNECT_BURST) + s.connect_interval_ns
+        k.wake_ns = max(s.connect_slot_ns, now - CONNECT_BURST)
         k.has_slot = 1
-        if s.connect_slot_ns > now:
-            k.wake_ns = s.connect_slot_ns
+        s.connect_slot_ns = k.wake_ns + s.connect_interval_ns
+        if k.wake_ns > now:
             timers_want(&s.timers, i, k.wake_ns)
             return
     k.has_slot = 0
+    k.tried_ns = now
     k.connects += 1
     k.state = LINK_CONNECTING
     k.wake_ns = now + s.plans[i].timeout_ns
@@ -294,11 +308,16 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
     if quality == Q_NO_HOST:
         return  # stays without an address until it gets one
     # A link that has just served well may come back at once; the pacing keeps many of them from a storm.
-    ceiling = min(BACKOFF_BASE << min(k.attempts, 10), BACKOFF_CAP) if k.attempts else BACKOFF_FIRST
+    # The wait is counted from the end of this try, its cap from the beginning: a try that itself lasts (a
+    # black hole) is followed by the next one within probe_interval all the same.
+    ceiling = min(BACKOFF_BASE << min(k.attempts, 16), s.probe_interval_ns) if k.attempts else BACKOFF_FIRST
     k.attempts += k.attempts < 255
     k.state = LINK_WAITING
     k.has_slot = 0
-    k.wake_ns = now_ns + <int64_t>(schedule_random(&s.schedule) % <uint64_t>ceiling)
+    k.wake_ns = min(
+        now_ns + <int64_t>(schedule_random(&s.schedule) % <uint64_t>ceiling),
+        max(now_ns, k.tried_ns + s.probe_interval_ns),
+    )
     timers_want(&s.timers, i, k.wake_ns)
 
 

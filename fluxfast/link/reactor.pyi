@@ -30,6 +30,7 @@ class Reactor:
         received: NDArray[np.uint64],
         owners: object,
         connects_per_s: float,
+        probe_interval_ns: int,
         seed: int,
         n_calls: int = ...,
     ) -> Self: ...

@@ -5,8 +5,8 @@
     end_tick   ─▶ whatever is unanswered is marked
 
 Its descriptor goes into another loop's set (uvloop's), which wakes it once per batch. It knows no Python
-object per link, block or reply: those are C structs, made once. This is their Python face; what a link does is
-decided in links.pyx, and its bytes are carried by ports.pyx.
+object per link, block or reply: those are C structs, made once. This is their Python face; what a link does
+is decided in links.pyx, and its bytes are carried by ports.pyx.
 
 Who owns what: the plan's arrays and the tables' columns are NumPy arrays kept alive by `owners`; links,
 schedule and ports are ours, freed in __dealloc__.
@@ -45,14 +45,16 @@ cdef class Reactor:
 
     Arguments are the raw bytes (uint8) of the plan's LINK, UNIT, BLOCK, OP arrays and of the tables' COLUMN,
     the sentinels (uint64), the addresses of each table's received_ns (uint64), ``owners`` (whatever owns that
-    memory), the pacing of new connections per second (0: none), a seed for jitter and first transaction_ids,
-    and how many calls may be under way at once.
+    memory), the pacing of new connections per second (0: none), the longest wait between two tries of a link
+    or a unit that does not answer, a seed for jitter and first transaction_ids, and how many calls may be
+    under way at once.
     """
 
     def __cinit__(
         self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
         const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[::1] columns,
-        const uint64_t[::1] received, owners, double connects_per_s, uint64_t seed, int n_calls=0,
+        const uint64_t[::1] received, owners, double connects_per_s, int64_t probe_interval_ns, uint64_t seed,
+        int n_calls=0,
     ):
         self.ports.poll_set = -1
         self.owners = (links, units, sentinels, columns, received, owners)
@@ -61,6 +63,8 @@ cdef class Reactor:
             raise ValueError("a reactor needs at least one link")
         cdef const LinkPlan *plans = <const LinkPlan *>&links[0]
         self.links.connect_interval_ns = <int64_t>(SECOND / connects_per_s) if connects_per_s else 0
+        self.links.probe_interval_ns = max(probe_interval_ns, SECOND)
+        self.links.schedule.probe_interval_ns = self.links.probe_interval_ns
         self.links.schedule.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
         self.links.schedule.columns = <const Column *>&columns[0] if columns.shape[0] else NULL
         self.links.schedule.received = &received[0] if received.shape[0] else NULL

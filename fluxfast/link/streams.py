@@ -21,7 +21,7 @@ class Streams:
     """The open streams of a reactor's links; does what ``Reactor.take_wishes`` asks for."""
 
     def __init__(self, reactor: Reactor, connect: Mapping[int, Connect], wake: Callable[[], None]) -> None:
-        """``connect[link]`` opens that link's stream; ``wake`` is called when the reactor got something."""
+        """``connect[link]`` opens that link's stream; ``wake`` is called after the reactor got something."""
         self._reactor = reactor
         self._connect = connect
         self._wake = wake

@@ -6,34 +6,9 @@ import itertools
 import pytest
 
 from fluxfast.station import Station
-from fluxfast.table import quality
 from tests.support.fleets import device, fleet, registers
+from tests.support.one_device import FIRST, poll
 from tests.support.scripted import serving
-
-FIRST, COUNT = 2000, 10
-GOOD = list(range(FIRST, FIRST + COUNT))
-
-
-def poll(answer, *, ticks=2, every_ms=200, timeout_ms=1000, **quirks):
-    """Poll one device that behaves as ``answer``; return [(reason or 'good', values or None)] per tick."""
-
-    async def run(port):
-        seen = []
-        profile = registers(FIRST, COUNT, **quirks)
-        async with Station(
-            fleet(device("d", profile, port, timeout_ms=timeout_ms), every_ms=every_ms)
-        ) as station:
-            async for _ in station.ticks(ticks * every_ms / 1000):
-                table = station["plain"]
-                values = [int(column[0]) for column in table.values] if table.valid[:, 0].all() else None
-                assert values is None or values == GOOD
-                seen.append((quality.reason(int(table.row_quality[0])) or "good", values))
-        return seen
-
-    with serving(answer) as server:
-        outcome = asyncio.run(run(server.port))
-    return [reason for reason, _ in outcome], server.connections
-
 
 def test_a_reply_that_comes_after_its_tick_counts_for_the_next_one_as_late():
     async def slow(peer):
