@@ -184,8 +184,9 @@ def test_a_peer_that_talks_before_it_is_asked_is_closed(mode):
 
     async def run(port):
         async with Station(fleet(device("d", PROFILES[mode], port), every_ms=400)) as station:
-            while station.reactor.connects(0) == 1:  # a tick that began before would have asked something
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(5):  # a tick that began before would have asked something
+                while station.reactor.connects(0) == 1:
+                    await asyncio.sleep(0.01)
             async for _ in station.ticks(0.8):
                 check_values(station[mode])
             told = [line.rpartition(": ")[2] for line in station.messages]

@@ -10,6 +10,7 @@ from tests.support.fleets import device, fleet, registers
 from tests.support.one_device import FIRST, poll
 from tests.support.scripted import serving
 
+
 def test_a_reply_that_comes_after_its_tick_counts_for_the_next_one_as_late():
     async def slow(peer):
         while True:

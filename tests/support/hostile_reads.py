@@ -103,6 +103,7 @@ AT_ONCE = [
     Case(
         39, "length 300 and 300 bytes", once(lambda t: with_length(t, 300) + bytes(300)), closes(NOT_MODBUS)
     ),
+    Case(39, "length 255", once(lambda t: with_length(t, 255)), closes(NOT_MODBUS)),
     Case(
         40,
         "length 10 too small",  # a whole frame of the wrong size, then its rest, which is no header
@@ -192,6 +193,12 @@ AT_THE_DEADLINE = [
         18,
         "wrong identifier only",
         once(lambda t: forged(t, t.id + 999)),
+        fails(TIMEOUT, timeouts=1, foreign=1),
+    ),
+    Case(
+        18,
+        "wrong in the high byte of its identifier",
+        once(lambda t: forged(t, t.id ^ 0x8000)),
         fails(TIMEOUT, timeouts=1, foreign=1),
     ),
     Case(19, "identifier 0", once(lambda t: forged(t, 0)), fails(TIMEOUT, timeouts=1, foreign=1)),

@@ -29,9 +29,8 @@ def poll(
                 table = station["plain"]
                 values = [int(column[0]) for column in table.values] if table.valid[:, 0].all() else None
                 assert values is None or values == GOOD
-                seen.append((quality.reason(int(table.row_quality[0])) or "good", values))
+                seen.append(quality.reason(int(table.row_quality[0])) or "good")
         return seen
 
     with serving(answer) as server:
-        outcome = asyncio.run(run(server.port))
-    return [reason for reason, _ in outcome], server.connections
+        return asyncio.run(run(server.port)), server.connections
