@@ -73,18 +73,28 @@ async def well_behaved(peer: Peer) -> None:
 class ScriptedServer:
     """One listener and what it has counted; its port is known once it listens."""
 
-    def __init__(self, answer: Answer, host: str = "127.0.0.1") -> None:
+    def __init__(self, answer: Answer, host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
         self.host = host
         self.connections = 0
-        self.port = 0
+        self.port = port
         self.writers: list[asyncio.StreamWriter] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     async def listen(self) -> None:
-        listener = await asyncio.start_server(self._connected, self.host, 0)
+        listener = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = listener.sockets[0].getsockname()[1]
-        self.stop_listening = listener.close
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+
+    def stop_listening(self) -> None:
+        """From any thread: accept no more connections."""
+        self._loop.call_soon_threadsafe(self._listener.close)
+
+    def end_connections(self) -> None:
+        """From any thread: close every connection."""
+        for writer in self.writers.copy():
+            self._loop.call_soon_threadsafe(writer.close)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
