@@ -240,7 +240,7 @@ def test_a_peer_that_never_reads_is_given_up():
         profile = registers(FIRST, reads, name="deep", max_registers=1, max_in_flight=reads)
         station, good = None, 0
         with Deaf(lambda: station.reactor.requests if station else 0) as server:
-            station = Station(fleet(device("d", profile, server.port, timeout_ms=300), every_ms=50))
+            station = Station(fleet(device("d", profile, server.port, timeout_ms=650), every_ms=50))
             async with station:
                 async for _ in station.ticks(6):
                     table = station["deep"]
