@@ -93,6 +93,12 @@ class Simulator:
         return len(self._units_at)
 
     @property
+    def chosen(self) -> list[str]:
+        """The devices whose addresses ``faults`` makes ill at some time; all others stay well."""
+        places = list(self._units_at.values())
+        return sorted({device.id for endpoint in self._schedule.faulty for device in places[endpoint]})
+
+    @property
     def note(self) -> str:
         """What is unusual about this run, in one line; empty when nothing is."""
         notes = [self._listeners.note] if self._listeners and self._listeners.note else []
