@@ -120,6 +120,8 @@ class Station:
                 [(c.point.name, c.value.kind, c.value.width) for c in layout.columns],
                 len(layout.devices),
                 layout.absent,
+                layout.slots,
+                layout.variant,
             )
             for layout in self.plan.tables
         }
@@ -132,7 +134,7 @@ class Station:
         self._stopping = asyncio.Event()
         self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
         structs = np.concatenate([t.structs for t in self.tables.values()])
-        received = np.array([t.received_ns.ctypes.data for t in self.tables.values()], np.uint64)
+        times = np.concatenate([t.times for t in self.tables.values()])
         self.reactor = Reactor(
             _bytes(self.plan.links),
             _bytes(self.plan.units),
@@ -140,8 +142,8 @@ class Station:
             _bytes(self.plan.ops),
             self.plan.sentinels,
             _bytes(structs),
-            received,
-            (structs, received, self.tables),
+            times,
+            (structs, times, self.tables),
             fleet.poll.connects_per_s,
             fleet.poll.probe_interval_ns,
             secrets.randbits(64),
@@ -248,7 +250,7 @@ class Station:
             return
         for index, table in enumerate(self.tables.values()):
             # A good row's age is its newest reply's; a bad one has none, whatever it received before.
-            latency = (table.received_ns - began_ns) / 1e6
+            latency = (table.received_ns.max(axis=0) - began_ns) / 1e6
             latency[(table.row_quality >= quality.BAD) & (table.row_quality < quality.PARTIAL)] = np.nan
             self._log.append(
                 index, time_us, latency.astype(np.float32), table.row_quality, table.values, list(table.valid)
