@@ -34,6 +34,7 @@ ctypedef struct Event:
     int32_t block            # negative: a call, ~slot
     uint8_t quality          # quality_code of a failure
     bint ends_stream         # after it the connection is of no use any more
+    uint16_t id              # of the frame, or of the request that has timed out
     int64_t sent_ns
     const uint8_t *data      # into the caller's bytes: valid until they move
     const uint8_t *end       # of an answer

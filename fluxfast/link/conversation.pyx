@@ -118,6 +118,7 @@ cdef void conversation_next(
     cdef const Block *b
     event.ends_stream = False
     event.quality = Q_FRAMING
+    event.sent_ns = 0
     if status == FX_NEED_DATA:
         c.held = <int32_t>(end - adu)  # < 260: a whole frame would have been cut off
         memmove(c.rest, adu, c.held)
@@ -129,7 +130,7 @@ cdef void conversation_next(
         return
     p[0] = adu + size
 
-    id = load_u16(adu)
+    id = event.id = load_u16(adu)
     slot = 0
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
@@ -195,6 +196,7 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
         if c.transactions[slot].deadline_ns <= now_ns:
             event.block = c.transactions[slot].block
             event.sent_ns = c.transactions[slot].sent_ns
+            event.id = c.transactions[slot].id
             event.quality = Q_TIMEOUT
             forget(c, slot)
             c.timeouts += 1

@@ -31,6 +31,10 @@ from fluxfast.link.schedule cimport (
 )
 from fluxfast.link.structs cimport Block, LinkPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
+from fluxfast.link.trace cimport (
+    TRACE_BROKEN, TRACE_DOWN, TRACE_FAILED, TRACE_FOREIGN, TRACE_LATE, TRACE_REPLY, TRACE_UP, is_traced,
+    trace_add, trace_free, trace_kind, trace_sent,
+)
 from fluxfast.table.quality cimport Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_TIMEOUT, Q_UNREACHABLE
 
 cdef int64_t SECOND = 1_000_000_000
@@ -56,6 +60,7 @@ cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n
 cdef void links_free(Links *s) noexcept nogil:
     timers_free(&s.timers)
     calls_free(&s.calls)
+    trace_free(&s.trace)
     free(s.links)
 
 
@@ -98,6 +103,8 @@ cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     while k.state == LINK_UP and k.out_size == 0 and fill(s, i, now_ns):
         k.tried_ns = now_ns
         timers_want(&s.timers, i, conversation_deadline(&k.conversation))
+        if is_traced(&s.trace, i):
+            trace_sent(&s.trace, i, now_ns, k.out, k.out + k.out_size)
         flush(s, i, now_ns)
 
 
@@ -175,9 +182,14 @@ cdef void links_receive(
 ) noexcept nogil:
     # [p, end) begins with what the conversation held back (`rest`), whose `held` the caller has cleared.
     cdef Link *k = &s.links[i]
+    cdef bint traced = is_traced(&s.trace, i)
+    cdef const uint8_t *frame
     cdef Event event
     while True:
+        frame = p
         conversation_next(&k.conversation, s.schedule.blocks, &p, end, &event)
+        if traced:
+            trace_event(s, i, &event, now_ns, frame, (end if p == frame else p) - frame)
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
@@ -194,6 +206,23 @@ cdef void links_receive(
             links_down(s, i, event.quality, True, now_ns)
             return
     links_pump(s, i, now_ns)
+
+
+cdef void trace_event(
+    Links *s, int32_t i, const Event *event, int64_t now, const uint8_t *frame, Py_ssize_t size
+) noexcept nogil:
+    cdef trace_kind kind = TRACE_FAILED
+    if event.kind == EVENT_NONE:
+        return
+    if event.kind == EVENT_REPLY or event.kind == EVENT_ANSWER:
+        kind = TRACE_REPLY
+    elif event.kind == EVENT_LATE:
+        kind = TRACE_LATE
+    elif event.kind == EVENT_FOREIGN:
+        kind = TRACE_FOREIGN
+    elif event.kind == EVENT_BROKEN and size > 0:
+        kind = TRACE_BROKEN
+    trace_add(&s.trace, i, kind, event.quality, event.id, event.sent_ns, now, frame, size)
 
 
 cdef bint credit(Links *s, int32_t i, Event *event, int64_t now) noexcept nogil:
@@ -257,6 +286,8 @@ cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
     while conversation_expire(c, now, &event):
         if event.block >= 0 and schedule_expects_silence(&s.schedule, event.block):
             c.timeouts -= 1
+        if is_traced(&s.trace, i):
+            trace_event(s, i, &event, now, NULL, 0)
         credit(s, i, &event, now)
         if event.kind == EVENT_BROKEN or c.timeouts >= (
             MAX_TIMEOUTS if s.plans[i].n_units == 1 else MAX_TIMEOUTS_OF_UNITS
@@ -295,6 +326,8 @@ cdef void links_up(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
         &k.conversation, <uint16_t>schedule_random(&s.schedule), <uint8_t>s.plans[i].zero_ids
     )
     s.up += 1
+    if is_traced(&s.trace, i):
+        trace_add(&s.trace, i, TRACE_UP, 0, 0, 0, now_ns, NULL, 0)
     settle(s, i, 0)
     links_pump(s, i, now_ns)
 
@@ -307,6 +340,8 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
     cdef bint news = was_up or k.failure != quality
     cdef int64_t ceiling
     cdef int32_t t
+    if is_traced(&s.trace, i):
+        trace_add(&s.trace, i, TRACE_DOWN, quality, 0, 0, now_ns, NULL, 0)
     if k.state >= LINK_CONNECTING:
         s.transport.close(s.transport.owner, i, abort)
     for t in range(c.in_flight):
