@@ -56,7 +56,7 @@ class Table:
         """Return a column's values [rows]; look at ``quality`` before using one."""
         return self.values[self.names.index(name)]
 
-    def close(self, began_ns: int) -> None:
+    def close(self, began_ns: int = 0) -> None:
         """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
 
         ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply, NaN
