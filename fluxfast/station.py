@@ -16,7 +16,7 @@ import resource
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,6 +32,7 @@ from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
 from fluxfast.plan.program import STRING
 from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
+from fluxfast.trace import Trace
 
 SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
 DESCRIPTORS_BESIDE_LINKS: Final = 64
@@ -292,6 +293,13 @@ class Station:
             first_block = self.plan.blocks[int(self.plan.links[link]["first_block"])]
             device = self.plan.unit_devices[int(first_block["unit"])]
             self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
+
+    def trace(self, devices: Sequence[str]) -> Trace:
+        """Copy the frames of these devices (ids) from now on; ``take`` them now and then.
+
+        Raises FluxfastError for an id that this station does not poll.
+        """
+        return Trace(self.plan, self.reactor, devices, time.time_ns() - self.reactor.now_ns())
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""
