@@ -1,6 +1,29 @@
-"""fluxfast: whole fleets of batteries and meters over Modbus TCP, polled, decoded and logged in columns."""
+"""fluxfast: whole fleets of batteries and meters over Modbus TCP, polled, decoded and logged in columns.
+
+``Client`` asks one device, ``Poller`` polls a fleet, ``Station`` polls and logs it; ``load`` reads a site
+file.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from fluxfast.errors import ConfigError, FluxfastError
 
-__all__ = ["ConfigError", "FluxfastError", "__version__"]
+if TYPE_CHECKING:
+    from fluxfast.client import Client
+    from fluxfast.config import load
+    from fluxfast.station import Station
+
+__all__ = ["Client", "ConfigError", "FluxfastError", "Station", "__version__", "load"]
 __version__ = "0.1.0"
+
+_HOMES = {"Client": "fluxfast.client", "Station": "fluxfast.station", "load": "fluxfast.config"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `import fluxfast` alone stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fluxfast' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

@@ -11,6 +11,8 @@
      │   ├─ MalformedPduError                the frame is whole, the PDU inside is not legal
      │   └─ ResponseMismatchError            a legal PDU that does not answer this request
      ├─ ExceptionResponseError               a legal exception response
+     ├─ NoAnswerError (TimeoutError)         nothing came in time
+     ├─ UncertainWriteError                  a write without a clear answer: it may have been carried out
      └─ TransportError (OSError)             sockets
 """
 
@@ -84,3 +86,11 @@ class ExceptionResponseError(FluxfastError):
 
 class TransportError(FluxfastError, OSError):
     """A socket failed."""
+
+
+class NoAnswerError(FluxfastError, TimeoutError):
+    """A request was not answered in time."""
+
+
+class UncertainWriteError(FluxfastError):
+    """A write got no clear answer, and could not be confirmed by reading it back."""

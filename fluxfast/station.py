@@ -16,7 +16,7 @@ import resource
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 
 from fluxfast.config import Fleet
 from fluxfast.errors import FluxfastError
-from fluxfast.link import Poller, Reactor
+from fluxfast.link import Driver, Reactor
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
 from fluxfast.plan.program import STRING
 from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
+from fluxfast.trace import Trace
 
-CONNECTS_PER_S: Final = 400.0  # so that a fleet that returns at once does not storm its network
 SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
@@ -143,10 +143,13 @@ class Station:
             _bytes(structs),
             received,
             (structs, received, self.tables),
-            CONNECTS_PER_S,
+            fleet.poll.connects_per_s,
+            fleet.poll.probe_interval_ns,
             secrets.randbits(64),
         )
-        self._poller = Poller(self.reactor, self.plan.endpoints)
+        self._driver = Driver(self.reactor, self.plan.endpoints)
+        pacing = fleet.poll.connects_per_s
+        self._settle_s = SETTLE_S + (self.reactor.n_links / pacing if pacing else 0)
 
     def __getitem__(self, table: str) -> Table:
         """Return a table by its profile's name."""
@@ -171,8 +174,8 @@ class Station:
                 on_event=self.messages.append,
             )
         try:
-            await self._poller.open()
-            await self._poller.settle(self.reactor.n_links / CONNECTS_PER_S + SETTLE_S)
+            await self._driver.open()
+            await self._driver.settle(self._settle_s)
         except BaseException:
             self.close()
             raise
@@ -186,14 +189,14 @@ class Station:
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns."""
         self._stopping.set()
-        self._poller.close()
+        self._driver.close()
         if self._log is not None:
             self._log.close()
 
     def stop(self) -> None:
         """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
         self._stopping.set()
-        self._poller.stop(LAST_TICK_S)
+        self._driver.stop(LAST_TICK_S)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
@@ -229,8 +232,8 @@ class Station:
 
     async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
         began_ns = self.reactor.now_ns()
-        unanswered = await self._poller.scan(number, deadline_s)
-        if unanswered and self._poller.cut_short:
+        unanswered = await self._driver.scan(number, deadline_s)
+        if unanswered and self._driver.cut_short:
             return None  # stopped before its deadline: nobody knows what would have come
         took_ms = (self.reactor.now_ns() - began_ns) / 1e6
         for table in self.tables.values():
@@ -287,6 +290,13 @@ class Station:
             first_block = self.plan.blocks[int(self.plan.links[link]["first_block"])]
             device = self.plan.unit_devices[int(first_block["unit"])]
             self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
+
+    def trace(self, devices: Sequence[str]) -> Trace:
+        """Copy the frames of these devices (ids) from now on; ``take`` them now and then.
+
+        Raises FluxfastError for an id that this station does not poll.
+        """
+        return Trace(self.plan, self.reactor, devices, time.time_ns() - self.reactor.now_ns())
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""

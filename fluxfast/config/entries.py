@@ -187,6 +187,15 @@ class PollEntry(FileModel):
         json_schema_extra={"default": "80%"},
         description="Part of the tick in which answers count for it, like 80%.",
     )
+    connects_per_s: int = Field(
+        default=400, ge=0, le=100_000, description="New connections of the whole run; 0: as fast as it goes."
+    )
+    probe_interval_ns: Duration = Field(
+        default=30_000 * _MS,
+        alias="probe_interval",
+        json_schema_extra={"default": "30s"},
+        description="Longest wait between two tries of what does not answer, 1s to 1h.",
+    )
 
     @field_validator("every_ns")
     @classmethod
@@ -194,6 +203,13 @@ class PollEntry(FileModel):
         if not 10 * _MS <= every_ns <= 24 * _HOUR:
             raise wrong("must be 10ms to 24h")
         return every_ns
+
+    @field_validator("probe_interval_ns")
+    @classmethod
+    def _probe_interval_is_usable(cls, probe_interval_ns: int) -> int:
+        if not 1000 * _MS <= probe_interval_ns <= _HOUR:
+            raise wrong("must be 1s to 1h")
+        return probe_interval_ns
 
 
 class LogEntry(FileModel):

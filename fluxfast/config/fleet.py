@@ -59,6 +59,8 @@ class Poll:
 
     every_ns: int
     deadline: float
+    connects_per_s: int = 400  # 0: no pacing
+    probe_interval_ns: int = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class _Loader:
         return Fleet(
             sites=tuple(self._sites),
             devices=tuple(device for site in self._sites for device in site.devices),
-            poll=Poll(poll.every_ns, poll.deadline),
+            poll=Poll(**poll.model_dump()),
             log=Log(folder / log.dir),
             control=Control(
                 control.action, tuple(mode.model_dump() for mode in control.modes), control.limits

@@ -17,22 +17,26 @@ cdef enum event_kind:
     EVENT_LATE = 3           # dropped: the answer to a request that has ended, or a duplicate
     EVENT_FOREIGN = 4        # dropped: its identifier was never issued on this connection
     EVENT_BROKEN = 5         # close the connection; every request in flight fails
+    EVENT_ANSWER = 6         # [data, end) is the response PDU to a call; whether it fits, calls.pyx judges
 
 
 ctypedef struct Transaction:
     int64_t deadline_ns
     int64_t sent_ns
-    int32_t block            # index into the plan's blocks
+    int32_t block            # index into the plan's blocks; of a call, ~slot
     uint16_t id
-    uint16_t unused
+    uint8_t unit_id          # of a call
+    uint8_t unused
 
 
 ctypedef struct Event:
     event_kind kind
-    int32_t block
+    int32_t block            # negative: a call, ~slot
     uint8_t quality          # quality_code of a failure
+    uint16_t id              # of the frame, or of the request that has timed out
     int64_t sent_ns
     const uint8_t *data      # into the caller's bytes: valid until they move
+    const uint8_t *end       # of an answer
 
 
 ctypedef struct Conversation:
@@ -41,6 +45,7 @@ ctypedef struct Conversation:
     int32_t strays           # frames dropped since the last good one
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
+    uint8_t zero_ids         # a unit has been asked whose replies bear the identifier 0
     uint16_t next_id
     uint16_t issued          # identifiers used on this connection, 65,535 at the most
     int64_t run_ended_ns[ID_RUNS]   # when the last identifier of a run was issued
@@ -51,9 +56,15 @@ cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil
 cdef void conversation_request(
     Conversation *c, const Block *blocks, int32_t block, int64_t now_ns, uint8_t *out
 ) noexcept nogil
+cdef Py_ssize_t conversation_call(
+    Conversation *c, int32_t slot, uint8_t unit_id, uint16_t pdu_size, int64_t deadline_ns, int64_t now_ns,
+    uint8_t *out
+) noexcept nogil
 cdef void conversation_next(
     Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
 ) noexcept nogil
-cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil
+cdef bint conversation_expire(
+    Conversation *c, const Block *blocks, int64_t now_ns, Event *event
+) noexcept nogil
 cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil
 cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil

@@ -1,16 +1,19 @@
 """One link's conversation as a state machine without sockets or clocks (sans-IO).
 
-    request(block, now) ──▶ 12 bytes to send            bytes of the peer ──▶ next() ──▶ events
-                                                        the time          ──▶ expire() ──▶ events
+    request(block, now) ──▶ bytes to send               bytes of the peer ──▶ next() ──▶ events
+    call(slot, now)     ──▶                             the time          ──▶ expire() ──▶ events
 
 Invariants:
 1. A request ends exactly once: as EVENT_REPLY, as EVENT_FAILED, or with the connection (EVENT_BROKEN).
 2. A reply is credited only to the request in flight that has its transaction_id, and only if unit_id,
    function code, byte count and length are those which that request asked for (MIG 4.4.2; reliability cases
-   13-35).
+   13-35). Of a call (negative block: ~slot) all but the identifiers is for calls.pyx to judge.
 3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
    random start, and none comes round again within twice the timeout (the caller asks conversation_ready_ns).
-4. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
+4. A unit whose replies all bear the identifier 0 (`zero_id`) is alone in flight on its link, and whatever
+   could make one of its replies seem the answer to another request breaks the stream: a timeout, a frame
+   that answers nothing or does not match, and exception 5, which the true reply may follow.
+5. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
    answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
 
 The struct owns the bytes of an unfinished frame (`rest`); all other bytes are the caller's.
@@ -30,12 +33,13 @@ from fluxfast.modbus.frame cimport (
     frame_status,
     split_mbap,
 )
-from fluxfast.native.endian cimport load_u16
+from fluxfast.native.endian cimport load_u16, store_u16
 from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
 
 
 cdef enum:
     RUN = 65536 // ID_RUNS
+    ACKNOWLEDGE = 5
 
 
 cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
@@ -45,6 +49,7 @@ cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
     c.timeouts = 0
     c.held = 0
     c.issued = 0
+    c.zero_ids = 0
     c.next_id = first_id
     memset(c.run_ended_ns, 0, sizeof(c.run_ended_ns))
 
@@ -54,18 +59,40 @@ cdef void conversation_request(
 ) noexcept nogil:
     # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<=
     # MAX_IN_FLIGHT).
-    cdef Transaction *t = &c.transactions[c.in_flight]
     cdef const Block *b = &blocks[block]
+    cdef Transaction *t = begin(c, block, now_ns, now_ns + b.timeout_ns)
+    c.zero_ids |= b.zero_id
+    build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
+
+
+cdef Py_ssize_t conversation_call(
+    Conversation *c, int32_t slot, uint8_t unit_id, uint16_t pdu_size, int64_t deadline_ns, int64_t now_ns,
+    uint8_t *out
+) noexcept nogil:
+    # Writes the header for the PDU that stands at out + 7 already, and returns the size of the whole frame.
+    cdef Transaction *t = begin(c, ~slot, now_ns, deadline_ns)
+    t.unit_id = unit_id
+    store_u16(out, t.id)
+    store_u16(out + 2, 0)
+    store_u16(out + 4, pdu_size + 1)
+    out[6] = unit_id
+    return 7 + pdu_size
+
+
+cdef Transaction *begin(
+    Conversation *c, int32_t block, int64_t now_ns, int64_t deadline_ns
+) noexcept nogil:
+    cdef Transaction *t = &c.transactions[c.in_flight]
     t.id = c.next_id
     t.block = block
     t.sent_ns = now_ns
-    t.deadline_ns = now_ns + b.timeout_ns
-    build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
+    t.deadline_ns = deadline_ns
     if (t.id & (RUN - 1)) == RUN - 1:
         c.run_ended_ns[t.id // RUN] = now_ns
     c.next_id += 1
     c.in_flight += 1
     c.issued += c.issued < 0xFFFF
+    return t
 
 
 cdef void forget(Conversation *c, int32_t slot) noexcept nogil:
@@ -85,9 +112,10 @@ cdef void conversation_next(
     cdef frame_status status = split_mbap(adu, end, &size)
     cdef int32_t slot
     cdef uint16_t id
-    cdef uint8_t code = 0
+    cdef uint8_t code = 0, unit_id
     cdef const Block *b
     event.quality = Q_FRAMING
+    event.sent_ns = 0
     if status == FX_NEED_DATA:
         c.held = <int32_t>(end - adu)  # < 260: a whole frame would have been cut off
         memmove(c.rest, adu, c.held)
@@ -99,13 +127,15 @@ cdef void conversation_next(
         return
     p[0] = adu + size
 
-    id = load_u16(adu)
+    id = event.id = load_u16(adu)
     slot = 0
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
+    if slot == c.in_flight and id == 0 and c.in_flight == 1 and bears_zero(c, blocks, 0):
+        slot = 0
     if slot == c.in_flight:
         c.strays += 1
-        if c.issued == 0 or c.strays > MAX_STRAYS:
+        if c.issued == 0 or c.strays > MAX_STRAYS or (id == 0 and c.zero_ids):
             event.kind = EVENT_BROKEN
         elif <uint16_t>(c.next_id - 1 - id) < c.issued:
             event.kind = EVENT_LATE
@@ -115,13 +145,22 @@ cdef void conversation_next(
 
     event.block = c.transactions[slot].block
     event.sent_ns = c.transactions[slot].sent_ns
+    unit_id = c.transactions[slot].unit_id
     forget(c, slot)
     c.strays = 0
     c.timeouts = 0
+    if event.block < 0:
+        event.data = adu + 7
+        event.end = adu + size
+        event.kind = EVENT_ANSWER if adu[6] == unit_id else EVENT_FAILED
+        event.quality = Q_MISMATCH
+        return
     b = &blocks[event.block]
     event.kind = EVENT_FAILED
-    if adu[6] != b.unit_id:
+    if adu[6] != b.unit_id and not is_alias(b, adu[6]):
         event.quality = Q_MISMATCH
+        if b.zero_id:
+            event.kind = EVENT_BROKEN
         return
     status = check_read_response(adu + 7, adu + size, b.function_code, b.quantity, &code)
     if status == FX_COMPLETE:
@@ -133,20 +172,38 @@ cdef void conversation_next(
         event.quality = Q_MISMATCH
     else:
         event.quality = Q_MALFORMED
+    if b.zero_id and event.kind == EVENT_FAILED and (status != FX_EXCEPTION or code == ACKNOWLEDGE):
+        event.kind = EVENT_BROKEN
 
 
-cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil:
+cdef inline bint bears_zero(const Conversation *c, const Block *blocks, int32_t slot) noexcept nogil:
+    # Whether the answer bears the identifier 0. To a call it does, if it does to the reads of its link.
+    cdef int32_t block = c.transactions[slot].block
+    return blocks[block].zero_id if block >= 0 else c.zero_ids
+
+
+cdef inline bint is_alias(const Block *b, uint8_t unit_id) noexcept nogil:
+    return (b.n_aliases > 0 and b.aliases[0] == unit_id) or (b.n_aliases > 1 and b.aliases[1] == unit_id)
+
+
+cdef bint conversation_expire(
+    Conversation *c, const Block *blocks, int64_t now_ns, Event *event
+) noexcept nogil:
     # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment
-    # means that the connection is of no use any more. `timeouts` counts those in a row, for the caller.
+    # means that the connection is of no use any more, and so does a request whose late reply could not be
+    # told from a good one. `timeouts` counts those in a row, for the caller.
     cdef int32_t slot
+    cdef bint zero
     for slot in range(c.in_flight):
         if c.transactions[slot].deadline_ns <= now_ns:
             event.block = c.transactions[slot].block
             event.sent_ns = c.transactions[slot].sent_ns
+            event.id = c.transactions[slot].id
             event.quality = Q_TIMEOUT
+            zero = bears_zero(c, blocks, slot)
             forget(c, slot)
             c.timeouts += 1
-            event.kind = EVENT_BROKEN if c.held else EVENT_FAILED
+            event.kind = EVENT_BROKEN if c.held or zero else EVENT_FAILED
             return True
     return False
 

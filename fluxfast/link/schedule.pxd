@@ -24,6 +24,7 @@ ctypedef struct BlockState:
 
 ctypedef struct UnitState:
     int64_t hold_until_ns    # nothing is sent to it before
+    int64_t tried_ns         # newest request
     int32_t failures         # in a row: timeouts, and a gateway's word that it does not answer
     uint8_t dead             # only probed, one read at a time, until it answers
     uint64_t requests
@@ -58,6 +59,7 @@ ctypedef struct Schedule:
     int32_t op_room
     int32_t outstanding          # blocks that the open tick waits for
     bint tick_open
+    int64_t probe_interval_ns    # longest wait between two tries of a dead unit
     int64_t tick_begin_ns
     int64_t tick_end_ns
     uint64_t random

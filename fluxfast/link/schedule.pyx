@@ -11,7 +11,8 @@ Invariants (tests/unit/link/books.pyx checks them after every step):
 3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
 4. No unit holds up another beyond its share: one that has not answered in time is not asked again in the
    same tick; after `retry_count` of that it is dead, which means one read, behind all others, after a
-   growing wait. Turns go round: a link goes on after the block it sent last, in whichever tick.
+   growing wait. One that has waited for the whole probe interval gets a turn like any other. Turns go round:
+   a link goes on after the block it sent last, in whichever tick.
 
 A block that the unit refuses (exceptions 2 and 3) is cut in two until what is refused is a single point: a
 hole, remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
@@ -27,7 +28,6 @@ from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_LATE, Q_TIMEOUT
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BUSY_WAIT = SECOND // 10        # after exceptions 5 and 6: the unit works, but not for us now
 cdef int64_t PROBE_BASE = SECOND // 2
-cdef int64_t PROBE_CAP = 30 * SECOND
 cdef int64_t HOLE_AGAIN = 60 * SECOND
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
@@ -93,7 +93,7 @@ cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t n
                 state.state = BLOCK_PROBE
                 q.n_probes += 1
         elif unit.dead:
-            if state.state == BLOCK_IDLE and probed != block.unit and now_ns >= unit.hold_until_ns:
+            if state.state == BLOCK_IDLE and probed != block.unit:
                 probed = block.unit
                 state.state = BLOCK_PROBE
                 q.n_probes += 1
@@ -137,33 +137,40 @@ cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil:
 cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *wait_until_ns) noexcept nogil:
     # The next block to ask for, now in flight; or -1, and in wait_until_ns when to look again at the latest.
     # It goes on after the block that was sent last, in whichever tick, so that a slow unit costs no other one
-    # its turn; probes come behind everything else.
+    # its turn; probes come behind everything else, unless they have waited for too long.
     cdef Queue *q = &s.queues[link]
-    cdef int32_t wanted = BLOCK_DUE if q.n_due > 0 else BLOCK_PROBE
     cdef int32_t start = q.cursor if q.cursor >= 0 else first_block(s, link)
-    cdef int32_t b = start
-    cdef int64_t hold
+    cdef int32_t b = start, probe = -1
+    cdef UnitState *unit
     wait_until_ns[0] = NEVER
     if q.n_due == 0 and q.n_probes == 0:
         return -1
     while True:
-        if s.states[b].state == wanted:
-            hold = s.units[s.blocks[b].unit].hold_until_ns
-            if hold <= now_ns or wanted == BLOCK_PROBE:
+        if s.states[b].state == BLOCK_DUE or s.states[b].state == BLOCK_PROBE:
+            unit = &s.units[s.blocks[b].unit]
+            if unit.hold_until_ns > now_ns:
+                wait_until_ns[0] = min(wait_until_ns[0], unit.hold_until_ns)
+            elif s.states[b].state == BLOCK_DUE or now_ns - unit.tried_ns >= s.probe_interval_ns:
                 break
-            wait_until_ns[0] = min(wait_until_ns[0], hold)
+            elif probe < 0:
+                probe = b
         b = s.states[b].next
         if b < 0:
             b = first_block(s, link)
         if b == start:
-            return -1
-    if wanted == BLOCK_DUE:
+            b = probe
+            break
+    if b < 0:
+        return -1
+    if s.states[b].state == BLOCK_DUE:
         q.n_due -= 1
     else:
         q.n_probes -= 1
     q.cursor = s.states[b].next
     s.states[b].state = BLOCK_IN_FLIGHT
-    s.units[s.blocks[b].unit].requests += 1
+    unit = &s.units[s.blocks[b].unit]
+    unit.requests += 1
+    unit.tried_ns = now_ns
     return b
 
 
@@ -253,8 +260,11 @@ cdef void unit_silent(Schedule *s, int32_t u, uint8_t quality, int64_t now_ns) n
     unit.failures += unit.failures < 1000
     if unit.failures > plan.retry_count and (quality != Q_TIMEOUT or s.links[plan.link].n_units > 1):
         unit.dead = 1
-        ceiling = min(PROBE_BASE << min(unit.failures - plan.retry_count - 1, 10), PROBE_CAP)
-        unit.hold_until_ns = now_ns + ceiling // 2 + <int64_t>(schedule_random(s) % <uint64_t>ceiling) // 2
+        ceiling = min(PROBE_BASE << min(unit.failures - plan.retry_count - 1, 16), s.probe_interval_ns)
+        unit.hold_until_ns = min(
+            now_ns + ceiling // 2 + <int64_t>(schedule_random(s) % <uint64_t>ceiling) // 2,
+            unit.tried_ns + s.probe_interval_ns,
+        )
 
 
 cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil:

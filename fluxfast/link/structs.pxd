@@ -15,6 +15,9 @@ ctypedef packed struct Block:
     uint16_t quantity
     uint8_t unit_id
     uint8_t function_code
+    uint8_t zero_id     # its replies may bear transaction_id 0
+    uint8_t n_aliases
+    uint8_t aliases[2]  # unit_ids that its replies may bear
     uint16_t unused
 
 

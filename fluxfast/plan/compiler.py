@@ -95,17 +95,19 @@ def compile_plan(fleet: Fleet) -> Plan:
             by_link.setdefault((str(device.modbus.host), device.modbus.port), []).append(device)
 
     links: list[tuple[int, ...]] = []
-    blocks: list[tuple[int, ...]] = []
+    blocks: list[tuple[object, ...]] = []
     units: list[tuple[int, ...]] = []
     unit_devices: list[Device] = []
     for number, members in enumerate(by_link.values()):
         first = len(blocks)
         quirks = [d.profile.quirks for d in members]
+        depth = min(1 if q.transaction_id == "zero" else q.max_in_flight for q in quirks)
         for device in members:
             variant = variants[of_device[id(device)]]
             row = row_of[id(device)]
             units.append((number, len(blocks), len(variant.blocks), device.modbus.retry_count))
             unit_devices.append(device)
+            aliases = device.profile.quirks.unit_aliases
             for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
                 blocks.append(
                     (
@@ -121,6 +123,9 @@ def compile_plan(fleet: Fleet) -> Plan:
                         layout.quantity,
                         device.modbus.unit,
                         layout.function_code,
+                        device.profile.quirks.transaction_id == "zero",
+                        len(aliases),
+                        (*aliases, 0, 0)[:2],
                         0,
                     )
                 )
@@ -132,7 +137,7 @@ def compile_plan(fleet: Fleet) -> Plan:
                 first,
                 len(blocks) - first,
                 len(members),
-                min(q.max_in_flight for q in quirks),
+                depth,
             )
         )
     return Plan(

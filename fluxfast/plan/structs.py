@@ -45,6 +45,9 @@ BLOCK: Final = np.dtype(
         ("quantity", np.uint16),
         ("unit_id", np.uint8),
         ("function_code", np.uint8),
+        ("zero_id", np.uint8),  # its replies may bear transaction_id 0
+        ("n_aliases", np.uint8),
+        ("aliases", np.uint8, 2),  # unit_ids that its replies may bear
         ("unused", np.uint16),
     ]
 )

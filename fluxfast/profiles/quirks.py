@@ -3,12 +3,21 @@
 import itertools
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from fluxfast.constants import MAX_IN_FLIGHT, MAX_READ_BITS, MAX_READ_REGISTERS
 from fluxfast.profiles.fields import Duration, FileModel, describe, wrong
+from fluxfast.profiles.findings import Finding, raise_findings
 
 MAX_PAUSE_NS: Final = 60_000_000_000
+MAX_ALIASES: Final = 2
 
 AddressRange = tuple[int, int]
 
@@ -54,6 +63,30 @@ Ranges = Annotated[
 ]
 
 
+def _parse_aliases(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise wrong(f"must be a list of unit identifiers, not {describe(value)}")
+    for item in value:
+        if type(item) is not int or not 0 <= item <= 255:
+            raise wrong(f"must be a list of unit identifiers, 0 to 255; one of them is {describe(item)}")
+    if len(value) > MAX_ALIASES:
+        raise wrong(f"must be at most {MAX_ALIASES}, not {len(value)}")
+    return tuple(sorted(set(value)))
+
+
+Aliases = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_parse_aliases),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": 255},
+            "maxItems": MAX_ALIASES,
+        }
+    ),
+]
+
+
 class Quirks(FileModel):
     """Properties of a device type that shape its requests; the defaults are what the specification allows."""
 
@@ -82,6 +115,13 @@ class Quirks(FileModel):
         json_schema_extra={"default": "0s"},
         description="Pause between connecting and the first request, like 1s.",
     )
+    transaction_id: Literal["echoed", "zero"] = Field(
+        default="echoed",
+        description="What its answers bear: the request's transaction identifier, or always 0.",
+    )
+    unit_aliases: Aliases = Field(
+        default=(), description="Up to two other unit identifiers under which it answers, like [0, 255]."
+    )
     write_function: Literal["auto", 6, 16] = Field(
         default="auto",
         description="Function code for writing a register; auto: 6 for one register, 16 for more.",
@@ -98,3 +138,10 @@ class Quirks(FileModel):
         if pause_ns > MAX_PAUSE_NS:
             raise wrong("must be at most 1m")
         return pause_ns
+
+    @model_validator(mode="after")
+    def _answers_are_told_apart(self) -> "Quirks":
+        if self.transaction_id == "zero" and self.max_in_flight > 1:
+            message = f"{self.max_in_flight} answers with transaction_id: zero cannot be told apart"
+            raise_findings([Finding(("max_in_flight",), message, "remove it: one request at a time")])
+        return self

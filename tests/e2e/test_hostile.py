@@ -153,6 +153,42 @@ def test_no_answer_is_a_timeout(name):
     assert reasons == ["timeout"]
 
 
+def test_a_device_that_answers_with_id_0_is_read_with_the_quirk():
+    reasons, connections = poll(replies(lambda r: r.reply(transaction_id=0)), transaction_id="zero")
+    assert reasons == ["good", "good"]
+    assert connections == STAYS
+
+
+ZERO_ID_STRAYS = {
+    "late reply": lambda r, held: held.reply([7] * COUNT, transaction_id=0) if held else b"",
+    "wrong unit": lambda r, held: r.reply(transaction_id=0, unit_id=9),
+    "other length": lambda r, held: r.reply(pdu=data_pdu(9), transaction_id=0),
+    "other function": lambda r, held: r.reply(pdu=bytes([4, 20]) + bytes(20), transaction_id=0),
+}
+
+
+@pytest.mark.parametrize("name", ZERO_ID_STRAYS)
+def test_with_id_0_whatever_could_be_another_requests_answer_closes_the_link(name):
+    """``poll`` asserts that no value but the device's own is ever credited."""
+
+    async def answer(peer):
+        held = None
+        while True:
+            request = await peer.request()
+            await peer.send(ZERO_ID_STRAYS[name](request, held))
+            held = request
+
+    reasons, connections = poll(answer, ticks=8, every_ms=100, timeout_ms=60, transaction_id="zero")
+    assert "good" not in reasons
+    assert connections > 1
+
+
+def test_an_answer_under_an_alias_counts_and_one_under_another_unit_does_not():
+    under = replies(lambda r: r.reply(unit_id=255))
+    assert poll(under, unit_aliases=[0, 255]) == (["good", "good"], STAYS)
+    assert poll(under, unit_aliases=[0]) == (["response does not match"] * 2, STAYS)
+
+
 @pytest.mark.parametrize("end", ["fin", "rst"])
 @pytest.mark.parametrize("data", [b"", b"\x00\x01\x00\x00"])
 def test_an_end_of_the_connection_is_seen_at_once(end, data):

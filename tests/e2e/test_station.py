@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fluxfast.errors import FluxfastError
-from fluxfast.link import poller
+from fluxfast.link import driver
 from fluxfast.station import Grid, Station
 from fluxfast.table import quality
 from tests.support.fleets import device, fleet, registers
@@ -126,7 +126,7 @@ def resolving(monkeypatch, hosts):
             for ip, six in zip(found, v6, strict=True)
         ]  # fmt: skip
 
-    monkeypatch.setattr(poller.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(driver.socket, "getaddrinfo", getaddrinfo)
 
 
 @pytest.mark.parametrize("addresses", [["::1", "127.0.0.1"], ["127.9.9.9", "127.0.0.1"]])
@@ -139,7 +139,7 @@ def test_every_address_of_a_name_is_tried(monkeypatch, addresses):
                         return
 
     resolving(monkeypatch, {"pack.test": addresses})
-    monkeypatch.setattr(poller, "NEXT_ADDRESS_S", 0.2)
+    monkeypatch.setattr(driver, "NEXT_ADDRESS_S", 0.2)
     with serving(well_behaved) as server:
         asyncio.run(run(server.port))
 

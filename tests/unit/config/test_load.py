@@ -104,6 +104,7 @@ def test_defaults(load_text: Load) -> None:
     assert fleet.devices[0].modbus == Modbus("tcp", "bess-01.local", 502, 1, 5_000_000_000, 3)
     assert fleet.devices[0].name == "b1"
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (500_000_000, 0.8)
+    assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (400, 30_000_000_000)
     assert fleet.log.dir == Path("log")
     assert (fleet.control.action, fleet.control.modes, fleet.control.limits) == ("observe", (), {})
 
@@ -111,7 +112,7 @@ def test_defaults(load_text: Load) -> None:
 def test_the_designs_example(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("""\
 site: Plant-7
-poll: {every: 250ms, deadline: 72.5%}
+poll: {every: 250ms, deadline: 72.5%, connects_per_s: 0, probe_interval: 1m}
 log: {dir: ./out}
 control:
   action: observe
@@ -132,6 +133,7 @@ devices:
     assert (bess.capacity_kwh, bess.rated_power_kw, bess.modbus.port) == (400.0, 200.0, 5020)
     assert (meter.role, meter.site, meter.kind) == ("grid", "Plant-7", "meter")
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (250_000_000, 0.725)
+    assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
     assert fleet.control.modes[0] == {
         "type": "peak_shaving",

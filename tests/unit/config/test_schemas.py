@@ -48,6 +48,7 @@ def test_builtin_profiles_are_valid(name: str) -> None:
         "devices: {bess: , meters: []}",
         "control: {modes: }",
         "sites: [{site: a, overrides: {powerpack: {points: {soe: {scale: 0.1}, status: null}}}}]",
+        "poll: {connects_per_s: 0, probe_interval: 1h}",
         "poll: {every: 500ms, deadline: 80%}\ncontrol: {modes: [{type: a, b: 1}], limits: {c: 0.5}}",
     ],
 )
@@ -61,6 +62,7 @@ def test_sites_are_valid(text: str) -> None:
         "pol: {}",
         "poll: {every: 500}",
         "poll: {deadline: 0.8}",
+        "poll: {connects_per_s: 400/s}",
         "sites: [{devices: {}}]",
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, port: 70000}}]}",
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, address: 0}}]}",

@@ -25,6 +25,7 @@ cdef class Book:
         self.s.columns = <const Column *>&columns[0]
         self.s.received = &received[0]
         self.s.random = seed | 1
+        self.s.probe_interval_ns = 30_000_000_000
         if not schedule_make(
             &self.s, <const LinkPlan *>&links[0], <int32_t>(links.shape[0] // <Py_ssize_t>sizeof(LinkPlan)),
             <const UnitPlan *>&units[0], <int32_t>(units.shape[0] // <Py_ssize_t>sizeof(UnitPlan)),
@@ -64,6 +65,9 @@ cdef class Book:
 
     def link_down(self, int32_t link, uint8_t quality):
         schedule_link_down(&self.s, link, quality)
+
+    def set_probe_interval(self, int64_t interval_ns):
+        self.s.probe_interval_ns = interval_ns
 
     def unit(self, int32_t b):
         return self.s.blocks[b].unit

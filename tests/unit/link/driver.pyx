@@ -123,6 +123,6 @@ cdef class Talk:
 
     def expire(self, int64_t now_ns):
         cdef Event event
-        if not conversation_expire(&self.c, now_ns, &event):
+        if not conversation_expire(&self.c, <const Block *>&self.blocks[0], now_ns, &event):
             return None
         return "broken" if event.kind == EVENT_BROKEN else "failed", event.block, event.quality

@@ -106,6 +106,34 @@ def test_a_silent_unit_is_asked_once_a_tick_then_ever_less(book):
     assert 5 <= asked[1] <= 12
 
 
+@pytest.mark.parametrize("timeout_ms", [0, 300, 700, 1500])
+def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_never_idle(book, timeout_ms):
+    schedule, _ = book
+    schedule.set_probe_interval(1000 * MS)
+    tried, others, now, tick = [], 0, 0, 0
+    while now < 60_000 * MS:
+        if now >= tick * 100 * MS:
+            schedule.end(now)
+            tick = now // (100 * MS) + 1
+            schedule.begin(tick, now)
+        block = schedule.next(0, now)
+        if block >= 0 and schedule.unit(block) == 1:
+            tried.append(now)
+            now += timeout_ms * MS
+            schedule.fail(block, quality.TIMEOUT, now)
+        elif block >= 0:
+            others += 1
+            now += 40 * MS  # more than a tick can hold of the others alone
+            schedule.reply(block, now, now)
+        else:
+            now += MS
+    gaps = np.diff(tried)
+    its_turn = (100 + 2 * UNITS * 40) * MS  # from the next tick on, after one read of every other block
+    assert gaps.max() <= max(1000, timeout_ms) * MS + its_turn
+    assert len(tried) <= 4 + 60_000 / max(1000, timeout_ms)  # and it takes no more than that from the others
+    assert others * 40 + len(tried) * timeout_ms >= 60_000 - 100
+
+
 def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):
     schedule, _ = book
     now, asked = 0, []

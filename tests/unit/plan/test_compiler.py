@@ -55,6 +55,23 @@ devices:
     assert plan.links["request_gap_ns"].tolist() == [20_000_000]
 
 
+def test_a_unit_without_identifiers_has_its_link_to_itself_while_it_is_asked(tmp_path):
+    plan = plan_of(
+        tmp_path,
+        """
+devices:
+  bess:
+    - {id: a, type: powerpack, quirks: {max_in_flight: 4}, modbus: {host: 127.0.0.1, address: 1}}
+    - {id: b, type: powerpack, quirks: {transaction_id: zero, unit_aliases: [255]},
+       modbus: {host: 127.0.0.1, address: 2}}
+""",
+    )
+    assert plan.links["max_in_flight"].tolist() == [1]
+    assert plan.blocks["zero_id"].tolist() == [0, 1]
+    assert plan.blocks["n_aliases"].tolist() == [0, 1]
+    assert plan.blocks["aliases"][1].tolist() == [255, 0]
+
+
 def test_an_override_gives_a_row_its_own_program(tmp_path):
     plan = plan_of(
         tmp_path,

@@ -99,6 +99,8 @@ quirks:
   connect_delay: 1.5s
   write_function: 16
   max_connections: 2
+  transaction_id: zero
+  unit_aliases: [255, 0]
 points:
   a: {address: 9, type: int16}
   b: {address: 198, type: int32, group: slow}
@@ -111,6 +113,7 @@ points:
     assert quirks.readable == ((0, 9), (100, 199))
     assert (quirks.request_gap_ns, quirks.connect_delay_ns) == (20_000_000, 1_500_000_000)
     assert (quirks.write_function, quirks.max_connections) == (16, 2)
+    assert (quirks.transaction_id, quirks.unit_aliases) == ("zero", (0, 255))
 
 
 def test_quirk_defaults() -> None:
@@ -118,6 +121,7 @@ def test_quirk_defaults() -> None:
     assert (quirks.max_registers, quirks.max_bits, quirks.max_gap) == (125, 2000, 16)
     assert (quirks.readable, quirks.max_in_flight, quirks.request_gap_ns) == (None, 1, 0)
     assert (quirks.connect_delay_ns, quirks.write_function, quirks.max_connections) == (0, "auto", None)
+    assert (quirks.transaction_id, quirks.unit_aliases) == ("echoed", ())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reactor inside an asyncio loop: its descriptor, its one timer, its host names.
+"""The reactor inside an asyncio loop: its descriptor, its one timer, its host names, its streams.
 
 One callback per batch of socket events; nothing here is per block or per reply.
 """
@@ -8,11 +8,12 @@ import ipaddress
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from fluxfast.link.reactor import Reactor
+from fluxfast.link.streams import Connect, Streams
 
 RESOLVE_AGAIN_S: Final = 10.0  # a name that did not resolve, or whose host is down, is looked up again
 # The loop's timers count whole milliseconds: one that is nearer would fire again and again until it is due.
@@ -21,13 +22,25 @@ NEXT_ADDRESS_S: Final = 1.0  # a name's next address is tried while none has wor
 RESOLVERS: Final = 16  # look-ups at once
 
 
-class Poller:
+class Driver:
     """Drives a Reactor on the running loop: ``open``, then ``settle``, then ``scan`` once per tick."""
 
-    def __init__(self, reactor: Reactor, endpoints: Sequence[tuple[str, int]]) -> None:
-        """Take a reactor and the (host, port) of each of its links."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        endpoints: Sequence[tuple[str, int]],
+        streams: Mapping[int, Connect] | None = None,
+        on_call: Callable[[int, int, int, bytes], None] | None = None,
+    ) -> None:
+        """Take a reactor and the (host, port) of each of its links.
+
+        ``streams[link]`` opens an asyncio stream that carries this link instead of a socket of the reactor's;
+        ``on_call`` is told of each call that has ended, as Reactor.take_calls has it.
+        """
         self.reactor = reactor
         self._endpoints = endpoints
+        self._streams = Streams(reactor, streams or {}, self.wake)
+        self._on_call = on_call
         self._names: list[int] = []  # links whose host is a name
         self._found: dict[int, deque[Any]] = {}  # what these names stand for, as getaddrinfo says it
         self._tried: dict[int, int] = {}  # how often they had connected when they got their address
@@ -43,6 +56,9 @@ class Poller:
         """Start connecting every link; names are resolved off the loop, again and again where they fail."""
         self._loop = asyncio.get_running_loop()
         for link, (host, port) in enumerate(self._endpoints):
+            if self._streams.carries(link):
+                self.reactor.set_stream(link)
+                continue
             try:
                 address = ipaddress.ip_address(host)
             except ValueError:
@@ -52,11 +68,11 @@ class Poller:
                 self._names.append(link)
             else:
                 self.reactor.set_address(link, address.packed, port)
-        self._loop.add_reader(self.reactor.fileno(), self._wake)
+        self._loop.add_reader(self.reactor.fileno(), self.wake)
         self._open = True
         if self._names:
             self._resolving = asyncio.create_task(self._resolve())
-        self._wake()
+        self.wake()
 
     async def settle(self, timeout_s: float) -> None:
         """Wait until every link has come up or failed once, ``timeout_s`` at most."""
@@ -72,7 +88,7 @@ class Poller:
         deadline = self._loop.call_later(max(deadline_s, 0), self._end_scan)
         try:
             self.reactor.begin_tick(tick)
-            self._wake()  # also if nothing is waited for: a link that failed to send has a timer now
+            self.wake()  # also if nothing is waited for: a link that failed to send has a timer now
             await self._complete
         finally:  # whoever cancels this may scan again
             deadline.cancel()
@@ -100,11 +116,23 @@ class Poller:
         if self._open:
             self._loop.remove_reader(self.reactor.fileno())
             self._open = False
+        self._streams.close()
         self.reactor.close()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the reactor handle what has arrived and whose time has come."""
+        if not self._open:
+            return
         if self.reactor.process():
             self._end_scan()
+        self.follow()
+
+    def follow(self) -> None:
+        """See to what the reactor wants by now; to be called after whatever gives it something to do."""
+        self._streams.fulfil()
+        if self._on_call is not None and self.reactor.calls_ended:
+            for outcome in self.reactor.take_calls():
+                self._on_call(*outcome)
         if self.reactor.settled == self.reactor.n_links:
             self._settled.set()
         wait_s = (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9
@@ -117,7 +145,7 @@ class Poller:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._wake()
+        self.wake()
 
     def _end_scan(self) -> None:
         if self._complete is not None and not self._complete.done():
@@ -147,7 +175,7 @@ class Poller:
             self._set_address(link)
         else:
             self.reactor.set_unresolved(link)
-        self._wake()  # now: other look-ups may take half a minute
+        self.wake()  # now: other look-ups may take half a minute
 
     def _set_address(self, link: int) -> None:
         port = self._endpoints[link][1]

@@ -1,0 +1,318 @@
+"""``fluxfast.Client`` on real sockets: a server of another library, and peers that do what a test says."""
+
+import asyncio
+import ssl
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+import fluxfast
+from fluxfast import errors, modbus
+from tests.support.command import Process, free_port
+from tests.support.scripted import serving, well_behaved
+
+SCRIPT = Path(__file__).parents[1] / "support" / "python_server.py"
+
+
+def ask(port, *coroutines, host="127.0.0.1", **options):
+    """Run coroutine functions of a client one after the other; return their results or errors."""
+
+    async def run():
+        results = []
+        async with fluxfast.Client(host, port, **options) as client:
+            for coroutine in coroutines:
+                try:
+                    results.append(await coroutine(client))
+                except fluxfast.FluxfastError as error:
+                    results.append(error)
+        return results
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def pymodbus_port(tmp_path_factory):
+    spec = tmp_path_factory.mktemp("client") / "spec.txt"
+    lines = [f"{unit} {table} {a} {(a * 7 + unit) % 2 if table in 'cd' else a + 100 * unit}"
+             for unit in (1, 2) for table in "cdhi" for a in range(40)]  # fmt: skip
+    spec.write_text("\n".join(lines))
+    port = free_port("127.0.0.1")
+    with Process([sys.executable, str(SCRIPT), "pymodbus", "127.0.0.1", str(port), str(spec)]) as process:
+        assert process.line() == "ready"
+        yield port
+
+
+def test_every_function_against_pymodbus(pymodbus_port):
+    async def reads(client):
+        return [
+            await client.read_coils(0, 9),
+            await client.read_discrete_inputs(3, 2),
+            await client.read_holding_registers(10, 3),
+            await client.read_input_registers(10, unit_id=2),
+        ]
+
+    async def writes(client):
+        await client.write_coil(1, True)
+        await client.write_register(10, 65535)
+        await client.write_coils(2, [True, False, True])
+        await client.write_registers(11, [1, 2])
+        await client.mask_write_register(12, 0xF2, 0x25)
+        swapped = await client.read_write_registers(10, 3, 13, [7])
+        return swapped, await client.read_coils(1, 4), await client.read_holding_registers(10, 4)
+
+    async def refused(client):
+        await client.read_holding_registers(60000)
+
+    (coils, inputs, holding, second), written, error = ask(pymodbus_port, reads, writes, refused)
+    assert coils == tuple((a * 7 + 1) % 2 == 1 for a in range(9))
+    assert inputs == (False, True)
+    assert (holding, second) == ((110, 111, 112), (210,))
+    masked = (2 & 0xF2) | (0x25 & ~0xF2)
+    assert written == (
+        (65535, 1, masked), (True, True, False, True), (65535, 1, masked, 7),
+    )  # fmt: skip
+    assert isinstance(error, errors.ExceptionResponseError)
+    assert error.exception_code == 2
+
+
+def test_many_tasks_share_one_connection_and_get_their_own_answers(pymodbus_port):
+    async def run():
+        async with fluxfast.Client("127.0.0.1", pymodbus_port, timeout_s=20) as client:
+            found = await asyncio.gather(
+                *(client.read_input_registers(n % 40, unit_id=1 + n % 2) for n in range(1000))
+            )
+            return found, client.counters()
+
+    found, counters = asyncio.run(run())
+    assert found == [(n % 40 + 100 * (1 + n % 2),) for n in range(1000)]
+    assert counters == {"requests": 1000, "connects": 1, "late": 0, "foreign": 0}
+
+
+def test_identification_and_any_function_code():
+    pages = {
+        0: modbus.DeviceIdentification(0x83, {0: b"Maker", 1: b"Model"}, 2),
+        2: modbus.DeviceIdentification(0x83, {2: b"1.0"}),
+    }
+
+    tasks = []
+
+    async def serve(reader, writer):
+        tasks.append(asyncio.current_task())
+        while header := await reader.read(7):
+            *_, length, unit = struct.unpack(">HHHB", header)
+            pdu = await reader.readexactly(length - 1)
+            if pdu[0] == 0x2B:
+                request = modbus.parse_request(pdu)
+                answer = request.build_response(pages[request.object_id])
+            else:
+                answer = pdu[::-1] if pdu[0] == pdu[-1] else bytes([pdu[0] | 0x80, 1])
+            writer.write(header[:4] + struct.pack(">HB", len(answer) + 1, unit) + answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async def run():
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        async with fluxfast.Client("127.0.0.1", port) as client:
+            found = (
+                await client.read_device_identification(),
+                await client.request_pdu(b"\x65\1\2\x65"),
+                await client.request_pdu(b"\x66\1"),
+            )
+        await asyncio.wait(tasks)
+        listener.close()
+        await listener.wait_closed()
+        return found
+
+    assert asyncio.run(run()) == (
+        {0: b"Maker", 1: b"Model", 2: b"1.0"}, b"\x65\2\1\x65", b"\xe6\1",
+    )  # fmt: skip
+
+
+async def read_two(client):
+    return await client.read_holding_registers(2000, 2)
+
+
+async def write(client):
+    return await client.write_register(2008, 50)
+
+
+def test_a_silent_device_costs_one_timeout_and_says_so():
+    async def silent(peer):
+        await peer.reader.read()
+
+    with serving(silent) as server:
+        read, wrote = ask(server.port, read_two, write, timeout_s=0.1)
+    assert isinstance(read, errors.NoAnswerError)
+    assert isinstance(read, TimeoutError)
+    assert str(read) == f"127.0.0.1:{server.port} unit 1: no answer within 0.1 s"
+    assert isinstance(wrote, errors.UncertainWriteError)
+    assert "read it back" in str(wrote)
+
+
+def test_reads_are_tried_again_and_writes_never_are():
+    requests = []
+
+    async def second_time(peer):
+        while True:
+            request = await peer.request()
+            requests.append(request.function_code)
+            if len(requests) % 2 == 0:
+                await peer.send(request.reply())
+
+    with serving(second_time) as server:
+        read, wrote, again = ask(server.port, read_two, write, read_two, timeout_s=0.2, retry_count=1)
+    assert read == again == (2000, 2001)
+    assert isinstance(wrote, errors.UncertainWriteError)
+    assert requests.count(6) == 1
+
+
+def test_a_refused_connection_an_unknown_host_and_forbidden_requests():
+    port = free_port("127.0.0.1")
+    (refused,) = ask(port, write)
+    assert isinstance(refused, errors.TransportError)
+    assert isinstance(refused, OSError)
+    assert "refused" in str(refused)
+    (unknown,) = ask(502, read_two, host="no-such-host.invalid", timeout_s=10)
+    assert "host not found" in str(unknown)
+
+    async def broadcast(client):
+        await client.write_register(1, 1, unit_id=0)
+
+    async def too_many(client):
+        await client.read_holding_registers(0, 126)
+
+    async def never(client):
+        await client.read_coils(0, timeout_s=0)
+
+    found = ask(port, broadcast, too_many, never)
+    assert [type(error) for error in found] == [errors.LocalProtocolError] * 3
+
+
+def test_a_device_that_closes_after_each_answer_is_reached_again():
+    async def once(peer):
+        await peer.send((await peer.request()).reply())
+
+    with serving(once) as server:
+        found = ask(server.port, *[read_two] * 5, retry_count=3)
+    assert found == [(2000, 2001)] * 5
+    assert server.connections >= 5
+
+
+def test_a_cancelled_write_that_was_not_sent_is_never_sent():
+    codes = []
+
+    async def slow(peer):
+        while True:
+            request = await peer.request()
+            codes.append(request.function_code)
+            await asyncio.sleep(0.2)
+            await peer.send(request.reply())
+
+    async def run(port):
+        async with fluxfast.Client("127.0.0.1", port) as client:
+            first = asyncio.create_task(read_two(client))
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(write(client))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            assert await first == (2000, 2001)
+            assert await read_two(client) == (2000, 2001)
+            with pytest.raises(asyncio.CancelledError):
+                await second
+
+    with serving(slow) as server:
+        asyncio.run(run(server.port))
+    assert codes == [3, 3]
+
+
+def test_closing_ends_what_still_waits():
+    async def silent(peer):
+        await peer.reader.read()
+
+    async def run(port):
+        client = fluxfast.Client("127.0.0.1", port, timeout_s=30)
+        async with client:
+            task = asyncio.create_task(read_two(client))
+            await asyncio.sleep(0.05)
+        with pytest.raises(fluxfast.FluxfastError):
+            await task
+        with pytest.raises(fluxfast.FluxfastError, match="inside"):
+            await read_two(client)
+        with pytest.raises(fluxfast.FluxfastError, match="once"):
+            await client.__aenter__()
+
+    with serving(silent) as server:
+        asyncio.run(run(server.port))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    import subprocess
+
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+               "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl here")
+    return cert, key
+
+
+def test_a_stream_of_any_kind_carries_the_same_conversation(certificate):
+    """TLS, opened by asyncio; it breaks once on the way and is opened again."""
+    cert, key = certificate
+
+    async def run():
+        served = []
+
+        async def serve(reader, writer):
+            served.append(0)
+            try:
+                while adu := await reader.read(12):
+                    tid, _, _, unit, _, address, quantity = struct.unpack(">HHHBBHH", adu)
+                    data = struct.pack(f">{quantity}H", *range(address, address + quantity))
+                    frame = struct.pack(">HHHBBB", tid, 0, len(data) + 3, unit, 3, len(data)) + data
+                    writer.write(frame[:5])
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+                    writer.write(frame[5:])
+                    served[-1] += 1
+                    if served == [3]:
+                        writer.transport.abort()
+                        return
+            except (ConnectionError, ssl.SSLError):
+                pass
+            writer.close()
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        trust = ssl.create_default_context(cafile=str(cert))
+        opened = lambda: asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname="localhost")  # noqa: E731
+        async with fluxfast.Client("gateway", connect=opened, timeout_s=5, retry_count=3) as client:
+            found = [await client.read_holding_registers(n, 3) for n in range(8)]
+        server.close()
+        await server.wait_closed()
+        return found, served
+
+    found, served = asyncio.run(run())
+    assert found == [(n, n + 1, n + 2) for n in range(8)]
+    assert len(served) == 2
+
+
+def test_well_behaved_peer_under_uvloop():
+    import uvloop
+
+    async def run(port):
+        async with fluxfast.Client("localhost", port, max_in_flight=4) as client:
+            return await asyncio.gather(*(client.read_holding_registers(n) for n in range(100)))
+
+    with serving(well_behaved) as server:
+        assert uvloop.run(run(server.port)) == [(n,) for n in range(100)]
