@@ -24,7 +24,7 @@ from fluxfast.modbus.constants cimport (
     FX_WRITE_MULTIPLE_COILS, FX_WRITE_MULTIPLE_REGISTERS, FX_WRITE_SINGLE_COIL, FX_WRITE_SINGLE_REGISTER,
 )
 from fluxfast.modbus.frame cimport (
-    FX_COMPLETE, FX_EXCEPTION, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response, check_write_response,
+    FX_COMPLETE, FX_EXCEPTION, FX_MALFORMED, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response, check_write_response,
     frame_status,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
@@ -215,7 +215,7 @@ cdef bint calls_answer(
         status = check_write_response(pdu, end_, call.pdu, call.pdu + call.size, &code)
     elif pdu[0] == (request_code | 0x80):
         code = pdu[1] if end_ - pdu == 2 else 0
-        status = FX_EXCEPTION
+        status = FX_EXCEPTION if end_ - pdu == 2 else FX_MALFORMED
     elif pdu[0] != request_code:
         status = FX_WRONG_FUNCTION
     if status == FX_COMPLETE or (
