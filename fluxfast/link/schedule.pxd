@@ -26,7 +26,7 @@ ctypedef struct UnitState:
     int64_t hold_until_ns    # nothing is sent to it before
     int64_t tried_ns         # newest request
     int32_t failures         # in a row: timeouts, and a gateway's word that it does not answer
-    uint8_t dead             # only probed, one read at a time, until it answers
+    uint8_t dead             # quality_code; not 0: only probed, one read at a time, until it answers
     uint64_t requests
     uint64_t replies
     uint64_t timeouts

@@ -93,6 +93,7 @@ cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t n
                 state.state = BLOCK_PROBE
                 q.n_probes += 1
         elif unit.dead:
+            mark(s, b, unit.dead)  # or its slow blocks would seem good for as long as it is dead
             if state.state == BLOCK_IDLE and probed != block.unit:
                 probed = block.unit
                 state.state = BLOCK_PROBE
@@ -259,7 +260,7 @@ cdef void unit_silent(Schedule *s, int32_t u, uint8_t quality, int64_t now_ns) n
         b = s.states[b].next
     unit.failures += unit.failures < 1000
     if unit.failures > plan.retry_count and (quality != Q_TIMEOUT or s.links[plan.link].n_units > 1):
-        unit.dead = 1
+        unit.dead = quality
         ceiling = min(PROBE_BASE << min(unit.failures - plan.retry_count - 1, 16), s.probe_interval_ns)
         unit.hold_until_ns = min(
             now_ns + ceiling // 2 + <int64_t>(schedule_random(s) % <uint64_t>ceiling) // 2,

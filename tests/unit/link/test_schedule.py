@@ -27,6 +27,10 @@ WEATHER = {
 
 @pytest.fixture
 def book(books):
+    return make_book(books)
+
+
+def make_book(books, every=3):
     """Return (Book, table): LINKS x UNITS units of two blocks of three uint32 points; the second is slow."""
     units = [(link, 2 * (link * UNITS + u), 2, 3) for link in range(LINKS) for u in range(UNITS)]
     links = np.zeros(LINKS, structs.LINK)
@@ -39,7 +43,7 @@ def book(books):
     half = np.arange(len(blocks)) % 2
     blocks["first_op"], blocks["n_ops"] = 3 * half, 3
     blocks["address"], blocks["quantity"] = 100 + 6 * half, 6
-    blocks["every"] = 1 + 2 * half
+    blocks["every"] = 1 + (every - 1) * half
     ops = np.zeros(POINTS, structs.OP)
     ops["column"], ops["source"], ops["size"] = np.arange(POINTS), 4 * (np.arange(POINTS) % 3), 4
     ops["low"], ops["high"] = -np.inf, np.inf
@@ -132,6 +136,27 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
     assert gaps.max() <= max(1000, timeout_ms) * MS + its_turn
     assert len(tried) <= 4 + 60_000 / max(1000, timeout_ms)  # and it takes no more than that from the others
     assert others * 40 + len(tried) * timeout_ms >= 60_000 - 100
+
+
+def test_a_dead_unit_has_no_good_cell(books):
+    """Its slow block was read before, and its turn does not come while it is dead."""
+    schedule, (table, _) = make_book(books, every=100)
+    now = 0
+    for tick in range(9):
+        now += 100 * MS
+        schedule.begin(tick, now)
+        while (block := schedule.next(0, now)) >= 0:
+            if schedule.unit(block) == 1 and tick > 0:
+                schedule.fail(block, quality.TIMEOUT, now)
+            else:
+                schedule.reply(block, now, now)
+        schedule.end(now)
+        good = (table.quality[:, :UNITS] == quality.GOOD).all(0)
+        assert good.tolist() == [True, tick == 0, True, True]
+        if tick == 4:  # four in a row: from now on it is dead
+            assert (table.quality[:3, 1] == quality.TIMEOUT).all()
+        if tick > 4:
+            assert (table.quality[:, 1] == quality.TIMEOUT).all()
 
 
 def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):
