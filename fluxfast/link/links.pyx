@@ -109,6 +109,8 @@ cdef bint fill(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef int64_t wait
     while k.conversation.in_flight < plan.max_in_flight and k.out_size <= OUT_SIZE - ADU_MAX:
         wait = max(k.next_send_ns, conversation_ready_ns(&k.conversation, 2 * plan.timeout_ns))
+    if s.calls.heads[i] >= 0:  # those that could not go yet must end in time, too
+        timers_want(&s.timers, i, calls_deadline(&s.calls, i))
         if now >= wait:
             b = calls_next(&s.calls, i, now) if s.calls.heads[i] >= 0 else -1
             if b >= 0:
@@ -318,7 +320,7 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
         now_ns + <int64_t>(schedule_random(&s.schedule) % <uint64_t>ceiling),
         max(now_ns, k.tried_ns + s.probe_interval_ns),
     )
-    timers_want(&s.timers, i, k.wake_ns)
+    timers_want(&s.timers, i, min(k.wake_ns, calls_deadline(&s.calls, i)))
 
 
 cdef void settle(Links *s, int32_t i, uint8_t quality) noexcept nogil:
