@@ -16,7 +16,7 @@ COLUMNS = 30
 def test_append_one_tick(tmp_path, benchmark, rows):
     dataset = Dataset("d", ["s"] * rows, [""] * rows, [Column(f"c{i}", "float64") for i in range(COLUMNS)])
     values = [np.arange(rows) + i / 10 for i in range(COLUMNS)]
-    valid = [np.ones(rows, np.uint8)] * COLUMNS
+    valid = np.ones((COLUMNS, rows), np.uint8)
     latency, quality, ticks = np.zeros(rows, np.float32), np.zeros(rows, np.uint8), itertools.count()
     with LogWriter(
         tmp_path, [dataset], tick_seconds=0.5, quality_names=QUALITY_NAMES, reasons=REASONS

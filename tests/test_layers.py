@@ -112,6 +112,8 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("config", "modbus"),
         ("profiles", "modbus"),
         ("station", "status"),
+        ("station", "trace"),
+        ("status", "trace"),
     }
 
 

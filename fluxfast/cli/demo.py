@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from fluxfast.cli.display import Display
 from fluxfast.cli.options import DURATION, Command
 from fluxfast.cli.run import summary, watch
 from fluxfast.config import load
@@ -46,7 +47,8 @@ def demo(duration: float, folder: Path) -> None:
     log = folder / "log"
     began_us = time.time_ns() // 1000
     with simulating(site):
-        status = uvloop.run(watch(Station(fleet, log_dir=log), duration))
+        display = Display(as_json=False, with_frames=False)
+        status = uvloop.run(watch(Station(fleet, log_dir=log), duration, display))
     click.echo(summary(status, log))
     _draw(log, folder / "chart.png", began_us)
     click.echo(

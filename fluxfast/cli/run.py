@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import itertools
 import json
+import os
 import signal
 import sys
 import time
@@ -11,22 +13,18 @@ from pathlib import Path
 
 import click
 import uvloop
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
+from fluxfast.cli.display import STATUS_EVERY_S, Display
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, SITE, Command, load_fleet
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.status import as_json as status_json
-from fluxfast.cli.status import line, render
 from fluxfast.config import Fleet
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.station import Station
 from fluxfast.status import Status
+from fluxfast.trace import Trace
 
-LIVE_EVERY_S = 0.5
-LINE_EVERY_S = 10.0
-JSON_EVERY_S = 1.0
+FRAMES_EVERY_S = 0.05
 END_S = 2.0  # what a clean end takes at most
 
 
@@ -38,8 +36,17 @@ END_S = 2.0  # what a clean end takes at most
 @click.option(
     "--log", "log_dir", type=click.Path(path_type=Path), help="Log here instead of where SITE says."
 )
+@click.option(
+    "--trace",
+    "traced",
+    multiple=True,
+    metavar="unit=ID",
+    help="Print every frame of a device, decoded; may be given several times.",
+)
 @JSON
-def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool) -> None:
+def run(
+    site: Path, duration: float | None, log_dir: Path | None, traced: tuple[str, ...], as_json: bool
+) -> None:
     """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
 
     SITE is a file or a folder of files. Ctrl-C, SIGTERM or a closed terminal ends it cleanly. Exits with
@@ -47,14 +54,28 @@ def run(site: Path, duration: float | None, log_dir: Path | None, as_json: bool)
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)
+    units = [_unit_of(trace) for trace in traced]
     station = Station(fleet, log_dir=log_dir or fleet.log.dir)
-    status = uvloop.run(watch(station, duration, as_json=as_json))
+    trace = station.trace(units) if units else None
+    display = Display(as_json=as_json, with_frames=trace is not None)
+    status = uvloop.run(watch(station, duration, display, trace))
+    bad = sum(table.bad for table in status.tables)
+    code = FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE
+    if display.is_stuck:  # the log is written; nobody reads the rest, and to print it would wait for ever
+        os._exit(code)
     try:
         click.echo(json.dumps(status_json(status)) if as_json else summary(status, log_dir or fleet.log.dir))
     except OSError:
         drop_unread_output()
-    bad = sum(table.bad for table in status.tables)
-    sys.exit(FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE)
+    sys.exit(code)
+
+
+def _unit_of(trace: str) -> str:
+    """Return the device's id out of ``unit=ID``."""
+    key, _, unit = trace.partition("=")
+    if key != "unit" or not unit:
+        raise click.BadParameter(f"{trace!r} is not unit=ID, where ID is a device's id", param_hint="--trace")
+    return unit
 
 
 def refuse_serial(fleet: Fleet) -> None:
@@ -72,23 +93,31 @@ def refuse_serial(fleet: Fleet) -> None:
         )  # fmt: skip
 
 
-async def watch(station: Station, duration_s: float | None, *, as_json: bool = False) -> Status:
+async def watch(
+    station: Station,
+    duration_s: float | None,
+    display: Display,
+    trace: Trace | None = None,
+) -> Status:
     """Run a station to its end while showing its status; return the last status, all rows on the disk."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:  # nohup says so
             continue
         loop.add_signal_handler(number, _end, station, number)
-    shown = asyncio.create_task(_show_while_read(station, as_json))
-    try:
-        async with station:
-            gc.freeze()  # what is there now stays: no collection need walk it again, tick after tick
-            async for _ in station.ticks(duration_s):
-                pass
-    finally:
-        shown.cancel()
-        with suppress(asyncio.CancelledError):
-            await shown
+    with display:
+        shown = asyncio.create_task(_show(station, trace, display))
+        try:
+            async with station:
+                gc.freeze()  # what is there now stays: no collection need walk it again, tick after tick
+                async for _ in station.ticks(duration_s):
+                    pass
+        finally:
+            shown.cancel()
+            with suppress(asyncio.CancelledError):
+                await shown
+            for frame in trace.take() if trace is not None else ():
+                display.show(frame)
     return station.status()
 
 
@@ -107,41 +136,15 @@ def _end(station: Station, number: signal.Signals) -> None:
     signal.signal(number, again)
 
 
-async def _show_while_read(station: Station, as_json: bool) -> None:
-    # Whoever looked on may leave; the fleet is polled and logged all the same.
-    while True:
-        try:
-            await _show(station, as_json)
-        except BrokenPipeError:
-            drop_unread_output()
-        except OSError:  # the terminal was closed, or the disk under a redirected output is full
-            return
-
-
-async def _show(station: Station, as_json: bool) -> None:
-    console = Console(stderr=not as_json)
-    if as_json:
-        while True:
-            await asyncio.sleep(JSON_EVERY_S)
-            click.echo(json.dumps(status_json(station.status())))
-            sys.stdout.flush()
-    elif console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            while True:
-                status = station.status()
-                view = render(status) if status.ticks else Text(_connecting(status))
-                live.update(view, refresh=True)
-                await asyncio.sleep(LIVE_EVERY_S)
-    else:
-        while True:
-            await asyncio.sleep(2.0 if not station.ticks_done else LINE_EVERY_S)
-            status = station.status()
-            text = line(status) if status.ticks else _connecting(status)
-            click.echo(text, err=True)
-
-
-def _connecting(status: Status) -> str:
-    return f"connecting: {status.links_up:,} of {status.links_total:,} links up"
+async def _show(station: Station, trace: Trace | None, display: Display) -> None:
+    every = STATUS_EVERY_S if trace is None else FRAMES_EVERY_S
+    for step in itertools.count(1):
+        await asyncio.sleep(every)
+        if trace is not None:
+            for frame in trace.take():
+                display.show(frame)
+        if step * every % STATUS_EVERY_S < every:
+            display.show(station.status())
 
 
 def summary(status: Status, log_dir: Path) -> str:

@@ -61,6 +61,7 @@ cdef uint16_t calls_request(const Call *call, uint8_t *out) noexcept nogil
 cdef bint calls_answer(
     Calls *s, int32_t slot, const uint8_t *pdu, const uint8_t *end, int64_t now_ns
 ) noexcept nogil
+cdef bint calls_has_answer(const Calls *s, int32_t slot) noexcept nogil
 cdef void calls_fail(Calls *s, int32_t slot, uint8_t quality, int64_t now_ns) noexcept nogil
 cdef void calls_expire(Calls *s, int32_t link, int64_t until_ns, uint8_t quality) noexcept nogil
 cdef int32_t calls_take(Calls *s) noexcept nogil

@@ -238,6 +238,12 @@ cdef bint calls_answer(
     return status == FX_WRONG_ECHO and memcmp(pdu + 1, call.pdu + 1, 2) != 0
 
 
+cdef bint calls_has_answer(const Calls *s, int32_t slot) noexcept nogil:
+    # Whether what calls_answer was given answered the request.
+    cdef const Call *call = &s.calls[slot]
+    return not call.reading_back and call.outcome != CALL_FAILED and call.outcome != CALL_UNKNOWN
+
+
 cdef inline uint8_t exception_quality(uint8_t code) noexcept nogil:
     return Q_EXCEPTION + (code if code <= 62 else 0)
 

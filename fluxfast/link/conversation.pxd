@@ -25,14 +25,16 @@ ctypedef struct Transaction:
     int64_t sent_ns
     int32_t block            # index into the plan's blocks; of a call, ~slot
     uint16_t id
-    uint8_t unit_id          # of a call
-    uint8_t unused
+    uint8_t unit_id
+    uint8_t aliases[2]       # other unit identifiers that its reply may bear, or unit_id again
 
 
 ctypedef struct Event:
     event_kind kind
     int32_t block            # negative: a call, ~slot
     uint8_t quality          # quality_code of a failure
+    uint16_t id              # of the frame, or of the request that has timed out
+    bint ends_stream         # after it the connection is of no use any more
     int64_t sent_ns
     const uint8_t *data      # into the caller's bytes: valid until they move
     const uint8_t *end       # of an answer
@@ -44,26 +46,24 @@ ctypedef struct Conversation:
     int32_t strays           # frames dropped since the last good one
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
-    uint8_t zero_ids         # a unit has been asked whose replies bear the identifier 0
+    uint8_t zero_ids         # replies may bear the identifier 0
     uint16_t next_id
     uint16_t issued          # identifiers used on this connection, 65,535 at the most
     int64_t run_ended_ns[ID_RUNS]   # when the last identifier of a run was issued
     uint8_t rest[260]
 
 
-cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil
+cdef void conversation_open(Conversation *c, uint16_t first_id, uint8_t zero_ids) noexcept nogil
 cdef void conversation_request(
     Conversation *c, const Block *blocks, int32_t block, int64_t now_ns, uint8_t *out
 ) noexcept nogil
 cdef Py_ssize_t conversation_call(
-    Conversation *c, int32_t slot, uint8_t unit_id, uint16_t pdu_size, int64_t deadline_ns, int64_t now_ns,
-    uint8_t *out
+    Conversation *c, int32_t slot, uint8_t unit_id, const uint8_t *aliases, uint16_t pdu_size,
+    int64_t deadline_ns, int64_t now_ns, uint8_t *out
 ) noexcept nogil
 cdef void conversation_next(
     Conversation *c, const Block *blocks, const uint8_t **p, const uint8_t *end, Event *event
 ) noexcept nogil
-cdef bint conversation_expire(
-    Conversation *c, const Block *blocks, int64_t now_ns, Event *event
-) noexcept nogil
+cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil
 cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil
 cdef int64_t conversation_deadline(const Conversation *c) noexcept nogil

@@ -10,9 +10,9 @@ Invariants:
    13-35). Of a call (negative block: ~slot) all but the identifiers is for calls.pyx to judge.
 3. A transaction that has timed out is forgotten, so its late reply is dropped. Identifiers count up from a
    random start, and none comes round again within twice the timeout (the caller asks conversation_ready_ns).
-4. A unit whose replies all bear the identifier 0 (`zero_id`) is alone in flight on its link, and whatever
-   could make one of its replies seem the answer to another request breaks the stream: a timeout, a frame
-   that answers nothing or does not match, and exception 5, which the true reply may follow.
+4. Where replies may bear the identifier 0 (`zero_ids`), one request is in flight at a time, and whatever
+   could make a reply seem the answer to another request ends the stream: a timeout, a frame that answers
+   nothing or does not match, and exception 5, which the true reply may follow.
 5. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
    answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
 
@@ -42,14 +42,14 @@ cdef enum:
     ACKNOWLEDGE = 5
 
 
-cdef void conversation_open(Conversation *c, uint16_t first_id) noexcept nogil:
+cdef void conversation_open(Conversation *c, uint16_t first_id, uint8_t zero_ids) noexcept nogil:
     # A new connection begins: nothing in flight, nothing held.
     c.in_flight = 0
     c.strays = 0
     c.timeouts = 0
     c.held = 0
     c.issued = 0
-    c.zero_ids = 0
+    c.zero_ids = zero_ids
     c.next_id = first_id
     memset(c.run_ended_ns, 0, sizeof(c.run_ended_ns))
 
@@ -60,18 +60,16 @@ cdef void conversation_request(
     # Writes the 12 bytes of the request. The caller keeps in_flight below the link's limit (<=
     # MAX_IN_FLIGHT).
     cdef const Block *b = &blocks[block]
-    cdef Transaction *t = begin(c, block, now_ns, now_ns + b.timeout_ns)
-    c.zero_ids |= b.zero_id
+    cdef Transaction *t = begin(c, block, b.unit_id, b.aliases, now_ns, now_ns + b.timeout_ns)
     build_read(out, t.id, b.unit_id, b.function_code, b.address, b.quantity)
 
 
 cdef Py_ssize_t conversation_call(
-    Conversation *c, int32_t slot, uint8_t unit_id, uint16_t pdu_size, int64_t deadline_ns, int64_t now_ns,
-    uint8_t *out
+    Conversation *c, int32_t slot, uint8_t unit_id, const uint8_t *aliases, uint16_t pdu_size,
+    int64_t deadline_ns, int64_t now_ns, uint8_t *out
 ) noexcept nogil:
     # Writes the header for the PDU that stands at out + 7 already, and returns the size of the whole frame.
-    cdef Transaction *t = begin(c, ~slot, now_ns, deadline_ns)
-    t.unit_id = unit_id
+    cdef Transaction *t = begin(c, ~slot, unit_id, aliases, now_ns, deadline_ns)
     store_u16(out, t.id)
     store_u16(out + 2, 0)
     store_u16(out + 4, pdu_size + 1)
@@ -80,11 +78,14 @@ cdef Py_ssize_t conversation_call(
 
 
 cdef Transaction *begin(
-    Conversation *c, int32_t block, int64_t now_ns, int64_t deadline_ns
+    Conversation *c, int32_t block, uint8_t unit_id, const uint8_t *aliases, int64_t now_ns,
+    int64_t deadline_ns
 ) noexcept nogil:
     cdef Transaction *t = &c.transactions[c.in_flight]
     t.id = c.next_id
     t.block = block
+    t.unit_id = unit_id
+    t.aliases[0], t.aliases[1] = aliases[0], aliases[1]
     t.sent_ns = now_ns
     t.deadline_ns = deadline_ns
     if (t.id & (RUN - 1)) == RUN - 1:
@@ -112,9 +113,12 @@ cdef void conversation_next(
     cdef frame_status status = split_mbap(adu, end, &size)
     cdef int32_t slot
     cdef uint16_t id
-    cdef uint8_t code = 0, unit_id
+    cdef uint8_t code = 0
+    cdef bint is_its_unit
     cdef const Block *b
+    event.ends_stream = False
     event.quality = Q_FRAMING
+    event.sent_ns = 0
     if status == FX_NEED_DATA:
         c.held = <int32_t>(end - adu)  # < 260: a whole frame would have been cut off
         memmove(c.rest, adu, c.held)
@@ -126,11 +130,11 @@ cdef void conversation_next(
         return
     p[0] = adu + size
 
-    id = load_u16(adu)
+    id = event.id = load_u16(adu)
     slot = 0
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
-    if slot == c.in_flight and id == 0 and c.in_flight == 1 and bears_zero(c, blocks, 0):
+    if slot == 1 and id == 0 and c.zero_ids:
         slot = 0
     if slot == c.in_flight:
         c.strays += 1
@@ -144,22 +148,22 @@ cdef void conversation_next(
 
     event.block = c.transactions[slot].block
     event.sent_ns = c.transactions[slot].sent_ns
-    unit_id = c.transactions[slot].unit_id
+    is_its_unit = answers_for(&c.transactions[slot], adu[6])
     forget(c, slot)
     c.strays = 0
     c.timeouts = 0
     if event.block < 0:
         event.data = adu + 7
         event.end = adu + size
-        event.kind = EVENT_ANSWER if adu[6] == unit_id else EVENT_FAILED
+        event.kind = EVENT_ANSWER if is_its_unit else EVENT_FAILED
         event.quality = Q_MISMATCH
+        event.ends_stream = c.zero_ids and (not is_its_unit or is_acknowledge(adu + 7, adu + size))
         return
     b = &blocks[event.block]
     event.kind = EVENT_FAILED
-    if adu[6] != b.unit_id and not is_alias(b, adu[6]):
+    if not is_its_unit:
         event.quality = Q_MISMATCH
-        if b.zero_id:
-            event.kind = EVENT_BROKEN
+        event.ends_stream = c.zero_ids
         return
     status = check_read_response(adu + 7, adu + size, b.function_code, b.quantity, &code)
     if status == FX_COMPLETE:
@@ -171,37 +175,32 @@ cdef void conversation_next(
         event.quality = Q_MISMATCH
     else:
         event.quality = Q_MALFORMED
-    if b.zero_id and event.kind == EVENT_FAILED and (status != FX_EXCEPTION or code == ACKNOWLEDGE):
-        event.kind = EVENT_BROKEN
+    if c.zero_ids:
+        event.ends_stream = event.kind == EVENT_FAILED and (status != FX_EXCEPTION or code == ACKNOWLEDGE)
 
 
-cdef inline bint bears_zero(const Conversation *c, const Block *blocks, int32_t slot) noexcept nogil:
-    # Whether the answer bears the identifier 0. To a call it does, if it does to the reads of its link.
-    cdef int32_t block = c.transactions[slot].block
-    return blocks[block].zero_id if block >= 0 else c.zero_ids
+cdef inline bint answers_for(const Transaction *t, uint8_t unit_id) noexcept nogil:
+    return unit_id == t.unit_id or unit_id == t.aliases[0] or unit_id == t.aliases[1]
 
 
-cdef inline bint is_alias(const Block *b, uint8_t unit_id) noexcept nogil:
-    return (b.n_aliases > 0 and b.aliases[0] == unit_id) or (b.n_aliases > 1 and b.aliases[1] == unit_id)
+cdef inline bint is_acknowledge(const uint8_t *pdu, const uint8_t *end) noexcept nogil:
+    return end - pdu == 2 and pdu[0] >= 0x80 and pdu[1] == ACKNOWLEDGE
 
 
-cdef bint conversation_expire(
-    Conversation *c, const Block *blocks, int64_t now_ns, Event *event
-) noexcept nogil:
+cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noexcept nogil:
     # One request whose deadline has passed; false if there is none. Half a frame in hand at that moment
-    # means that the connection is of no use any more, and so does a request whose late reply could not be
-    # told from a good one. `timeouts` counts those in a row, for the caller.
+    # means that the connection is of no use any more, and so does a late reply that could not be told from a
+    # good one. `timeouts` counts those in a row, for the caller.
     cdef int32_t slot
-    cdef bint zero
     for slot in range(c.in_flight):
         if c.transactions[slot].deadline_ns <= now_ns:
             event.block = c.transactions[slot].block
             event.sent_ns = c.transactions[slot].sent_ns
+            event.id = c.transactions[slot].id
             event.quality = Q_TIMEOUT
-            zero = bears_zero(c, blocks, slot)
             forget(c, slot)
             c.timeouts += 1
-            event.kind = EVENT_BROKEN if c.held or zero else EVENT_FAILED
+            event.kind = EVENT_BROKEN if c.held or c.zero_ids else EVENT_FAILED
             return True
     return False
 

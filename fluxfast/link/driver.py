@@ -87,7 +87,7 @@ class Driver:
         self._complete = self._loop.create_future()
         deadline = self._loop.call_later(max(deadline_s, 0), self._end_scan)
         try:
-            self.reactor.begin_tick(tick)
+            self.reactor.begin_tick(tick, int(max(deadline_s, 0) * 1e9))
             self.wake()  # also if nothing is waited for: a link that failed to send has a timer now
             await self._complete
         finally:  # whoever cancels this may scan again

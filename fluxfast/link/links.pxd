@@ -6,6 +6,7 @@ from fluxfast.link.conversation cimport MAX_IN_FLIGHT, Conversation
 from fluxfast.link.schedule cimport Schedule
 from fluxfast.link.structs cimport LinkPlan
 from fluxfast.link.timers cimport Timers
+from fluxfast.link.trace cimport Trace
 
 cdef enum:
     REQUEST_SIZE = 12
@@ -54,6 +55,7 @@ ctypedef struct Links:
     Schedule schedule
     Calls calls
     Timers timers
+    Trace trace
     Transport transport
     int32_t n_links
     int64_t connect_interval_ns   # pacing: one connect each; 0: none

@@ -17,8 +17,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memmove
 
 from fluxfast.link.calls cimport (
-    Call, calls_answer, calls_deadline, calls_expire, calls_fail, calls_free, calls_make, calls_next,
-    calls_request, calls_resume, calls_submit,
+    Call, calls_answer, calls_deadline, calls_expire, calls_fail, calls_free, calls_has_answer, calls_make,
+    calls_next, calls_request, calls_resume, calls_submit,
 )
 from fluxfast.link.conversation cimport (
     EVENT_ANSWER, EVENT_BROKEN, EVENT_FOREIGN, EVENT_LATE, EVENT_NONE, EVENT_REPLY, Conversation, Event,
@@ -26,11 +26,15 @@ from fluxfast.link.conversation cimport (
     conversation_ready_ns, conversation_request,
 )
 from fluxfast.link.schedule cimport (
-    schedule_begin_down, schedule_begin_link, schedule_fail, schedule_link_down, schedule_next,
-    schedule_random, schedule_reply,
+    schedule_begin_down, schedule_begin_link, schedule_expects_silence, schedule_fail, schedule_link_down,
+    schedule_next, schedule_random, schedule_reply,
 )
-from fluxfast.link.structs cimport LinkPlan
+from fluxfast.link.structs cimport Block, LinkPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
+from fluxfast.link.trace cimport (
+    TRACE_BROKEN, TRACE_DOWN, TRACE_FAILED, TRACE_FOREIGN, TRACE_LATE, TRACE_REPLY, TRACE_UP, is_traced,
+    trace_add, trace_free, trace_kind, trace_sent,
+)
 from fluxfast.table.quality cimport Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_TIMEOUT, Q_UNREACHABLE
 
 cdef int64_t SECOND = 1_000_000_000
@@ -56,6 +60,7 @@ cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n
 cdef void links_free(Links *s) noexcept nogil:
     timers_free(&s.timers)
     calls_free(&s.calls)
+    trace_free(&s.trace)
     free(s.links)
 
 
@@ -108,6 +113,8 @@ cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     while k.state == LINK_UP and k.out_size == 0 and fill(s, i, now_ns):
         k.tried_ns = now_ns
         timers_want(&s.timers, i, conversation_deadline(&k.conversation))
+        if is_traced(&s.trace, i):
+            trace_sent(&s.trace, i, now_ns, k.out, k.out + k.out_size)
         flush(s, i, now_ns)
     if s.calls.heads[i] >= 0:  # those that could not go yet must end in time, too
         timers_want(&s.timers, i, calls_deadline(&s.calls, i))
@@ -124,7 +131,7 @@ cdef bint fill(Links *s, int32_t i, int64_t now) noexcept nogil:
         if now >= wait:
             b = calls_next(&s.calls, i, now) if s.calls.heads[i] >= 0 else -1
             if b >= 0:
-                k.out_size += put_call(s, k, b, now)
+                k.out_size += put_call(s, i, b, now)
             else:
                 b = schedule_next(&s.schedule, i, now, &wait)
                 if b >= 0:
@@ -142,12 +149,23 @@ cdef bint fill(Links *s, int32_t i, int64_t now) noexcept nogil:
     return k.out_size > 0
 
 
-cdef int32_t put_call(Links *s, Link *k, int32_t slot, int64_t now) noexcept nogil:
+cdef int32_t put_call(Links *s, int32_t i, int32_t slot, int64_t now) noexcept nogil:
     cdef const Call *call = &s.calls.calls[slot]
+    cdef Link *k = &s.links[i]
     cdef uint8_t *out = k.out + k.out_size
     cdef uint16_t size = calls_request(call, out + 7)
+    cdef uint8_t aliases[2]
+    cdef const Block *b
+    cdef int32_t n
+    aliases[0] = aliases[1] = call.unit_id
+    for n in range(s.plans[i].n_blocks):
+        b = &s.schedule.blocks[s.plans[i].first_block + n]
+        if b.unit_id == call.unit_id:
+            aliases[0], aliases[1] = b.aliases[0], b.aliases[1]
+            break
     return <int32_t>conversation_call(
-        &k.conversation, slot, call.unit_id, size, min(now + call.timeout_ns, call.expires_ns), now, out
+        &k.conversation, slot, call.unit_id, aliases, size, min(now + call.timeout_ns, call.expires_ns), now,
+        out,
     )
 
 
@@ -176,9 +194,14 @@ cdef void links_receive(
 ) noexcept nogil:
     # [p, end) begins with what the conversation held back (`rest`), whose `held` the caller has cleared.
     cdef Link *k = &s.links[i]
+    cdef bint traced = is_traced(&s.trace, i)
+    cdef const uint8_t *frame
     cdef Event event
     while True:
+        frame = p
         conversation_next(&k.conversation, s.schedule.blocks, &p, end, &event)
+        if traced:
+            trace_event(s, i, &event, now_ns, frame, (end if p == frame else p) - frame)
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
@@ -191,7 +214,27 @@ cdef void links_receive(
         elif not credit(s, i, &event, now_ns):
             links_down(s, i, Q_FRAMING, True, now_ns)
             return
+        elif event.ends_stream:
+            links_down(s, i, event.quality, True, now_ns)
+            return
     links_pump(s, i, now_ns)
+
+
+cdef void trace_event(
+    Links *s, int32_t i, const Event *event, int64_t now, const uint8_t *frame, Py_ssize_t size
+) noexcept nogil:
+    cdef trace_kind kind = TRACE_FAILED
+    if event.kind == EVENT_NONE:
+        return
+    if event.kind == EVENT_REPLY or event.kind == EVENT_ANSWER:
+        kind = TRACE_REPLY
+    elif event.kind == EVENT_LATE:
+        kind = TRACE_LATE
+    elif event.kind == EVENT_FOREIGN:
+        kind = TRACE_FOREIGN
+    elif event.kind == EVENT_BROKEN and size > 0:
+        kind = TRACE_BROKEN
+    trace_add(&s.trace, i, kind, event.quality, event.id, event.sent_ns, now, frame, size)
 
 
 cdef bint credit(Links *s, int32_t i, Event *event, int64_t now) noexcept nogil:
@@ -205,11 +248,13 @@ cdef bint credit(Links *s, int32_t i, Event *event, int64_t now) noexcept nogil:
         k.attempts = 0
     elif event.kind == EVENT_ANSWER:
         sound = not calls_answer(&s.calls, ~event.block, event.data, event.end, now)
+        if k.conversation.zero_ids and not calls_has_answer(&s.calls, ~event.block):
+            sound = False  # it may have been the answer to an earlier request
         k.attempts = 0
     elif event.block < 0:
         calls_fail(&s.calls, ~event.block, event.quality, now)
     else:
-        schedule_fail(&s.schedule, event.block, event.quality, now)
+        schedule_fail(&s.schedule, event.block, event.quality, event.sent_ns, now)
     return sound
 
 
@@ -250,9 +295,11 @@ cdef void expire(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef Link *k = &s.links[i]
     cdef Conversation *c = &k.conversation
     cdef Event event
-    while conversation_expire(c, s.schedule.blocks, now, &event):
-        if event.block >= 0 and s.schedule.units[s.schedule.blocks[event.block].unit].dead:
-            c.timeouts -= 1  # a probe's silence says nothing new about the link
+    while conversation_expire(c, now, &event):
+        if event.block >= 0 and schedule_expects_silence(&s.schedule, event.block):
+            c.timeouts -= 1
+        if is_traced(&s.trace, i):
+            trace_event(s, i, &event, now, NULL, 0)
         credit(s, i, &event, now)
         if event.kind == EVENT_BROKEN or c.timeouts >= (
             MAX_TIMEOUTS if s.plans[i].n_units == 1 else MAX_TIMEOUTS_OF_UNITS
@@ -287,8 +334,12 @@ cdef void links_up(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     cdef Link *k = &s.links[i]
     k.state = LINK_UP
     k.next_send_ns = now_ns + s.plans[i].connect_delay_ns
-    conversation_open(&k.conversation, <uint16_t>schedule_random(&s.schedule))
+    conversation_open(
+        &k.conversation, <uint16_t>schedule_random(&s.schedule), <uint8_t>s.plans[i].zero_ids
+    )
     s.up += 1
+    if is_traced(&s.trace, i):
+        trace_add(&s.trace, i, TRACE_UP, 0, 0, 0, now_ns, NULL, 0)
     settle(s, i, 0)
     links_pump(s, i, now_ns)
 
@@ -301,6 +352,8 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
     cdef bint news = was_up or k.failure != quality
     cdef int64_t ceiling
     cdef int32_t t
+    if is_traced(&s.trace, i):
+        trace_add(&s.trace, i, TRACE_DOWN, quality, 0, 0, now_ns, NULL, 0)
     if k.state >= LINK_CONNECTING:
         s.transport.close(s.transport.owner, i, abort)
     for t in range(c.in_flight):

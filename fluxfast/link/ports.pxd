@@ -6,6 +6,7 @@ from fluxfast.native.tcp cimport fx_address
 
 cdef enum:
     RECEIVE_SIZE = 65536
+    MANY = 64                # replies: below that, none waits for another
 
 
 # What a stream is to do, until Python has seen to it.

@@ -17,13 +17,14 @@ from fluxfast.link.links cimport (
     links_up,
 )
 from fluxfast.native.poll cimport (
-    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_poll_add, fx_poll_create, fx_poll_event,
+    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create, fx_poll_event,
     fx_poll_modify, fx_poll_wait,
 )
 from fluxfast.native.tcp cimport fx_abort, fx_connect, fx_connect_result, fx_receive, fx_send
 from fluxfast.table.quality cimport Q_LOST, Q_REFUSED, Q_UNREACHABLE
 
 cdef int64_t SECOND = 1_000_000_000
+cdef int64_t PAUSE = SECOND // 2000
 
 
 cdef bint ports_make(Ports *s, Links *links) noexcept nogil:
@@ -78,13 +79,16 @@ cdef int64_t ports_now(const Ports *s) noexcept nogil:
 cdef void ports_drain(Ports *s, int64_t slice_ns) noexcept nogil:
     # Handle what is there; and while an open tick waits for replies and they keep coming, stay here for up to
     # slice_ns. Waiting here costs one system call a batch, going round through the outer loop ten times that.
+    # Replies that trickle in are let gather for a moment: to be woken for each costs as much as to read it.
     cdef fx_poll_event events[FX_POLL_BATCH]
-    cdef int n, e, wait_ms
+    cdef int n = 0, e, wait_ms
     cdef int32_t i
     cdef Link *k
     cdef int64_t end = fx_now_ns() + slice_ns if slice_ns else 0
     while s.n_open:
         wait_ms = 1 if slice_ns and s.links.schedule.tick_open and s.links.schedule.outstanding else 0
+        if wait_ms and s.links.schedule.outstanding >= MANY and n < MANY:
+            fx_pause(PAUSE)
         n = fx_poll_wait(s.poll_set, events, FX_POLL_BATCH, wait_ms)
         for e in range(n):
             i = <int32_t>events[e].id

@@ -14,7 +14,7 @@ schedule and ports are ours, freed in __dealloc__.
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_take
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
@@ -30,6 +30,7 @@ from fluxfast.link.schedule cimport (
     UnitState, schedule_begin_tick, schedule_end_tick, schedule_free, schedule_make,
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
+from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
 from fluxfast.native.tcp cimport fx_address_set
 from fluxfast.table.decode cimport Column, Op
 from fluxfast.table.quality cimport Q_LOST, Q_NO_HOST
@@ -109,10 +110,14 @@ cdef class Reactor:
 
     # ---- ticks ----
 
-    def begin_tick(self, int64_t tick):
-        """Make due what the tick reads and send what may be sent; return how many blocks it waits for."""
+    def begin_tick(self, int64_t tick, int64_t length_ns=NEVER):
+        """Make due what the tick reads and send what may be sent; return how many blocks it waits for.
+
+        ``length_ns`` is when ``end_tick`` will come: what can't be asked for in time is not waited for.
+        """
+        cdef int64_t now = ports_now(&self.ports)
         with nogil:
-            schedule_begin_tick(&self.links.schedule, ports_now(&self.ports))
+            schedule_begin_tick(&self.links.schedule, now, now + min(length_ns, NEVER - now))
             self.send_tick(tick)
         return self.links.schedule.outstanding
 
@@ -258,6 +263,37 @@ cdef class Reactor:
         taken = [(self.links.events[i], self.links.event_quality[i]) for i in range(self.links.n_events)]
         self.links.n_events = 0
         return taken
+
+    # ---- trace ----
+
+    def trace(self, int link, int unit_id=TRACE_ALL):
+        """From now on, copy the frames of a unit (-1: of all units of the link) for ``take_trace``."""
+        self.link_at(link)
+        if not trace_begin(&self.links.trace, self.links.n_links):
+            raise MemoryError()
+        if self.links.trace.wanted[link] not in (TRACE_NONE, unit_id):
+            unit_id = TRACE_ALL
+        self.links.trace.wanted[link] = <int16_t>unit_id
+
+    def take_trace(self):
+        """Return (records, how many more there were): what was copied since the last time.
+
+        A record is (time_ns, sent_ns, link, transaction_id, trace_kind, quality code, ADU). At most 1,024 are
+        kept; sent_ns is when its request was sent, or 0.
+        """
+        cdef TraceRecord *r
+        cdef list taken = []
+        cdef int32_t i
+        for i in range(self.links.trace.n):
+            r = &self.links.trace.records[i]
+            taken.append(
+                (r.time_ns, r.sent_ns, r.link, r.id, r.kind, r.quality,
+                 PyBytes_FromStringAndSize(<char *>r.bytes, r.size))
+            )
+        lost = self.links.trace.lost
+        self.links.trace.n = 0
+        self.links.trace.lost = 0
+        return taken, lost
 
     # ---- counters ----
 

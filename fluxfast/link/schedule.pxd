@@ -4,12 +4,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.table.decode cimport Column, Op
 
-cdef enum block_state:
+cdef enum:                   # block_state
     BLOCK_IDLE = 0
     BLOCK_DUE = 1
-    BLOCK_PROBE = 2          # due behind everything else, and no tick waits for it
-    BLOCK_IN_FLIGHT = 3
-    BLOCK_HOLE = 4           # the unit refuses this address: asked again only now and then
+    BLOCK_BEHIND = 2         # due behind the other units' work: its unit was silent or busy
+    BLOCK_PROBE = 3          # due behind everything else, and no tick waits for it
+    BLOCK_IN_FLIGHT = 4
+    BLOCK_HOLE = 5           # the unit refuses this address: asked again only now and then
+    BLOCK_STATES = 6
 
 
 ctypedef struct BlockState:
@@ -25,8 +27,12 @@ ctypedef struct BlockState:
 ctypedef struct UnitState:
     int64_t hold_until_ns    # nothing is sent to it before
     int64_t tried_ns         # newest request
+    int64_t silent_ns        # end of its newest failure; what was sent before says nothing new
     int32_t failures         # in a row: timeouts, and a gateway's word that it does not answer
-    uint8_t dead             # quality_code; not 0: only probed, one read at a time, until it answers
+    int32_t in_flight
+    uint8_t behind           # one read at a time, behind the other units' work, until it answers
+    uint8_t dead             # only probed, one read at a time, until it answers
+    uint8_t reason           # quality_code of what put it behind
     uint64_t requests
     uint64_t replies
     uint64_t timeouts
@@ -36,8 +42,8 @@ ctypedef struct UnitState:
 
 ctypedef struct Queue:
     int32_t cursor           # the block to look at first: the one after that which was sent last
-    int32_t n_due
-    int32_t n_probes
+    int32_t n_silent         # units that have not answered their last request
+    int32_t n[BLOCK_STATES]  # blocks in each state
 
 
 ctypedef struct Schedule:
@@ -61,6 +67,7 @@ ctypedef struct Schedule:
     bint tick_open
     int64_t probe_interval_ns    # longest wait between two tries of a dead unit
     int64_t tick_begin_ns
+    int64_t tick_deadline_ns     # what cannot be asked for by then is lost at once
     int64_t tick_end_ns
     uint64_t random
     uint64_t values
@@ -71,7 +78,7 @@ cdef bint schedule_make(
     const Block *blocks, int32_t n_blocks, const Op *ops, int32_t n_ops,
 ) noexcept nogil
 cdef void schedule_free(Schedule *s) noexcept nogil
-cdef void schedule_begin_tick(Schedule *s, int64_t now_ns) noexcept nogil
+cdef void schedule_begin_tick(Schedule *s, int64_t now_ns, int64_t deadline_ns) noexcept nogil
 cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t now_ns) noexcept nogil
 cdef void schedule_begin_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
 cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil
@@ -79,6 +86,9 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
 cdef void schedule_reply(
     Schedule *s, int32_t b, const uint8_t *data, int64_t sent_ns, int64_t now_ns
 ) noexcept nogil
-cdef void schedule_fail(Schedule *s, int32_t b, uint8_t quality, int64_t now_ns) noexcept nogil
+cdef void schedule_fail(
+    Schedule *s, int32_t b, uint8_t quality, int64_t sent_ns, int64_t now_ns
+) noexcept nogil
+cdef bint schedule_expects_silence(const Schedule *s, int32_t b) noexcept nogil
 cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
 cdef uint64_t schedule_random(Schedule *s) noexcept nogil

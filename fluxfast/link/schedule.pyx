@@ -9,24 +9,31 @@ Invariants (tests/unit/link/books.pyx checks them after every step):
    flight twice.
 2. A cell is written only by the reply to its own block, or marked when that block fails.
 3. `outstanding` counts the blocks that the open tick still waits for; each is taken off exactly once.
-4. No unit holds up another beyond its share: one that has not answered in time is not asked again in the
-   same tick; after `retry_count` of that it is dead, which means one read, behind all others, after a
-   growing wait. One that has waited for the whole probe interval gets a turn like any other. Turns go round:
-   a link goes on after the block it sent last, in whichever tick.
+4. No unit holds up another beyond its share. One that was silent or busy stands behind: its reads wait until
+   the link has nothing else to do, and then go one at a time. The first retry comes at once, the next ones
+   after 1 s, 2 s, ...; after `retry_count` retries it is dead: one read, behind all others and no tick waits
+   for it, after a wait that grows to the probe interval. On a link that is never idle it gets a turn like any
+   other once it has waited for a second, or as a dead unit for the probe interval.
+5. Turns go round: a link goes on after the block it sent last, in whichever tick.
 
-A block that the unit refuses (exceptions 2 and 3) is cut in two until what is refused is a single point: a
-hole, remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
+A block that the unit refuses (exceptions 2 and 3) is cut in two (cut.pyx) until what is refused is a single
+point: a hole, remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
-from fluxfast.table.decode cimport RAW_BIT, decode_block, mark_block
+from fluxfast.link.cut cimport schedule_cut
+from fluxfast.table.decode cimport decode_block, mark_block
 from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_LATE, Q_TIMEOUT
+
+cdef enum:
+    MAX_FAILURES = 1000
 
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BUSY_WAIT = SECOND // 10        # after exceptions 5 and 6: the unit works, but not for us now
+cdef int64_t PATIENCE = SECOND               # of a unit that stands behind, on a link that is never idle
 cdef int64_t PROBE_BASE = SECOND // 2
 cdef int64_t HOLE_AGAIN = 60 * SECOND
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
@@ -58,6 +65,7 @@ cdef bint schedule_make(
         for b in range(links[i].first_block, links[i].first_block + links[i].n_blocks):
             s.states[b].next = b + 1 if b + 1 < links[i].first_block + links[i].n_blocks else -1
         s.queues[i].cursor = -1
+        s.queues[i].n[BLOCK_IDLE] = links[i].n_blocks
     return True
 
 
@@ -69,17 +77,28 @@ cdef void schedule_free(Schedule *s) noexcept nogil:
     free(s.queues)
 
 
+cdef void move(Schedule *s, int32_t b, uint8_t state) noexcept nogil:
+    # The one place where a block's state changes.
+    cdef UnitState *unit = &s.units[s.blocks[b].unit]
+    cdef Queue *q = &s.queues[s.unit_plans[s.blocks[b].unit].link]
+    cdef uint8_t before = s.states[b].state
+    q.n[before] -= 1
+    q.n[state] += 1
+    unit.in_flight += (state == BLOCK_IN_FLIGHT) - (before == BLOCK_IN_FLIGHT)
+    s.states[b].state = state
+
+
 # ---- ticks ----
 
-cdef void schedule_begin_tick(Schedule *s, int64_t now_ns) noexcept nogil:
+cdef void schedule_begin_tick(Schedule *s, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
     s.tick_begin_ns = now_ns
+    s.tick_deadline_ns = deadline_ns
     s.tick_open = True
 
 
 cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t now_ns) noexcept nogil:
     # Make due what the tick reads over this link, which is up.
-    cdef int32_t b = first_block(s, link), probed = -1
-    cdef Queue *q = &s.queues[link]
+    cdef int32_t b = first_block(s, link)
     cdef const Block *block
     cdef BlockState *state
     cdef UnitState *unit
@@ -88,20 +107,18 @@ cdef void schedule_begin_link(Schedule *s, int32_t link, int64_t tick, int64_t n
         state = &s.states[b]
         state.kept = 0
         unit = &s.units[block.unit]
-        if state.state == BLOCK_HOLE:
-            if not unit.dead and now_ns - state.received_ns > HOLE_AGAIN:
-                state.state = BLOCK_PROBE
-                q.n_probes += 1
-        elif unit.dead:
-            mark(s, b, unit.dead)  # or its slow blocks would seem good for as long as it is dead
-            if state.state == BLOCK_IDLE and probed != block.unit:
-                probed = block.unit
-                state.state = BLOCK_PROBE
-                q.n_probes += 1
+        if unit.dead:
+            if b == s.unit_plans[block.unit].first_block:
+                probe_next(s, b)
+        elif state.state == BLOCK_HOLE:
+            if now_ns - state.received_ns > HOLE_AGAIN:
+                move(s, b, BLOCK_PROBE)
         elif state.state != BLOCK_PROBE:
             if state.state == BLOCK_IDLE and (not state.fresh or tick % block.every == block.phase):
-                state.state = BLOCK_DUE
-                q.n_due += 1
+                if unit.behind and unit.hold_until_ns >= s.tick_deadline_ns:
+                    mark(s, b, unit.reason)
+                else:
+                    move(s, b, BLOCK_BEHIND if unit.behind else BLOCK_DUE)
             if state.state != BLOCK_IDLE and not state.counted:
                 state.counted = 1
                 s.outstanding += 1
@@ -113,22 +130,26 @@ cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil:
     cdef int32_t b
     cdef int missed = 0
     cdef BlockState *state
+    cdef const UnitState *unit
     if s.outstanding:
         for b in range(s.n_blocks):
             state = &s.states[b]
             if not state.counted:
                 continue
             state.counted = 0
-            if state.state == BLOCK_DUE:
-                state.state = BLOCK_IDLE
-                s.queues[s.unit_plans[s.blocks[b].unit].link].n_due -= 1
+            unit = &s.units[s.blocks[b].unit]
+            if state.state == BLOCK_DUE or state.state == BLOCK_BEHIND:
+                move(s, b, BLOCK_IDLE)
             # A reply that came after the last tick's end is this tick's value, late.
             if state.received_ns <= s.tick_end_ns:
-                mark(s, b, state.reason if state.reason else Q_TIMEOUT)
+                if not state.reason:
+                    state.reason = unit.reason if unit.behind else Q_TIMEOUT
+                mark(s, b, state.reason)
                 missed += 1
             state.reason = 0
     s.outstanding = 0
     s.tick_open = False
+    s.tick_deadline_ns = 0
     s.tick_end_ns = now_ns
     return missed
 
@@ -137,42 +158,47 @@ cdef int schedule_end_tick(Schedule *s, int64_t now_ns) noexcept nogil:
 
 cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *wait_until_ns) noexcept nogil:
     # The next block to ask for, now in flight; or -1, and in wait_until_ns when to look again at the latest.
-    # It goes on after the block that was sent last, in whichever tick, so that a slow unit costs no other one
-    # its turn; probes come behind everything else, unless they have waited for too long.
     cdef Queue *q = &s.queues[link]
     cdef int32_t start = q.cursor if q.cursor >= 0 else first_block(s, link)
-    cdef int32_t b = start, probe = -1
+    cdef int32_t b = start, later = -1
+    cdef uint8_t state
     cdef UnitState *unit
     wait_until_ns[0] = NEVER
-    if q.n_due == 0 and q.n_probes == 0:
+    if q.n[BLOCK_DUE] == 0 and q.n[BLOCK_BEHIND] == 0 and q.n[BLOCK_PROBE] == 0:
         return -1
     while True:
-        if s.states[b].state == BLOCK_DUE or s.states[b].state == BLOCK_PROBE:
+        state = s.states[b].state
+        if BLOCK_DUE <= state <= BLOCK_PROBE:
             unit = &s.units[s.blocks[b].unit]
             if unit.hold_until_ns > now_ns:
                 wait_until_ns[0] = min(wait_until_ns[0], unit.hold_until_ns)
-            elif s.states[b].state == BLOCK_DUE or now_ns - unit.tried_ns >= s.probe_interval_ns:
+            elif state == BLOCK_DUE or has_waited(s, unit, now_ns):
                 break
-            elif probe < 0:
-                probe = b
+            elif unit.in_flight == 0 and (later < 0 or state < s.states[later].state):
+                later = b
         b = s.states[b].next
         if b < 0:
             b = first_block(s, link)
         if b == start:
-            b = probe
+            b = later
             break
     if b < 0:
         return -1
-    if s.states[b].state == BLOCK_DUE:
-        q.n_due -= 1
-    else:
-        q.n_probes -= 1
+    move(s, b, BLOCK_IN_FLIGHT)
     q.cursor = s.states[b].next
-    s.states[b].state = BLOCK_IN_FLIGHT
     unit = &s.units[s.blocks[b].unit]
     unit.requests += 1
     unit.tried_ns = now_ns
     return b
+
+
+cdef inline bint has_waited(const Schedule *s, const UnitState *unit, int64_t now_ns) noexcept nogil:
+    # Long enough for a turn like any other's, although it was silent or busy.
+    if unit.in_flight:
+        return False
+    if now_ns - unit.tried_ns >= s.probe_interval_ns:
+        return unit.behind or unit.dead
+    return unit.behind and now_ns - unit.hold_until_ns >= PATIENCE
 
 
 cdef inline int32_t first_block(const Schedule *s, int32_t link) noexcept nogil:
@@ -197,17 +223,17 @@ cdef void schedule_reply(
     s.states[b].fresh = 1
     s.values += block.n_ops
     unit.replies += 1
-    unit.failures = 0
-    unit.dead = 0
+    unit_answers(s, block.unit)
     finish(s, b)
 
 
-cdef void schedule_fail(Schedule *s, int32_t b, uint8_t quality, int64_t now_ns) noexcept nogil:
+cdef void schedule_fail(
+    Schedule *s, int32_t b, uint8_t quality, int64_t sent_ns, int64_t now_ns
+) noexcept nogil:
     cdef BlockState *state = &s.states[b]
     cdef int32_t u = s.blocks[b].unit
     cdef UnitState *unit = &s.units[u]
     cdef bint refused = quality == Q_EXCEPTION + 2 or quality == Q_EXCEPTION + 3
-    cdef bint busy = quality == Q_EXCEPTION + 5 or quality == Q_EXCEPTION + 6
     if quality == Q_TIMEOUT:
         unit.timeouts += 1
     elif quality >= Q_EXCEPTION:
@@ -216,56 +242,149 @@ cdef void schedule_fail(Schedule *s, int32_t b, uint8_t quality, int64_t now_ns)
         unit.malformed += 1
 
     if quality == Q_TIMEOUT or quality == Q_EXCEPTION + 10 or quality == Q_EXCEPTION + 11:
-        mark(s, b, quality)
-        finish(s, b)
-        unit_silent(s, u, quality, now_ns)
+        unit_silent(s, b, quality, sent_ns, now_ns)
         return
-    unit.failures = 0
-    unit.dead = 0
-    if busy:
+    unit_answers(s, u)
+    if quality == Q_EXCEPTION + 5 or quality == Q_EXCEPTION + 6:
         unit.hold_until_ns = now_ns + BUSY_WAIT
-        if state.counted:  # there is time left in this tick: again after the wait
-            state.reason = quality
-            make_due(s, b)
-            return
-    elif refused and s.blocks[b].n_ops > 1 and split(s, b):
+        step_behind(s, b, quality, True)
+        return
+    if refused and s.blocks[b].n_ops > 1 and schedule_cut(s, b):
         state = &s.states[b]  # may have moved
         if state.counted:
             s.states[state.next].counted = 1
             s.outstanding += 1
-            make_due(s, state.next)
-            make_due(s, b)
+            move(s, state.next, BLOCK_DUE)
+            move(s, b, BLOCK_DUE)
         else:
             finish(s, b)
         return
     mark(s, b, quality)
     finish(s, b)
     if refused:
-        s.states[b].state = BLOCK_HOLE
+        move(s, b, BLOCK_HOLE)
         s.states[b].received_ns = now_ns
 
 
-cdef void unit_silent(Schedule *s, int32_t u, uint8_t quality, int64_t now_ns) noexcept nogil:
-    # It did not answer, or its gateway says that it does not. What else it was to be asked in this tick would
-    # only keep the link from the others. A link of one unit that is silent is closed by the reactor instead.
+# ---- units that answer, and others ----
+
+cdef bint schedule_expects_silence(const Schedule *s, int32_t b) noexcept nogil:
+    # Another silence of this block's unit would say nothing new about the link: others on it do answer.
+    cdef int32_t u = s.blocks[b].unit
+    cdef int32_t link = s.unit_plans[u].link
+    return s.units[u].failures > 0 and s.queues[link].n_silent < s.links[link].n_units
+
+
+cdef inline int32_t next_of_unit(const Schedule *s, int32_t b) noexcept nogil:
+    # The unit's next block, or -1 after its last.
+    cdef int32_t following = s.states[b].next
+    return following if following >= 0 and s.blocks[following].unit == s.blocks[b].unit else -1
+
+
+cdef void unit_answers(Schedule *s, int32_t u) noexcept nogil:
+    # Whatever it says, it is there: back to full rate.
+    cdef UnitState *unit = &s.units[u]
+    cdef int32_t b
+    if unit.failures:
+        unit.failures = 0
+        unit.hold_until_ns = 0
+        s.queues[s.unit_plans[u].link].n_silent -= 1
+    if not (unit.behind or unit.dead):
+        return
+    b = s.unit_plans[u].first_block
+    while b >= 0:
+        if s.states[b].state == BLOCK_BEHIND:
+            move(s, b, BLOCK_DUE)
+        elif unit.dead and s.states[b].state == BLOCK_PROBE:
+            move(s, b, BLOCK_IDLE)
+        b = next_of_unit(s, b)
+    unit.behind = 0
+    unit.dead = 0
+
+
+cdef void unit_silent(
+    Schedule *s, int32_t b, uint8_t quality, int64_t sent_ns, int64_t now_ns
+) noexcept nogil:
+    # It did not answer, or its gateway says that it does not. A unit alone on its link is never dead because
+    # of timeouts: the second in a row closes the link, and then it is connecting that waits and grows.
+    cdef int32_t u = s.blocks[b].unit
     cdef UnitState *unit = &s.units[u]
     cdef const UnitPlan *plan = &s.unit_plans[u]
-    cdef int32_t b = plan.first_block
-    cdef int64_t ceiling
-    while b >= 0 and s.blocks[b].unit == u:
-        if s.states[b].state == BLOCK_DUE:
-            s.queues[plan.link].n_due -= 1
-            mark(s, b, quality)
-            finish(s, b)
-        b = s.states[b].next
-    unit.failures += unit.failures < 1000
-    if unit.failures > plan.retry_count and (quality != Q_TIMEOUT or s.links[plan.link].n_units > 1):
-        unit.dead = quality
-        ceiling = min(PROBE_BASE << min(unit.failures - plan.retry_count - 1, 16), s.probe_interval_ns)
-        unit.hold_until_ns = min(
-            now_ns + ceiling // 2 + <int64_t>(schedule_random(s) % <uint64_t>ceiling) // 2,
-            unit.tried_ns + s.probe_interval_ns,
-        )
+    cdef bint alone = quality == Q_TIMEOUT and s.links[plan.link].n_units == 1
+    cdef int64_t wait, ceiling
+    if sent_ns >= unit.silent_ns:  # several requests that were in flight together are one silence
+        s.queues[plan.link].n_silent += unit.failures == 0
+        unit.failures += unit.failures < MAX_FAILURES
+        unit.silent_ns = now_ns
+        if alone:
+            wait = 0
+        elif unit.failures <= plan.retry_count:
+            wait = (unit.failures - 1) * SECOND
+        else:
+            ceiling = min(PROBE_BASE << min(unit.failures - 1, 16), s.probe_interval_ns)
+            wait = ceiling // 2 + <int64_t>(schedule_random(s) % <uint64_t>ceiling) // 2
+        unit.hold_until_ns = min(now_ns + wait, unit.tried_ns + s.probe_interval_ns)
+    if unit.failures > plan.retry_count and not alone:
+        unit_dies(s, b, quality)
+    else:
+        step_behind(s, b, quality, unit.failures <= plan.retry_count)
+
+
+cdef void step_behind(Schedule *s, int32_t b, uint8_t quality, bint retry) noexcept nogil:
+    # What the unit is still to be asked in this tick waits behind the other units' work, if there is time.
+    cdef int32_t u = s.blocks[b].unit, other = s.unit_plans[u].first_block
+    cdef UnitState *unit = &s.units[u]
+    unit.behind = 1
+    unit.reason = quality
+    retry = retry and unit.hold_until_ns < s.tick_deadline_ns
+    if retry and s.states[b].counted:
+        s.states[b].reason = quality
+        move(s, b, BLOCK_BEHIND)
+    else:
+        mark(s, b, quality)
+        finish(s, b)
+    while other >= 0:
+        if s.states[other].state == BLOCK_DUE or s.states[other].state == BLOCK_BEHIND:
+            if retry:
+                move(s, other, BLOCK_BEHIND)
+            else:
+                mark(s, other, quality)
+                finish(s, other)
+        other = next_of_unit(s, other)
+
+
+cdef void unit_dies(Schedule *s, int32_t b, uint8_t quality) noexcept nogil:
+    # From now on it is only probed; nothing that it has said before stands.
+    cdef int32_t u = s.blocks[b].unit, other = s.unit_plans[u].first_block
+    cdef uint8_t state
+    mark(s, b, quality)
+    finish(s, b)
+    while other >= 0:
+        state = s.states[other].state
+        if state <= BLOCK_BEHIND:
+            mark(s, other, quality)
+            finish(s, other)
+        other = next_of_unit(s, other)
+    s.units[u].behind = 0
+    s.units[u].dead = 1
+    probe_next(s, b)
+
+
+cdef void probe_next(Schedule *s, int32_t b) noexcept nogil:
+    # Let a dead unit be asked for one block, after b another one: no single block may keep it dead.
+    cdef int32_t other = s.unit_plans[s.blocks[b].unit].first_block, first = -1, following = -1
+    cdef bint is_after = False
+    while other >= 0:
+        if s.states[other].state == BLOCK_PROBE or s.states[other].state == BLOCK_IN_FLIGHT:
+            return
+        if s.states[other].state == BLOCK_IDLE:
+            if first < 0:
+                first = other
+            if is_after and following < 0:
+                following = other
+        is_after = is_after or other == b
+        other = next_of_unit(s, other)
+    move(s, following if following >= 0 else first if first >= 0 else b, BLOCK_PROBE)
 
 
 cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil:
@@ -279,7 +398,7 @@ cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcep
         unit = &s.units[s.blocks[b].unit]
         unit.hold_until_ns = 0
         if s.links[link].n_units == 1:
-            unit.dead = 0
+            unit.dead = unit.behind = 0
         state.kept = s.tick_open and not state.counted and (state.fresh or state.kept)
         if state.kept:
             state.fresh = 0
@@ -290,8 +409,6 @@ cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcep
         else:
             finish(s, b)
         b = state.next
-    s.queues[link].n_due = 0
-    s.queues[link].n_probes = 0
 
 
 cdef void schedule_begin_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil:
@@ -314,78 +431,11 @@ cdef void mark(Schedule *s, int32_t b, uint8_t quality) noexcept nogil:
 cdef void finish(Schedule *s, int32_t b) noexcept nogil:
     # The request has ended, one way or another.
     cdef BlockState *state = &s.states[b]
-    state.state = BLOCK_IDLE
+    move(s, b, BLOCK_IDLE)
     state.reason = 0
     if state.counted:
         state.counted = 0
         s.outstanding -= 1
-
-
-cdef void make_due(Schedule *s, int32_t b) noexcept nogil:
-    s.states[b].state = BLOCK_DUE
-    s.queues[s.unit_plans[s.blocks[b].unit].link].n_due += 1
-
-
-# ---- cutting a refused block in two ----
-
-cdef bint split(Schedule *s, int32_t b) noexcept nogil:
-    # Block b keeps the first half of its points; a new block after it gets the others. False without memory.
-    cdef int32_t n = s.blocks[b].n_ops, kept = n // 2, new = s.n_blocks, k
-    cdef Block *left
-    cdef Block *right
-    cdef Op *ops
-    cdef uint16_t base
-    if not make_room(s, n - kept):
-        return False
-    left = &s.blocks[b]
-    right = &s.blocks[new]
-    right[0] = left[0]
-    ops = &s.ops[s.n_ops]
-    memcpy(ops, &s.ops[left.first_op + kept], (n - kept) * sizeof(Op))
-    base = ops[0].source  # ops stand in the order of addresses
-    for k in range(n - kept):
-        ops[k].source -= base
-    right.first_op = s.n_ops
-    right.n_ops = n - kept
-    right.address = left.address + (base if ops[0].raw == RAW_BIT else base // 2)
-    right.quantity = quantity_of(ops, n - kept)
-    left.n_ops = kept
-    left.quantity = quantity_of(&s.ops[left.first_op], kept)
-    memset(&s.states[new], 0, sizeof(BlockState))
-    s.states[new].next = s.states[b].next
-    s.states[b].next = new
-    s.n_blocks += 1
-    s.n_ops += n - kept
-    return True
-
-
-cdef uint16_t quantity_of(const Op *ops, int32_t n) noexcept nogil:
-    # Registers (or bits) from the first op's first to the last one's last.
-    cdef int32_t k, end = 0
-    for k in range(n):
-        end = max(end, ops[k].source + ops[k].size)
-    return <uint16_t>(end if ops[0].raw == RAW_BIT else end // 2)
-
-
-cdef bint make_room(Schedule *s, int32_t ops) noexcept nogil:
-    cdef void *grown
-    if s.n_blocks == s.block_room:
-        grown = realloc(s.blocks, 2 * s.block_room * sizeof(Block))
-        if grown == NULL:
-            return False
-        s.blocks = <Block *>grown
-        grown = realloc(s.states, 2 * s.block_room * sizeof(BlockState))
-        if grown == NULL:
-            return False
-        s.states = <BlockState *>grown
-        s.block_room *= 2
-    if s.n_ops + ops > s.op_room:
-        grown = realloc(s.ops, (2 * s.op_room + ops) * sizeof(Op))
-        if grown == NULL:
-            return False
-        s.ops = <Op *>grown
-        s.op_room = 2 * s.op_room + ops
-    return True
 
 
 cdef uint64_t schedule_random(Schedule *s) noexcept nogil:

@@ -15,9 +15,7 @@ ctypedef packed struct Block:
     uint16_t quantity
     uint8_t unit_id
     uint8_t function_code
-    uint8_t zero_id     # its replies may bear transaction_id 0
-    uint8_t n_aliases
-    uint8_t aliases[2]  # unit_ids that its replies may bear
+    uint8_t aliases[2]  # other unit_ids that its replies may bear, or unit_id again
     uint16_t unused
 
 
@@ -36,3 +34,4 @@ ctypedef packed struct LinkPlan:
     int32_t n_blocks
     int32_t n_units
     int32_t max_in_flight
+    int32_t zero_ids     # replies may bear transaction_id 0; then max_in_flight is 1

@@ -83,8 +83,8 @@ class Encoder:
             self._reasons.take(pa.array(codes)),
             _primitive(latency_ms, pa.float32(), ~np.isnan(latency_ms)),
         ]
-        for column, values, valid in zip(self._dataset.columns, part.values, part.valid, strict=True):
-            of_device, is_valid = _by_device(values, n), _by_device(valid, n)
+        for c, (column, values) in enumerate(zip(self._dataset.columns, part.values, strict=True)):
+            of_device, is_valid = _by_device(values, n), _by_device(part.valid[:, c], n)
             if column.labels:
                 labels, of_row = self._labels[column.name]
                 arrays.append(_labelled(labels, of_device, is_valid, np.repeat(of_row, n)))

@@ -25,7 +25,7 @@ class Part:
         self.latency_ms = np.empty(shape, np.float32)
         self.quality = np.empty(shape, np.uint8)
         self.values = [np.empty(shape, c.dtype) for c in dataset.columns]
-        self.valid = [np.empty(shape, np.uint8) for _ in dataset.columns]
+        self.valid = np.empty((capacity, len(dataset.columns), dataset.rows), np.uint8)
 
     @property
     def rows(self) -> int:
@@ -44,16 +44,25 @@ class Part:
         self.slot = slot
 
     def append(
-        self, tick_us: int, latency_ms: Array, quality: Array, values: Sequence[Array], valid: Sequence[Array]
+        self,
+        tick_us: int,
+        latency_ms: Array,
+        quality: Array,
+        values: Sequence[Array],
+        valid: Sequence[Array] | Array,
     ) -> None:
         """Copy one tick in. Nothing is kept when an array does not fit."""
         k = self.ticks
+        if len(valid) != self.valid.shape[1]:
+            raise ValueError(f"{len(valid)} columns of valid, not {self.valid.shape[1]}")
         np.copyto(self.latency_ms[k], latency_ms)
         np.copyto(self.quality[k], quality)
+        np.copyto(self.valid[k], valid)
         for into, column in zip(self.values, values, strict=True):
             # Any number makes a bool (nonzero is true); every other conversion must keep its kind.
-            np.copyto(into[k], column, casting="unsafe" if into.dtype == np.bool_ else "same_kind")
-        for into, column in zip(self.valid, valid, strict=True):
-            np.copyto(into[k], column)
+            if column.dtype != into.dtype and into.dtype != np.bool_:
+                np.copyto(into[k], column)
+            else:
+                into[k] = column  # half of what copyto costs
         self.tick_us[k] = tick_us
         self.ticks = k + 1

@@ -138,13 +138,13 @@ class LogWriter:
         latency_ms: Array,
         quality: Array,
         values: Sequence[Array],
-        valid: Sequence[Array],
+        valid: Sequence[Array] | Array,
     ) -> None:
         """Copy one tick of the dataset with this index.
 
         ``tick_us``: UTC microseconds since 1970. ``latency_ms``: float32[rows], tick to receive time, NaN
         when nothing was received. ``quality``: uint8[rows] codes. ``values``: one array[rows] per column, of
-        its dtype. ``valid``: one bool or uint8 array[rows] per column; zero makes the cell null.
+        its dtype. ``valid``: bool or uint8 [columns, rows]; zero makes the cell null.
         """
         if self._closing:
             raise ValueError("append to a closed LogWriter")

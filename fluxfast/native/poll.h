@@ -98,4 +98,10 @@ static inline int64_t fx_now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+/* Sleeps for less than a second; a signal may end it early. */
+static inline void fx_pause(int64_t ns) {
+    struct timespec t = {0, (long)ns};
+    nanosleep(&t, 0);
+}
+
 #endif

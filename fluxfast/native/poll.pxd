@@ -16,3 +16,4 @@ cdef extern from "fluxfast/native/poll.h" nogil:
     int fx_poll_modify(int set, int fd, uint32_t id, int interest) noexcept
     int fx_poll_wait(int set, fx_poll_event *out, int max, int timeout_ms) noexcept
     int64_t fx_now_ns() noexcept
+    void fx_pause(int64_t ns) noexcept

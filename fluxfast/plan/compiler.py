@@ -101,13 +101,13 @@ def compile_plan(fleet: Fleet) -> Plan:
     for number, members in enumerate(by_link.values()):
         first = len(blocks)
         quirks = [d.profile.quirks for d in members]
-        depth = min(1 if q.transaction_id == "zero" else q.max_in_flight for q in quirks)
+        zero_ids = any(q.transaction_id == "zero" for q in quirks)
         for device in members:
             variant = variants[of_device[id(device)]]
             row = row_of[id(device)]
             units.append((number, len(blocks), len(variant.blocks), device.modbus.retry_count))
             unit_devices.append(device)
-            aliases = device.profile.quirks.unit_aliases
+            aliases = (*device.profile.quirks.unit_aliases, device.modbus.unit, device.modbus.unit)[:2]
             for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
                 blocks.append(
                     (
@@ -123,9 +123,7 @@ def compile_plan(fleet: Fleet) -> Plan:
                         layout.quantity,
                         device.modbus.unit,
                         layout.function_code,
-                        device.profile.quirks.transaction_id == "zero",
-                        len(aliases),
-                        (*aliases, 0, 0)[:2],
+                        aliases,
                         0,
                     )
                 )
@@ -137,7 +135,8 @@ def compile_plan(fleet: Fleet) -> Plan:
                 first,
                 len(blocks) - first,
                 len(members),
-                depth,
+                1 if zero_ids else min(q.max_in_flight for q in quirks),
+                zero_ids,
             )
         )
     return Plan(

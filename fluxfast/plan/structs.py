@@ -45,9 +45,7 @@ BLOCK: Final = np.dtype(
         ("quantity", np.uint16),
         ("unit_id", np.uint8),
         ("function_code", np.uint8),
-        ("zero_id", np.uint8),  # its replies may bear transaction_id 0
-        ("n_aliases", np.uint8),
-        ("aliases", np.uint8, 2),  # unit_ids that its replies may bear
+        ("aliases", np.uint8, 2),  # other unit_ids that its replies may bear, or unit_id again
         ("unused", np.uint16),
     ]
 )
@@ -65,5 +63,6 @@ LINK: Final = np.dtype(
         ("n_blocks", np.int32),
         ("n_units", np.int32),
         ("max_in_flight", np.int32),
+        ("zero_ids", np.int32),  # replies may bear transaction_id 0; then max_in_flight is 1
     ]
 )

@@ -10,6 +10,11 @@ def decode_replies(
     quality: int = ...,
 ) -> None: ...
 def close_rows(
-    quality: NDArray[np.uint8], row_quality: NDArray[np.uint8], valid: NDArray[np.uint8]
+    quality: NDArray[np.uint8],
+    row_quality: NDArray[np.uint8],
+    valid: NDArray[np.uint8],
+    received_ns: NDArray[np.int64],
+    began_ns: int,
+    latency_ms: NDArray[np.float32],
 ) -> None: ...
 def struct_sizes() -> tuple[int, int]: ...

@@ -25,7 +25,7 @@ class Table:
 
     ``values[c]`` has shape [rows]; ``quality`` is uint8 [columns, rows] (table.quality); ``received_ns`` is
     int64 [rows], the reactor's clock at a device's newest reply, 0 before the first. ``row_quality`` uint8
-    [rows] and ``valid`` uint8 [columns, rows] are as of the last ``close``.
+    [rows], ``valid`` uint8 [columns, rows] and ``latency_ms`` float32 [rows] are as of the last ``close``.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Table:
         self.received_ns = np.zeros(rows, np.int64)
         self.row_quality = np.full(rows, quality.NEVER, np.uint8)
         self.valid = np.zeros((len(columns), rows), np.uint8)
+        self.latency_ms = np.full(rows, np.nan, np.float32)
         self.structs = np.array(
             [
                 (values.ctypes.data, self.quality[c].ctypes.data, kind, width)
@@ -55,6 +56,10 @@ class Table:
         """Return a column's values [rows]; look at ``quality`` before using one."""
         return self.values[self.names.index(name)]
 
-    def close(self) -> None:
-        """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick."""
-        close_rows(self.quality, self.row_quality, self.valid)
+    def close(self, began_ns: int) -> None:
+        """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
+
+        ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply, NaN
+        for bad rows.
+        """
+        close_rows(self.quality, self.row_quality, self.valid, self.received_ns, began_ns, self.latency_ms)

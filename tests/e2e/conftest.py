@@ -1,7 +1,11 @@
 """Debian's tools, for tests that speak to what we did not write; without its tool a test is skipped."""
 
+import contextlib
+import gc
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,3 +57,20 @@ def mbpoll() -> str:
 @pytest.fixture(scope="session")
 def tshark() -> str:
     return tool("tshark", "tshark")
+
+
+@pytest.fixture(scope="module")
+def no_descriptor_lost() -> Iterator[None]:
+    """Compare the process's descriptors before and after a file's tests."""
+    before = descriptors()
+    yield
+    assert descriptors() == before
+
+
+def descriptors() -> list[str]:
+    gc.collect()
+    open_now = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            open_now.append(re.sub(r"\d+", "#", str(link.readlink())))
+    return sorted(open_now)

@@ -7,10 +7,10 @@ from fluxfast.config.fleet import Control, Device, Fleet, Log, Modbus, Poll, Sit
 from fluxfast.profiles import Point, Profile, Quirks
 
 
-def registers(first: int, count: int, **quirks: object) -> Profile:
+def registers(first: int, count: int, *, name: str = "plain", **quirks: object) -> Profile:
     """Return a profile of ``count`` uint16 points r0, r1, … from address ``first``, one read."""
     points = {f"r{i}": Point(name=f"r{i}", address=first + i, type="uint16") for i in range(count)}
-    return Profile(name="plain", points=points, quirks=Quirks(**quirks))
+    return Profile(name=name, points=points, quirks=Quirks(**quirks))
 
 
 def device(

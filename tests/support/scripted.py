@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 Answer = Callable[["Peer"], Awaitable[None]]
 
@@ -50,8 +53,14 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
+    def duplicate(self) -> int:
+        """Return a descriptor of the same socket, for what asyncio has no name for."""
+        return os.dup(self.writer.get_extra_info("socket").fileno())
+
     def reset(self) -> None:
         """End the connection with RST."""
+        at_once = struct.pack("ii", 1, 0)  # abort() alone sends FIN
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.writer.transport.abort()
 
 
@@ -62,44 +71,68 @@ async def well_behaved(peer: Peer) -> None:
 
 
 class ScriptedServer:
-    """Listens on 127.0.0.1:port in a thread of its own; counts connections."""
+    """One listener and what it has counted; its port is known once it listens."""
 
-    def __init__(self, answer: Answer, host: str = "127.0.0.1") -> None:
+    def __init__(self, answer: Answer, host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
-        self._host = host
+        self.host = host
         self.connections = 0
-        self.port = 0
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self.port = port
+        self.writers: list[asyncio.StreamWriter] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def listen(self) -> None:
+        listener = await asyncio.start_server(self._connected, self.host, self.port)
+        self.port = listener.sockets[0].getsockname()[1]
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+
+    def stop_listening(self) -> None:
+        """From any thread: accept no more connections."""
+        self._loop.call_soon_threadsafe(self._listener.close)
+
+    def end_connections(self) -> None:
+        """From any thread: close every connection."""
+        for writer in self.writers.copy():
+            self._loop.call_soon_threadsafe(writer.close)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.append(writer)
-        self._tasks.append(asyncio.create_task(self._serve(reader, writer)))
+        self.writers.append(writer)
+        self.tasks.append(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             await self._answer(Peer(reader, writer))
         writer.close()
 
+
+class Servers:
+    """Scripted servers in one thread of their own."""
+
+    def __init__(self, servers: Sequence[ScriptedServer]) -> None:
+        self._servers = servers
+
     async def _run(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._connected, self._host, 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self.stop_listening = server.close
+        for server in self._servers:
+            await server.listen()
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        for server in self._servers:
+            server.stop_listening()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in self._tasks:
-                task.cancel()
+            for server in self._servers:
+                for task in server.tasks:
+                    task.cancel()
             await asyncio.wait(others)  # asyncio's own too: what it has just accepted becomes a writer
-        for writer in self._writers:  # also of tasks that were cancelled before they began
+        writers = [writer for server in self._servers for writer in server.writers]
+        for writer in writers:  # also of tasks that were cancelled before they began
             writer.transport.abort()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
-    def __enter__(self) -> "ScriptedServer":
+    def __enter__(self) -> Self:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
@@ -114,5 +147,6 @@ class ScriptedServer:
 @contextlib.contextmanager
 def serving(answer: Answer) -> Iterator[ScriptedServer]:
     """Run a scripted server for the length of a with block."""
-    with ScriptedServer(answer) as server:
+    server = ScriptedServer(answer)
+    with Servers([server]):
         yield server

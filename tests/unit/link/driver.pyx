@@ -46,9 +46,9 @@ cdef class Talk:
     cdef Conversation c
     cdef const uint8_t[::1] blocks
 
-    def __cinit__(self, const uint8_t[::1] blocks, first_id):
+    def __cinit__(self, const uint8_t[::1] blocks, first_id, zero_ids=False):
         self.blocks = blocks
-        conversation_open(&self.c, first_id)
+        conversation_open(&self.c, first_id, zero_ids)
 
     @property
     def held(self):
@@ -118,11 +118,14 @@ cdef class Talk:
                 else:
                     kind = "failed" if event.kind == EVENT_FAILED else "dropped"
                     events.append((kind, event.block if kind == "failed" else -1, event.quality))
+                if event.ends_stream:
+                    events.append(("broken", -1, event.quality))
+                    return events
         finally:
             free(buffer)
 
     def expire(self, int64_t now_ns):
         cdef Event event
-        if not conversation_expire(&self.c, <const Block *>&self.blocks[0], now_ns, &event):
+        if not conversation_expire(&self.c, now_ns, &event):
             return None
         return "broken" if event.kind == EVENT_BROKEN else "failed", event.block, event.quality

@@ -20,8 +20,8 @@ NONE, WORDS = np.empty(0, np.uint8), np.empty(0, np.uint64)
 class Line:
     """A reactor with one link, which is up, seen from its other end."""
 
-    def __init__(self, max_in_flight=1, connected=True):
-        link = np.array([(0, 0, SECOND, 0, 0, 1, max_in_flight)], structs.LINK)
+    def __init__(self, max_in_flight=1, connected=True, zero_ids=0):
+        link = np.array([(0, 0, SECOND, 0, 0, 1, max_in_flight, zero_ids)], structs.LINK)
         self.reactor = Reactor(
             link.view(np.uint8), NONE, NONE, NONE, WORDS, NONE, WORDS, None, 0.0, SECOND, 1, 8
         )  # fmt: skip
@@ -345,3 +345,36 @@ def test_two_silent_calls_in_a_row_end_the_connection(line):
         line.call(READ, slot, timeout=0.5)
         line.go(0.5)
     assert line.closes == 1
+
+
+def test_where_identifiers_are_0_an_answer_with_0_counts_and_a_doubtful_one_closes_the_link():
+    line = Line(zero_ids=1)
+    line.call(READ)
+    line.sent[0] = (0, *line.sent[0][1:])
+    line.answer(b"\x03\x04\x00\x01\x00\x02")
+    assert line.reactor.take_calls() == [(0, ANSWERED, quality.GOOD, b"\x03\x04\x00\x01\x00\x02")]
+    assert line.closes == 0
+    for doubtful in (b"\x03\x02\x00\x01", b"\x04\x04\0\0\0\0", b"\x83\x05"):
+        line.call(READ)
+        line.sent[0] = (0, *line.sent[0][1:])
+        before = line.closes
+        line.answer(doubtful)
+        assert line.closes == before + 1
+        assert len(line.outcomes()) == 1
+        line.go(60)
+        line.reactor.stream_up(0)
+
+
+def test_a_write_with_a_doubtful_answer_with_identifier_0_is_read_back_on_a_new_connection():
+    line = Line(zero_ids=1)
+    line.call(SETPOINT)
+    line.sent[0] = (0, *line.sent[0][1:])
+    line.answer(b"\x06\x07\xd8\0\x31")  # another value: perhaps the answer to an earlier write
+    assert line.closes == 1
+    line.sent.clear()
+    line.go(1)
+    line.reactor.stream_up(0)
+    line.go()
+    assert line.pdus() == [b"\x03\x07\xd8\0\x01"]
+    line.answer(b"\x03\x02\0\x32")
+    assert line.outcomes() == [(0, CONFIRMED, quality.MISMATCH)]

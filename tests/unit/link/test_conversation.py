@@ -16,6 +16,7 @@ BLOCKS["timeout_ns"] = SECOND
 BLOCKS["address"] = np.arange(40) * 100
 BLOCKS["quantity"] = np.arange(40) * 3 + 1
 BLOCKS["unit_id"] = np.arange(40) + 1
+BLOCKS["aliases"] = BLOCKS["unit_id"][:, None]
 BLOCKS["function_code"] = 3
 
 
@@ -74,6 +75,19 @@ def test_identifiers_count_up_and_wrap(talk):
         seen.append(int.from_bytes(request[:2]))
         assert conversation.feed(reply(request)[0])[0][0] == "reply"
     assert seen == [65535, 0, 1]
+
+
+def test_identifiers_wrap_around_a_request_that_is_pending(talk):
+    """Case 71: its reply finds it, and its identifier is not issued again while it is, or for long after."""
+    conversation = talk(65000)
+    pending = conversation.request(9, 0)
+    n = 0
+    while conversation.ready(2 * SECOND) <= n:
+        n += 1
+        request = conversation.request(n % 9, n)
+        assert conversation.feed(reply(request)[0]) == [("reply", n % 9, reply(request)[1])]
+    assert 50_000 < n < 65_535  # nearly once round
+    assert conversation.feed(reply(pending)[0]) == [("reply", 9, reply(pending)[1])]
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,6 @@ WEATHER = {
 
 @pytest.fixture
 def book(books):
-    return make_book(books)
-
-
-def make_book(books, every=3):
     """Return (Book, table): LINKS x UNITS units of two blocks of three uint32 points; the second is slow."""
     units = [(link, 2 * (link * UNITS + u), 2, 3) for link in range(LINKS) for u in range(UNITS)]
     links = np.zeros(LINKS, structs.LINK)
@@ -43,7 +39,7 @@ def make_book(books, every=3):
     half = np.arange(len(blocks)) % 2
     blocks["first_op"], blocks["n_ops"] = 3 * half, 3
     blocks["address"], blocks["quantity"] = 100 + 6 * half, 6
-    blocks["every"] = 1 + (every - 1) * half
+    blocks["every"] = 1 + 2 * half
     ops = np.zeros(POINTS, structs.OP)
     ops["column"], ops["source"], ops["size"] = np.arange(POINTS), 4 * (np.arange(POINTS) % 3), 4
     ops["low"], ops["high"] = -np.inf, np.inf
@@ -77,7 +73,7 @@ def test_the_books_agree_whatever_happens(book, weather, seed):
                 _, sent = in_flight.pop(block)
                 code = rng.choices([0, *odds], [1 - sum(odds.values()), *odds.values()])[0]
                 if code:
-                    schedule.fail(block, code, now)
+                    schedule.fail(block, code, sent, now)
                 else:
                     schedule.reply(block, sent, now)
             elif weather == "foul" and rng.random() < 0.02:
@@ -92,22 +88,151 @@ def test_the_books_agree_whatever_happens(book, weather, seed):
             assert not table.row_quality.any()
 
 
-def test_a_silent_unit_is_asked_once_a_tick_then_ever_less(book):
+def run_tick(schedule, tick, now, answer, length_ms=80, timeout_ms=0):
+    """Serve link 0 for one tick, one request at a time; return [(block, time sent)] and the time it ended.
+
+    ``answer(block)`` is a quality code; a timeout takes ``timeout_ms``, anything else 1 ms.
+    """
+    sent, end = [], now + length_ms * MS
+    schedule.begin(tick, now, length_ms * MS)
+    while now < end:
+        block = schedule.next(0, now)
+        if block < 0:
+            wait = schedule.wait_until(0, now)
+            if wait >= end:
+                break
+            now = wait
+            continue
+        sent.append((block, now))
+        code = answer(block)
+        now += timeout_ms * MS if code == quality.TIMEOUT else MS
+        if code:
+            schedule.fail(block, code, sent[-1][1], now)
+        else:
+            schedule.reply(block, sent[-1][1], now)
+        schedule.check([])
+    schedule.end(now)
+    return sent, now
+
+
+def silent(*units):
+    return lambda block: quality.TIMEOUT if block // 2 in units else quality.GOOD
+
+
+def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
+    schedule, (table, _) = book
+    answers = iter([quality.TIMEOUT])
+    sent, _ = run_tick(schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b == 2 else quality.GOOD)
+    # Unit 1 has blocks 2 and 3: the second waits with the first, and both come when unit 3 is done.
+    assert [block for block, _ in sent] == [0, 1, 2, 4, 5, 6, 7, 2, 3]
+    table.close()
+    assert not table.row_quality[:UNITS].any()
+
+
+def test_the_waits_of_retries_grow_and_then_the_unit_is_dead(book):
+    """The document's: i seconds after the i-th failure. The first retry at once: the timeout was its wait."""
+    schedule, (table, _) = book
+    sent, _ = run_tick(schedule, 0, 0, silent(1), length_ms=60_000, timeout_ms=500)
+    tries = [time // MS for block, time in sent if block // 2 == 1]
+    assert np.diff(tries)[:3].tolist() == [500 + 4, 1500, 2500]  # at once: when units 2 and 3 are done
+    assert schedule.is_dead(1)
+    table.close()
+    assert table.row_quality[:UNITS].tolist() == [0, quality.TIMEOUT, 0, 0]
+    assert len(sent) - len(tries) == 6  # the others were read once, and first
+    assert all(block // 2 != 1 for block, _ in sent[3:7])
+
+
+def test_a_tick_does_not_wait_for_a_retry_that_comes_too_late(book):
     schedule, _ = book
-    asked, now = [0] * UNITS, 0
-    for tick in range(100):
+    schedule.begin(0, 0, 900 * MS)
+    now = 0
+    while schedule.outstanding:
+        block = schedule.next(0, now)
+        now += MS
+        if block < 0:
+            break
+        if block // 2 == 1:
+            schedule.fail(block, quality.TIMEOUT, now, now)  # twice: then it is to wait for a second
+        else:
+            schedule.reply(block, now, now)
+    assert schedule.outstanding == 4 * UNITS  # of the other two links
+
+
+def test_a_silent_unit_keeps_its_wait_over_ticks(book):
+    schedule, _ = book
+    asked, now = [], 0
+    for tick in range(80):
+        sent, _ = run_tick(schedule, tick, now, silent(1))
+        asked += [time // MS for block, time in sent if block // 2 == 1]
+        assert sum(block // 2 == 0 for block, _ in sent) == (2 if tick % 3 == 0 else 1)
         now += 100 * MS
-        schedule.begin(tick, now)
-        while (block := schedule.next(0, now)) >= 0:
-            unit = schedule.unit(block)
-            asked[unit] += 1
-            if unit == 1:
-                schedule.fail(block, quality.TIMEOUT, now)
-            else:
-                schedule.reply(block, now, now)
-        schedule.end(now)
-    assert asked[0] == asked[2] == asked[3] == 100 + 34
-    assert 5 <= asked[1] <= 12
+    gaps = np.diff(asked)
+    assert asked[0] < 80
+    assert asked[1] < 80
+    assert 1000 <= gaps[1] <= 1100
+    assert 2000 <= gaps[2] <= 2100
+    assert all(gaps[3:] >= 2000)
+
+
+def test_a_busy_answer_goes_behind_the_other_units_work(book):
+    schedule, (table, _) = book
+    answers = iter([quality.EXCEPTION + 6] * 2)
+    sent, _ = run_tick(
+        schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b // 2 == 0 else quality.GOOD, length_ms=500
+    )
+    assert [block // 2 for block, _ in sent] == [0, 1, 1, 2, 2, 3, 3, 0, 0, 0]
+    table.close()
+    assert not table.row_quality[:UNITS].any()
+
+
+def test_requests_that_time_out_together_are_one_silence(book):
+    schedule, _ = book
+    schedule.begin(0, 0)
+    together = [schedule.next(0, 0) for _ in range(4)]
+    assert [schedule.unit(b) for b in together] == [0, 0, 1, 1]
+    assert not schedule.expects_silence(together[0])
+    for block in together:
+        schedule.fail(block, quality.TIMEOUT, 0, 50 * MS)
+        assert not schedule.is_dead(schedule.unit(block))
+        assert schedule.expects_silence(together[0])  # units 2 and 3 may well be there
+    assert schedule.unit(schedule.next(0, 50 * MS)) == 2
+
+
+def test_the_silence_of_all_units_is_the_link_s(book):
+    schedule, _ = book
+    schedule.begin(0, 0)
+    asked = {schedule.unit(block): block for block in (schedule.next(0, 0) for _ in range(2 * UNITS))}
+    for unit in range(UNITS):
+        schedule.fail(asked[unit], quality.TIMEOUT, 0, 50 * MS)
+        assert schedule.expects_silence(asked[unit]) == (unit < UNITS - 1)
+    schedule.reply(asked[0] - 1, 0, 60 * MS)
+    assert not schedule.expects_silence(asked[0])
+    assert schedule.expects_silence(asked[1])
+
+
+def test_a_dead_unit_says_nothing_good_of_what_it_was_asked_for_before(book):
+    """Also a slow block, whose turn would come much later."""
+    schedule, (table, _) = book
+    _, now = run_tick(schedule, 0, 0, silent())
+    table.close()
+    assert not table.row_quality[:UNITS].any()
+    run_tick(schedule, 1, now, silent(1), length_ms=60_000)
+    assert schedule.is_dead(1)
+    assert (table.quality[:, 1] == quality.TIMEOUT).all()
+    assert not table.quality[:, 0].any()
+
+
+def test_no_single_block_keeps_a_unit_dead(book):
+    """It answers for block 3, but block 2 makes it hang."""
+    schedule, _ = book
+    _, now = run_tick(schedule, 0, 0, silent(1), length_ms=20_000)
+    assert schedule.is_dead(1)
+    for tick in range(1, 400):
+        run_tick(schedule, tick, now, lambda b: quality.TIMEOUT if b == 2 else quality.GOOD)
+        now += 100 * MS
+        if not schedule.is_dead(1):
+            return
+    pytest.fail("it was never asked for its other block")
 
 
 @pytest.mark.parametrize("timeout_ms", [0, 300, 700, 1500])
@@ -124,7 +249,7 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
         if block >= 0 and schedule.unit(block) == 1:
             tried.append(now)
             now += timeout_ms * MS
-            schedule.fail(block, quality.TIMEOUT, now)
+            schedule.fail(block, quality.TIMEOUT, tried[-1], now)
         elif block >= 0:
             others += 1
             now += 40 * MS  # more than a tick can hold of the others alone
@@ -138,27 +263,6 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
     assert others * 40 + len(tried) * timeout_ms >= 60_000 - 100
 
 
-def test_a_dead_unit_has_no_good_cell(books):
-    """Its slow block was read before, and its turn does not come while it is dead."""
-    schedule, (table, _) = make_book(books, every=100)
-    now = 0
-    for tick in range(9):
-        now += 100 * MS
-        schedule.begin(tick, now)
-        while (block := schedule.next(0, now)) >= 0:
-            if schedule.unit(block) == 1 and tick > 0:
-                schedule.fail(block, quality.TIMEOUT, now)
-            else:
-                schedule.reply(block, now, now)
-        schedule.end(now)
-        good = (table.quality[:, :UNITS] == quality.GOOD).all(0)
-        assert good.tolist() == [True, tick == 0, True, True]
-        if tick == 4:  # four in a row: from now on it is dead
-            assert (table.quality[:3, 1] == quality.TIMEOUT).all()
-        if tick > 4:
-            assert (table.quality[:, 1] == quality.TIMEOUT).all()
-
-
 def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):
     schedule, _ = book
     now, asked = 0, []
@@ -168,7 +272,7 @@ def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):
         count = 0
         while (block := schedule.next(0, now)) >= 0:
             count += 1
-            schedule.fail(block, quality.EXCEPTION + 2, now)
+            schedule.fail(block, quality.EXCEPTION + 2, now, now)
         asked.append(count)
         schedule.end(now)
     assert asked[0] == UNITS * 2 * 5  # three points: 1 + 2 + 2 reads until each is alone

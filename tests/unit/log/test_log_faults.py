@@ -174,7 +174,7 @@ def test_one_unusable_folder_does_not_hold_up_the_other_dataset(tmp_path, monkey
     log = LogWriter(tmp_path, [*DATASETS, other], tick_seconds=1, part_seconds=1, **names)
     for second in range(3):
         append(log, second)
-        log.append(1, NOON_US + second * 1_000_000, LATENCY[:1], CODES[:1], [], [])
+        log.append(1, NOON_US + second * 1_000_000, LATENCY[:1], CODES[:1], [], np.ones((0, 1), bool))
     wait_until(lambda: log.rows_logged == 2)
     log.close()
     assert log.rows_logged == 3

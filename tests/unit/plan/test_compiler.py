@@ -67,9 +67,8 @@ devices:
 """,
     )
     assert plan.links["max_in_flight"].tolist() == [1]
-    assert plan.blocks["zero_id"].tolist() == [0, 1]
-    assert plan.blocks["n_aliases"].tolist() == [0, 1]
-    assert plan.blocks["aliases"][1].tolist() == [255, 0]
+    assert plan.links["zero_ids"].tolist() == [1]
+    assert plan.blocks["aliases"].tolist() == [[1, 1], [255, 2]]
 
 
 def test_an_override_gives_a_row_its_own_program(tmp_path):

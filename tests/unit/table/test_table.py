@@ -14,7 +14,8 @@ def make(codes, absent=None):
     codes = np.array(codes, np.uint8)
     table = Table("t", [(f"c{i}", 0, 8) for i in range(codes.shape[0])], codes.shape[1], absent)
     table.quality[:] = codes
-    table.close()
+    table.received_ns[:] = 3_500_000
+    table.close(1_000_000)
     return table
 
 
@@ -41,11 +42,22 @@ def test_a_row_is_as_good_as_its_cells(cells, row, name, why):
     assert quality.quality_name(row) == name
     assert quality.reason(row) == why
     assert table.valid[:, 0].tolist() == [c < quality.BAD for c in cells]
+    np.testing.assert_equal(table.latency_ms[0], np.nan if name == "bad" else 2.5)
+
+
+def test_rows_are_summed_up_each_for_itself_however_many_there_are():
+    codes = np.random.default_rng(1).choice([G, L, T, N, A], (3, 1000))
+    together = make(codes, codes == A)
+    for row in range(1000):
+        alone = make(codes[:, [row]], codes[:, [row]] == A)
+        assert together.row_quality[row] == alone.row_quality[0]
+        assert (together.valid[:, row] == alone.valid[:, 0]).all()
+        np.testing.assert_equal(together.latency_ms[row], alone.latency_ms[0])
 
 
 def test_a_new_table_was_never_read():
     table = Table("t", [("a", 2, 8), ("b", 5, 4)], 3, np.array([[0, 0, 0], [0, 1, 0]], bool))
-    table.close()
+    table.close(0)
     assert {quality.reason(c) for c in table.row_quality} == {"never read"}
     assert not table.valid.any()
     assert table["b"].dtype == np.dtype("S4")
