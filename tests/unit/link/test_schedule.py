@@ -84,7 +84,7 @@ def test_the_books_agree_whatever_happens(book, weather, seed):
         assert schedule.outstanding == 0
         schedule.check(in_flight)
         if weather == "fair" and not in_flight:
-            table.close()
+            table.close(0)
             assert not table.row_quality.any()
 
 
@@ -125,7 +125,7 @@ def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
     sent, _ = run_tick(schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b == 2 else quality.GOOD)
     # Unit 1 has blocks 2 and 3: the second waits with the first, and both come when unit 3 is done.
     assert [block for block, _ in sent] == [0, 1, 2, 4, 5, 6, 7, 2, 3]
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
 
 
@@ -136,7 +136,7 @@ def test_the_waits_of_retries_grow_and_then_the_unit_is_dead(book):
     tries = [time // MS for block, time in sent if block // 2 == 1]
     assert np.diff(tries)[:3].tolist() == [500 + 4, 1500, 2500]  # at once: when units 2 and 3 are done
     assert schedule.is_dead(1)
-    table.close()
+    table.close(0)
     assert table.row_quality[:UNITS].tolist() == [0, quality.TIMEOUT, 0, 0]
     assert len(sent) - len(tries) == 6  # the others were read once, and first
     assert all(block // 2 != 1 for block, _ in sent[3:7])
@@ -181,7 +181,7 @@ def test_a_busy_answer_goes_behind_the_other_units_work(book):
         schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b // 2 == 0 else quality.GOOD, length_ms=500
     )
     assert [block // 2 for block, _ in sent] == [0, 1, 1, 2, 2, 3, 3, 0, 0, 0]
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
 
 
@@ -214,7 +214,7 @@ def test_a_dead_unit_says_nothing_good_of_what_it_was_asked_for_before(book):
     """Also a slow block, whose turn would come much later."""
     schedule, (table, _) = book
     _, now = run_tick(schedule, 0, 0, silent())
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
     run_tick(schedule, 1, now, silent(1), length_ms=60_000)
     assert schedule.is_dead(1)
