@@ -20,7 +20,7 @@ from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_t
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
     LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_down, links_free,
-    links_make, links_run_timers, links_sent, links_start, links_up,
+    links_make, links_resume, links_run_timers, links_sent, links_start, links_up,
 )
 from fluxfast.link.ports cimport (
     RECEIVE_SIZE, WISH_ABORT, WISH_CLOSE, WISH_CONNECT, WISH_SEND, Port, ports_close, ports_data, ports_drain,
@@ -175,6 +175,7 @@ cdef class Reactor:
                 (slot, call.outcome, call.quality,
                  PyBytes_FromStringAndSize(<char *>call.answer, call.answer_size))
             )
+            links_resume(&self.links, slot, ports_now(&self.ports))
             slot = calls_take(&self.links.calls)
         return taken
 

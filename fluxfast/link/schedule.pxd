@@ -44,6 +44,7 @@ ctypedef struct Queue:
     int32_t cursor           # the block to look at first: the one after that which was sent last
     int32_t n_silent         # units that have not answered their last request
     int32_t n[BLOCK_STATES]  # blocks in each state
+    uint8_t favoured         # what was sent last was a turn of a unit that does not answer
 
 
 ctypedef struct TableTimes:

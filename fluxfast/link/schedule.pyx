@@ -13,7 +13,8 @@ Invariants (tests/unit/link/books.pyx checks them after every step):
    the link has nothing else to do, and then go one at a time. The first retry comes at once, the next ones
    after 1 s, 2 s, ...; after `retry_count` retries it is dead: one read, behind all others and no tick waits
    for it, after a wait that grows to the probe interval. On a link that is never idle it gets a turn like any
-   other once it has waited for a second, or as a dead unit for the probe interval.
+   other once it has waited for a second, or as a dead unit for the probe interval; but of two requests in a
+   row one is for a unit that answers, if one is due.
 5. Turns go round: a link goes on after the block it sent last, in whichever tick.
 
 A block that the unit refuses (exceptions 2 and 3) is cut in two (cut.pyx) until what is refused is a single
@@ -172,7 +173,7 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
             unit = &s.units[s.blocks[b].unit]
             if unit.hold_until_ns > now_ns:
                 wait_until_ns[0] = min(wait_until_ns[0], unit.hold_until_ns)
-            elif state == BLOCK_DUE or has_waited(s, unit, now_ns):
+            elif state == BLOCK_DUE or (not q.favoured and has_waited(s, unit, now_ns)):
                 break
             elif unit.in_flight == 0 and (later < 0 or state < s.states[later].state):
                 later = b
@@ -184,6 +185,7 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
             break
     if b < 0:
         return -1
+    q.favoured = s.states[b].state != BLOCK_DUE
     move(s, b, BLOCK_IN_FLIGHT)
     q.cursor = s.states[b].next
     unit = &s.units[s.blocks[b].unit]

@@ -287,6 +287,33 @@ def test_times_are_those_of_each_block_and_of_its_halves(book):
     assert table.requested_ns[:, 1].tolist() in ([50 * MS, 0], [0, 50 * MS])
 
 
+@pytest.mark.parametrize("timeout_ms", [250, 270, 333, 400])
+def test_probes_that_fill_a_tick_leave_the_good_unit_its_turn(book, timeout_ms):
+    """Three of four units are dead, and to probe them takes as long as they may wait: all the time there is."""
+    schedule, _ = book
+    schedule.set_probe_interval(1000 * MS)
+    answered, now, tick, is_open = [], 0, 0, False
+    while tick < 60:
+        if is_open and now >= (1000 * tick + 800) * MS:
+            schedule.end(now)
+            is_open = False
+        elif now >= 1000 * (tick + 1) * MS:
+            tick, is_open = now // (1000 * MS), True
+            schedule.begin(tick, now, 800 * MS)
+        block = schedule.next(0, now)
+        sent = now
+        if block < 0:
+            now += MS
+        elif schedule.unit(block) == 2:
+            now += MS
+            schedule.reply(block, sent, now)
+            answered.append(tick)
+        else:
+            now += timeout_ms * MS
+            schedule.fail(block, quality.TIMEOUT, sent, now)
+    assert set(range(20, 60)) <= set(answered)
+
+
 def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):
     schedule, _ = book
     now, asked = 0, []
