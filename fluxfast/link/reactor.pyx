@@ -19,15 +19,16 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_take
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
-    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_down, links_free,
-    links_make, links_resume, links_run_timers, links_sent, links_start, links_up,
+    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_complete, links_down,
+    links_end_tick, links_free, links_make, links_phase_ns, links_run_timers, links_send_next, links_sent,
+    links_resume, links_start, links_up,
 )
 from fluxfast.link.ports cimport (
     RECEIVE_SIZE, WISH_ABORT, WISH_CLOSE, WISH_CONNECT, WISH_SEND, Port, ports_close, ports_data, ports_drain,
     ports_free, ports_make, ports_now,
 )
 from fluxfast.link.schedule cimport (
-    TableTimes, UnitState, schedule_begin_tick, schedule_end_tick, schedule_free, schedule_make,
+    TableTimes, UnitState, schedule_free, schedule_make,
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
@@ -117,27 +118,29 @@ cdef class Reactor:
         """
         cdef int64_t now = ports_now(&self.ports)
         with nogil:
-            schedule_begin_tick(&self.links.schedule, now, now + min(length_ns, NEVER - now))
-            self.send_tick(tick)
+            links_begin_tick(&self.links, tick, now, now + min(length_ns, NEVER - now))
+            self.send_tick()
         return self.links.schedule.outstanding
 
     def process(self):
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
             ports_drain(&self.ports, SLICE)
+            self.send_tick()
             links_run_timers(&self.links, ports_now(&self.ports))
-        return self.links.schedule.tick_open and self.links.schedule.outstanding == 0
+        return links_complete(&self.links)
 
     def end_tick(self):
         """Close the tick: mark what is unanswered (timeout); return how many blocks that were."""
         cdef int missed
         with nogil:
-            missed = schedule_end_tick(&self.links.schedule, ports_now(&self.ports))
+            missed = links_end_tick(&self.links, ports_now(&self.ports))
         return missed
 
     def next_timer_ns(self):
         """Return when ``process`` must be called even if nothing arrives, on the reactor's clock."""
-        return self.links.timers.due_ns[self.links.timers.heap[0]] if self.links.timers.n else NEVER
+        first = self.links.timers.due_ns[self.links.timers.heap[0]] if self.links.timers.n else NEVER
+        return min(first, links_phase_ns(&self.links))
 
     # ---- calls ----
 
@@ -355,11 +358,10 @@ cdef class Reactor:
             raise IndexError(f"call {slot} of {self.links.calls.n_calls}")
         return &self.links.calls.calls[slot]
 
-    cdef void send_tick(self, int64_t tick) noexcept nogil:
-        cdef int32_t i
-        for i in range(self.links.n_links):
-            links_begin_tick(&self.links, i, tick, ports_now(&self.ports))
-            if i % SEND_RUN == SEND_RUN - 1:
+    cdef void send_tick(self) noexcept nogil:
+        # As far as the links' phases have come.
+        while links_send_next(&self.links, ports_now(&self.ports)):
+            if self.links.next_link % SEND_RUN == 0:
                 ports_drain(&self.ports, 0)
 
 
