@@ -329,7 +329,7 @@ cdef class Reactor:
         return self.links.schedule.values
 
     def read_counters(self, uint64_t[:, ::1] units, uint64_t[:, ::1] links):
-        """Copy the counters: units[units, 19], links[links, 3] in the order of counters.py."""
+        """Copy the counters: units[units, 20], links[links, 3] in the order of counters.py."""
         cdef int32_t u, i, code
         cdef UnitState *unit
         for u in range(min(self.links.schedule.n_units, <int32_t>units.shape[0])):
@@ -337,12 +337,14 @@ cdef class Reactor:
             units[u, 0] = unit.requests
             units[u, 1] = unit.replies
             units[u, 2] = unit.timeouts
-            units[u, 3] = unit.malformed
-            units[u, 4] = unit.mismatched
-            units[u, 5] = unit.lost
-            units[u, 6] = unit.retries
+            units[u, 3] = 0
+            units[u, 4] = unit.malformed
+            units[u, 5] = unit.mismatched
+            units[u, 6] = unit.lost
+            units[u, 7] = unit.retries
             for code in range(EXCEPTION_CODES):
-                units[u, 7 + code] = unit.exceptions[code]
+                units[u, 3] += unit.exceptions[code]
+                units[u, 8 + code] = unit.exceptions[code]
         for i in range(min(self.links.n_links, <int32_t>links.shape[0])):
             links[i, 0] = self.links.links[i].connects
             links[i, 1] = self.links.links[i].late

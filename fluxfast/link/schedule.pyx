@@ -248,10 +248,9 @@ cdef void schedule_fail(
         unit.timeouts += 1
     elif quality >= Q_EXCEPTION:
         unit.exceptions[quality - Q_EXCEPTION if quality < Q_EXCEPTION + EXCEPTION_CODES else 0] += 1
-    elif quality == Q_MISMATCH:
-        unit.mismatched += 1
     else:
         unit.malformed += 1
+        unit.mismatched += quality == Q_MISMATCH
 
     if quality == Q_TIMEOUT or quality == Q_EXCEPTION + 10 or quality == Q_EXCEPTION + 11:
         unit_silent(s, b, quality, sent_ns, now_ns)
