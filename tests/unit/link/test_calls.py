@@ -196,7 +196,7 @@ def test_an_exception_response_of_the_wrong_length_is_no_answer(line):
     for slot, pdu in enumerate((READ, b"\x2b\x0e\1\0", b"\x41")):
         line.call(pdu, slot)
         line.answer(bytes([pdu[0] | 0x80]) + b"\2\0")
-        code, = {code for _, _, code in line.outcomes()}
+        (code,) = {code for _, _, code in line.outcomes()}
         assert code == quality.MALFORMED
 
 

@@ -265,7 +265,7 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
 
 @pytest.mark.parametrize("timeout_ms", [250, 270, 333, 400])
 def test_probes_that_fill_a_tick_leave_the_good_unit_its_turn(book, timeout_ms):
-    """Three of four units are dead, and to probe them takes as long as they may wait: all the time there is."""
+    """Three of four units are dead, and to probe them takes as long as they may wait: all the time."""
     schedule, _ = book
     schedule.set_probe_interval(1000 * MS)
     answered, now, tick, is_open = [], 0, 0, False
