@@ -77,7 +77,7 @@ class World:
         self.tick_end_ns = -1
         self.before_ns = {id(b): -1 for u in fleet.units for b in u.blocks}  # end of the tick before its turn
         self.period_ns = rng.randrange(50, 500) * MS
-        long_outage = rng.random() < 0.03
+        long_outage = rng.random() < (0.3 if any(self.fair) else 0.03)
         if long_outage:
             self.period_ns = SECOND
         self.storm_ticks = rng.randrange(40, 80) if long_outage else rng.randrange(3, 20)
@@ -247,7 +247,7 @@ class World:
             self.check_turns(link)
 
     def check_turns(self, link: int) -> None:
-        """A good unit's block waits for the others', but for each of them three times at the most."""
+        """A good unit's block waits for the others', but for each of them twice at the most."""
         peer = self.peers[link]
         blocks = [block for unit in peer.link.units for block in unit.blocks]
         silent = sum(block.unit.unit_id in peer.always_silent for block in blocks)
@@ -255,7 +255,7 @@ class World:
             if block.every == 1 and block.unit.unit_id not in peer.always_silent:
                 reads = self.reads_of_link[link] - block.asked[0]
                 timeouts = self.timeouts_of_link[link] - block.asked[1]
-                if reads > 3 * len(blocks) + 3 or timeouts > 2 * silent + 3:
+                if reads > 2 * len(blocks) + 2 or timeouts > 2 * silent + 3:
                     raise ViolationError(
                         f"unit {block.unit.number}, address {block.address} has waited for {reads} reads and "
                         f"{timeouts} timeouts of others"
