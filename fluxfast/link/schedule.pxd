@@ -47,12 +47,18 @@ ctypedef struct Queue:
     uint8_t favoured         # what was sent last was a turn of a unit that does not answer
 
 
+ctypedef struct TableTimes:
+    uint64_t requested_ns    # address of int64 [slots, rows], when what was answered had been asked for
+    uint64_t received_ns     # the same, of the reply
+    int64_t rows
+
+
 ctypedef struct Schedule:
     const LinkPlan *links
     const UnitPlan *unit_plans
     const uint64_t *sentinels
     const Column *columns
-    const uint64_t *received     # address of received_ns[rows] of each table
+    const TableTimes *times      # of each table
     Block *blocks                # ours: splitting a block appends
     BlockState *states
     Op *ops

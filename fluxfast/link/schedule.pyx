@@ -215,12 +215,14 @@ cdef void schedule_reply(
     # `data` has the length that the block asked for. Late is what its own tick did not wait for.
     cdef const Block *block = &s.blocks[b]
     cdef UnitState *unit = &s.units[block.unit]
+    cdef const TableTimes *times = &s.times[block.table]
     cdef bint in_time = s.tick_open and sent_ns >= s.tick_begin_ns
     decode_block(
         &s.ops[block.first_op], block.n_ops, s.sentinels, data, s.columns, block.row,
         Q_GOOD if in_time else Q_LATE,
     )
-    (<int64_t *>s.received[block.table])[block.row] = now_ns
+    (<int64_t *>times.requested_ns)[block.slot * times.rows + block.row] = sent_ns
+    (<int64_t *>times.received_ns)[block.slot * times.rows + block.row] = now_ns
     s.states[b].received_ns = now_ns
     s.states[b].fresh = 1
     s.values += block.n_ops

@@ -40,21 +40,27 @@ def book(books):
     blocks["first_op"], blocks["n_ops"] = 3 * half, 3
     blocks["address"], blocks["quantity"] = 100 + 6 * half, 6
     blocks["every"] = 1 + 2 * half
+    blocks["slot"] = half
     ops = np.zeros(POINTS, structs.OP)
     ops["column"], ops["source"], ops["size"] = np.arange(POINTS), 4 * (np.arange(POINTS) % 3), 4
     ops["low"], ops["high"] = -np.inf, np.inf
     rows = len(units)
-    table = Table("t", [(f"p{i}", 2, 8) for i in range(POINTS)], rows, np.zeros((POINTS, rows), bool))
-    received = np.array([table.received_ns.ctypes.data], np.uint64)
+    table = Table(
+        "t",
+        [(f"p{i}", 2, 8) for i in range(POINTS)],
+        rows,
+        np.zeros((POINTS, rows), bool),
+        np.repeat([[0], [1]], 3, axis=0).astype(np.int16),
+    )
     parts = [links, np.array(units, structs.UNIT), blocks, ops, table.structs]
-    made = books.Book(*[part.view(np.uint8) for part in parts], received, 7)
-    return made, (table, received)
+    made = books.Book(*[part.view(np.uint8) for part in parts], table.times, 7)
+    return made, table
 
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("weather", WEATHER)
 def test_the_books_agree_whatever_happens(book, weather, seed):
-    schedule, (table, _) = book
+    schedule, table = book
     rng, now, in_flight = random.Random(seed), 0, {}
     odds = WEATHER[weather]
     for tick in range(30):
@@ -120,7 +126,7 @@ def silent(*units):
 
 
 def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
-    schedule, (table, _) = book
+    schedule, table = book
     answers = iter([quality.TIMEOUT])
     sent, _ = run_tick(schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b == 2 else quality.GOOD)
     # Unit 1 has blocks 2 and 3: the second waits with the first, and both come when unit 3 is done.
@@ -131,7 +137,7 @@ def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
 
 def test_the_waits_of_retries_grow_and_then_the_unit_is_dead(book):
     """The document's: i seconds after the i-th failure. The first retry at once: the timeout was its wait."""
-    schedule, (table, _) = book
+    schedule, table = book
     sent, _ = run_tick(schedule, 0, 0, silent(1), length_ms=60_000, timeout_ms=500)
     tries = [time // MS for block, time in sent if block // 2 == 1]
     assert np.diff(tries)[:3].tolist() == [500 + 4, 1500, 2500]  # at once: when units 2 and 3 are done
@@ -175,7 +181,7 @@ def test_a_silent_unit_keeps_its_wait_over_ticks(book):
 
 
 def test_a_busy_answer_goes_behind_the_other_units_work(book):
-    schedule, (table, _) = book
+    schedule, table = book
     answers = iter([quality.EXCEPTION + 6] * 2)
     sent, _ = run_tick(
         schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b // 2 == 0 else quality.GOOD, length_ms=500
@@ -212,7 +218,7 @@ def test_the_silence_of_all_units_is_the_link_s(book):
 
 def test_a_dead_unit_says_nothing_good_of_what_it_was_asked_for_before(book):
     """Also a slow block, whose turn would come much later."""
-    schedule, (table, _) = book
+    schedule, table = book
     _, now = run_tick(schedule, 0, 0, silent())
     table.close(0)
     assert not table.row_quality[:UNITS].any()
@@ -261,6 +267,24 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
     assert gaps.max() <= max(1000, timeout_ms) * MS + its_turn
     assert len(tried) <= 4 + 60_000 / max(1000, timeout_ms)  # and it takes no more than that from the others
     assert others * 40 + len(tried) * timeout_ms >= 60_000 - 100
+
+
+def test_times_are_those_of_each_block_and_of_its_halves(book):
+    schedule, table = book
+    schedule.begin(0, 0)
+    for sent_ms, received_ms in ((10, 20), (25, 30)):
+        schedule.reply(schedule.next(0, sent_ms * MS), sent_ms * MS, received_ms * MS)
+    assert table.requested_ns[:, 0].tolist() == [10 * MS, 25 * MS]
+    assert table.received_ns[:, 0].tolist() == [20 * MS, 30 * MS]
+    assert table.age_ns("p0", 100 * MS)[0] == 90 * MS
+    assert table.age_ns("p5", 100 * MS)[0] == 75 * MS
+    refused = schedule.next(0, 40 * MS)
+    schedule.fail(refused, quality.EXCEPTION + 2, 40 * MS, 45 * MS)
+    assert not table.requested_ns[:, 1].any()
+    half = schedule.next(0, 50 * MS)
+    assert schedule.unit(half) == 1
+    schedule.reply(half, 50 * MS, 55 * MS)
+    assert table.requested_ns[:, 1].tolist() in ([50 * MS, 0], [0, 50 * MS])
 
 
 @pytest.mark.parametrize("timeout_ms", [250, 270, 333, 400])
