@@ -25,7 +25,7 @@ CALLS_FROM = 2000  # addresses below are the plan's, those from here on the call
 CALL_ROOM = 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Block:
     unit: "Unit"
     function_code: int
@@ -38,7 +38,7 @@ class Block:
     asked: tuple[int, int] = (0, 0)  # the link's reads and timeouts when it was asked for
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Unit:
     number: int  # its row
     link: int
@@ -51,7 +51,7 @@ class Unit:
         return self.number << 52 | function_code << 48 | address << 32
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Link:
     number: int
     request_gap_ns: int
@@ -61,7 +61,7 @@ class Link:
     units: list[Unit] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Fleet:
     links: list[Link]
     units: list[Unit]
@@ -117,7 +117,11 @@ class Columns:
         points, rows = fleet.n_points, len(fleet.units)
         self.values = np.zeros(points * rows, np.uint64)
         self.quality = np.full(points * rows, quality.NEVER, np.uint8)
-        self.received_ns = np.zeros(rows, np.int64)
+        # By the unit's blocks: when what was answered had been asked for, and when the answer came.
+        slots = max(len(unit.blocks) for unit in fleet.units)
+        self.requested_ns = np.zeros(slots * rows, np.int64)
+        self.received_ns = np.zeros(slots * rows, np.int64)
+        self.times = np.array([self.requested_ns.ctypes.data, self.received_ns.ctypes.data, rows], np.uint64)
         self.structs = np.array(
             [
                 (self.values.ctypes.data + 8 * rows * p, self.quality.ctypes.data + rows * p, 3, 8)
@@ -135,7 +139,7 @@ def make_reactor(
         first = len(blocks)
         for unit in link.units:
             units.append((link.number, len(blocks), len(unit.blocks), unit.retry_count))
-            for block in unit.blocks:
+            for slot, block in enumerate(unit.blocks):
                 first_op = len(ops)
                 for point in block.points:
                     index = fleet.column[unit.number, block.function_code, point] // len(fleet.units)
@@ -146,13 +150,12 @@ def make_reactor(
                 blocks.append(
                     (unit.timeout_ns, unit.number, 0, unit.number, first_op, len(block.points), block.every,
                      block.phase, block.address, block.quantity, unit.unit_id, block.function_code,
-                     (unit.unit_id, unit.unit_id), 0)
+                     (unit.unit_id, unit.unit_id), slot)
                 )  # fmt: skip
         links.append(
             (link.request_gap_ns, link.connect_delay_ns, link.timeout_ns, first, len(blocks) - first,
              len(link.units), link.max_in_flight, 0)
         )  # fmt: skip
-    received = np.array([columns.received_ns.ctypes.data], np.uint64)
     return Reactor(
         np.array(links, structs.LINK).view(np.uint8),
         np.array(units, structs.UNIT).view(np.uint8),
@@ -160,8 +163,8 @@ def make_reactor(
         np.array(ops, structs.OP).view(np.uint8),
         np.zeros(0, np.uint64),
         columns.structs.view(np.uint8),
-        received,
-        (columns, received),
+        columns.times,
+        columns,
         connects_per_s,
         probe_interval_ns,
         seed,

@@ -199,6 +199,8 @@ class LinkModel:
         code, address = request.pdu[0], request.pdu[1] << 8 | request.pdu[2]
         end = address + (request.pdu[3] << 8 | request.pdu[4])
         assert request.block is not None
+        slot = unit.blocks.index(request.block)
+        world.answered(slot * len(world.fleet.units) + unit.number, request.sent_ns)
         for point in request.block.points:
             if address <= point < end:
                 at = 2 + 2 * (point - address)

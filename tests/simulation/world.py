@@ -63,6 +63,7 @@ class World:
         self.quality = memoryview(self.columns.quality)
         self.cell_sent = [-1] * len(self.shadow)
         self.cell_received = [-1] * len(self.shadow)
+        self.times: dict[int, tuple[int, int]] = {}  # of the blocks answered in this step
         self.just_credited: list[tuple[int, int]] = []
         # Links whose only fault is, if any, that some units never answer: the others must not wait for long.
         self.fair = [False] * len(fleet.links)
@@ -157,6 +158,10 @@ class World:
             if self.quality[cell] != expected and self.quality[cell] < quality.BAD:
                 raise ViolationError(f"cell {cell} was credited as {self.quality[cell]}, not {expected}")
         self.just_credited.clear()
+        for time, told in self.times.items():
+            if (self.columns.requested_ns[time], self.columns.received_ns[time]) != told:
+                raise ViolationError(f"the times of a block are not {told}")
+        self.times.clear()
         if complete and self.tick_open:
             self.end_tick(self.tick)
 
@@ -230,6 +235,9 @@ class World:
         self.cell_received[cell] = self.now
         good = self.tick_open and sent_ns >= self.tick_begin_ns
         self.just_credited.append((cell, quality.GOOD if good else quality.LATE))
+
+    def answered(self, time: int, sent_ns: int) -> None:
+        self.times[time] = sent_ns, self.now
 
     def carried_out(self, unit: Unit, pdu: bytes) -> None:
         self.calls.carried_out(unit, pdu)
