@@ -24,8 +24,8 @@ from fluxfast.modbus.constants cimport (
     FX_WRITE_MULTIPLE_COILS, FX_WRITE_MULTIPLE_REGISTERS, FX_WRITE_SINGLE_COIL, FX_WRITE_SINGLE_REGISTER,
 )
 from fluxfast.modbus.frame cimport (
-    FX_COMPLETE, FX_EXCEPTION, FX_MALFORMED, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response, check_write_response,
-    frame_status,
+    FX_COMPLETE, FX_EXCEPTION, FX_MALFORMED, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response,
+    check_write_response, frame_status,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
 from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT

@@ -17,7 +17,7 @@ def main() -> int:
     if len(seeds) == 1:
         print(explain(seeds[0]))
         return 0
-    begin = time.monotonic()
+    begin = time.process_time()
     failed = 0
     for seed in range(seeds[0], seeds[1]):
         try:
@@ -25,9 +25,9 @@ def main() -> int:
         except ViolationError as violation:
             failed += 1
             print(f"seed {seed}: {violation}", flush=True)
-    took = time.monotonic() - begin
+    took = time.process_time() - begin
     n = seeds[1] - seeds[0]
-    print(f"{n} schedules in {took:.1f} s, {n / took * 60:.0f} a minute; {failed} failed")
+    print(f"{n} schedules in {took:.1f} s of one core, {n / took * 60:.0f} a minute; {failed} failed")
     return int(failed > 0)
 
 
