@@ -15,13 +15,13 @@ demo: build ## simulate 400 PowerPacks and 100 meters, poll them for 20 s, draw 
 test: build ## the tests, under five minutes
 	@ci/test
 
-test-long: build ## fuzz, soak and crash tests
+test-long: build ## fuzz, simulation, soak and crash tests
 	@ci/test-long
 
 lint: build ## ruff, mypy, cython-lint, stubtest, the layers, compiler warnings
 	@ci/lint
 
-sanitize: setup ## the parsers under the address and undefined-behaviour sanitizers
+sanitize: setup ## parsers, link and simulation under the address and undefined-behaviour sanitizers
 	@ci/sanitize
 
 coverage: setup ## which lines of .py and .pyx the tests reach

@@ -1,6 +1,7 @@
 """Compiles driver.pyx and books.pyx, which reach the link's C parts that Python does not see."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,7 @@ from Cython.Build import cythonize
 from setuptools import Distribution, Extension
 
 ROOT = Path(__file__).parents[3]
+SANITIZERS = ["-fsanitize=address,undefined"] if os.environ.get("FLUXFAST_BUILD") == "asan" else []
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 def compiled(name: str, folder: Path) -> ModuleType:
     extension = Extension(
         name, [str(Path(__file__).with_name(f"{name}.pyx"))], include_dirs=[str(ROOT)],
-        extra_compile_args=["-O1", "-g0"],
+        extra_compile_args=["-O1", "-g0", *SANITIZERS], extra_link_args=SANITIZERS,
     )  # fmt: skip
     modules = cythonize(
         [extension], include_path=[str(ROOT)], build_dir=str(folder), language_level=3, quiet=True
