@@ -4,11 +4,11 @@
 file.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing
 
 from fluxfast.errors import ConfigError, FluxfastError
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from fluxfast.client import Client
     from fluxfast.config import load
     from fluxfast.station import Station
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {"Client": "fluxfast.client", "Station": "fluxfast.station", "load": "fluxfast.config"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Import what is asked for when it is asked for: `import fluxfast` alone stays light."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fluxfast' has no attribute '{name}'")

@@ -121,6 +121,8 @@ class Station:
                 [(c.point.name, c.value.kind, c.value.width) for c in layout.columns],
                 len(layout.devices),
                 layout.absent,
+                layout.slots,
+                layout.variant,
             )
             for layout in self.plan.tables
         }
@@ -134,7 +136,7 @@ class Station:
         self._nap: asyncio.Future[None] | None = None  # until the next tick
         self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
         structs = np.concatenate([t.structs for t in self.tables.values()])
-        received = np.array([t.received_ns.ctypes.data for t in self.tables.values()], np.uint64)
+        times = np.concatenate([t.times for t in self.tables.values()])
         self.reactor = Reactor(
             _bytes(self.plan.links),
             _bytes(self.plan.units),
@@ -142,8 +144,8 @@ class Station:
             _bytes(self.plan.ops),
             self.plan.sentinels,
             _bytes(structs),
-            received,
-            (structs, received, self.tables),
+            times,
+            (structs, times, self.tables),
             fleet.poll.connects_per_s,
             fleet.poll.probe_interval_ns,
             secrets.randbits(64),

@@ -10,7 +10,7 @@ import click
 
 from fluxfast.cli.options import DURATION, JSON, SITE, Command, load_fleet
 from fluxfast.cli.pipes import drop_unread_output
-from fluxfast.sim import Counters, Simulator
+from fluxfast.sim import KINDS, RANDOM, Counters, Simulator
 
 
 @click.command(cls=Command)
@@ -19,11 +19,16 @@ from fluxfast.sim import Counters, Simulator
     "--seed", type=click.IntRange(min=0), default=1, show_default=True,
     help="The same seed gives the same values at a moment.",
 )  # fmt: skip
+@click.option(
+    "--fault", "faults", multiple=True, metavar="KIND[:SHARE][:FROM-TO]",
+    help=f"What is wrong with which part of the addresses, and when: hang:10%, blackhole:5%:10s-20s, random. "
+    f"KIND is one of {', '.join((*KINDS, RANDOM))}. May be given several times.",
+)  # fmt: skip
 @click.option("--duration", type=DURATION, help="End after a time such as 30s.")
 @JSON
-def simulate(site: Path, seed: int, duration: float | None, as_json: bool) -> None:
+def simulate(site: Path, seed: int, faults: tuple[str, ...], duration: float | None, as_json: bool) -> None:
     """Simulate every Modbus TCP device of SITE on its own host and port (loopback only)."""
-    simulator = Simulator(load_fleet(site), seed)
+    simulator = Simulator(load_fleet(site), seed, faults=faults)
     # Before the line that others wait for, so that they can end us from then on.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: simulator.stop())
@@ -69,7 +74,8 @@ def _print_status(counters: Counters, requests: int, as_json: bool) -> None:
     if as_json:
         _print_json(event="status", requests_per_s=requests, **vars(counters))
         return
-    click.echo(f"\r{requests:>8,} requests/s, {counters.connections:,} connections \x1b[K", nl=False)
+    faulty = f", {counters.faulty:,} addresses faulty" if counters.faulty else ""
+    click.echo(f"\r{requests:>8,} requests/s, {counters.connections:,} connections{faulty} \x1b[K", nl=False)
 
 
 def _print_json(**fields: Any) -> None:

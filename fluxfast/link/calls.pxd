@@ -33,8 +33,9 @@ ctypedef struct Call:
     uint8_t quality          # quality_code: why there was no clear answer
     uint16_t size            # of pdu
     uint16_t answer_size
-    uint16_t newer_size      # of a request that waits until this one has ended; 0: none
+    uint16_t newer_size      # of a request that waits until this one's outcome is taken; 0: none
     int64_t newer_expires_ns
+    int64_t newer_timeout_ns
     uint8_t pdu[PDU_MAX]
     uint8_t answer[PDU_MAX]  # the response; while newer_size is not 0, the newer request instead
 
@@ -64,3 +65,4 @@ cdef bint calls_has_answer(const Calls *s, int32_t slot) noexcept nogil
 cdef void calls_fail(Calls *s, int32_t slot, uint8_t quality, int64_t now_ns) noexcept nogil
 cdef void calls_expire(Calls *s, int32_t link, int64_t until_ns, uint8_t quality) noexcept nogil
 cdef int32_t calls_take(Calls *s) noexcept nogil
+cdef bint calls_resume(Calls *s, int32_t slot) noexcept nogil

@@ -7,8 +7,8 @@ A link sends its due calls ahead of all reads of the plan, in the order of their
 
 Invariants:
 1. Of a call that has not been sent yet, a newer submission takes the place: the newest setpoint wins. While
-   one is in flight, the newest waits for its end.
-2. Nothing is sent after ``expires_ns``, and no call ends later than that.
+   one is in flight, the newest waits until its outcome has been taken; so no outcome hides another.
+2. Nothing is sent after ``expires_ns``, and no call ends later than that, or than the one that it waited for.
 3. A write is sent once. If what became of it is not clear (no answer, a wrong echo, a lost connection, a
    gateway that got no answer), it is read back while time remains, never repeated.
 
@@ -24,7 +24,7 @@ from fluxfast.modbus.constants cimport (
     FX_WRITE_MULTIPLE_COILS, FX_WRITE_MULTIPLE_REGISTERS, FX_WRITE_SINGLE_COIL, FX_WRITE_SINGLE_REGISTER,
 )
 from fluxfast.modbus.frame cimport (
-    FX_COMPLETE, FX_EXCEPTION, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response, check_write_response,
+    FX_COMPLETE, FX_EXCEPTION, FX_MALFORMED, FX_WRONG_ECHO, FX_WRONG_FUNCTION, check_read_response, check_write_response,
     frame_status,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
@@ -103,9 +103,11 @@ cdef void calls_submit(
 ) noexcept nogil:
     # A slot keeps to one link and unit while it is not idle. `size` is 1 to PDU_MAX.
     cdef Call *call = &s.calls[slot]
-    if call.state == CALL_IN_FLIGHT or call.reading_back:
+    if call.state == CALL_IN_FLIGHT or call.reading_back or call.ended:
         memcpy(call.answer, pdu, size)
+        call.answer_size = 0
         call.newer_size = size
+        call.newer_timeout_ns = timeout_ns
         call.newer_expires_ns = expires_ns
         return
     call.link = link
@@ -215,7 +217,7 @@ cdef bint calls_answer(
         status = check_write_response(pdu, end_, call.pdu, call.pdu + call.size, &code)
     elif pdu[0] == (request_code | 0x80):
         code = pdu[1] if end_ - pdu == 2 else 0
-        status = FX_EXCEPTION
+        status = FX_EXCEPTION if end_ - pdu == 2 else FX_MALFORMED
     elif pdu[0] != request_code:
         status = FX_WRONG_FUNCTION
     if status == FX_COMPLETE or (
@@ -305,16 +307,9 @@ cdef void end(Calls *s, int32_t slot, uint8_t outcome, uint8_t quality) noexcept
     call.quality = quality
     if outcome != CALL_ANSWERED or call.newer_size:
         call.answer_size = 0
-    if not call.ended:
-        call.ended = 1
-        call.next_ended = s.first_ended
-        s.first_ended = slot
-    if call.newer_size:
-        memcpy(call.pdu, call.answer, call.newer_size)
-        call.size = call.newer_size
-        call.expires_ns = call.newer_expires_ns
-        call.newer_size = 0
-        append(s, slot)
+    call.ended = 1
+    call.next_ended = s.first_ended
+    s.first_ended = slot
 
 
 cdef int32_t calls_take(Calls *s) noexcept nogil:
@@ -325,3 +320,17 @@ cdef int32_t calls_take(Calls *s) noexcept nogil:
         s.first_ended = s.calls[slot].next_ended
         s.calls[slot].ended = 0
     return slot
+
+
+cdef bint calls_resume(Calls *s, int32_t slot) noexcept nogil:
+    # Its outcome has been taken and read: now the request that waited for that is due. Whether there is one.
+    cdef Call *call = &s.calls[slot]
+    if not call.newer_size:
+        return False
+    memcpy(call.pdu, call.answer, call.newer_size)
+    call.size = call.newer_size
+    call.timeout_ns = call.newer_timeout_ns
+    call.expires_ns = call.newer_expires_ns
+    call.newer_size = 0
+    append(s, slot)
+    return True

@@ -33,8 +33,8 @@ ctypedef struct Event:
     event_kind kind
     int32_t block            # negative: a call, ~slot
     uint8_t quality          # quality_code of a failure
-    uint16_t id              # of the frame, or of the request that has timed out
     bint ends_stream         # after it the connection is of no use any more
+    uint16_t id              # of the frame, or of the request that has timed out
     int64_t sent_ns
     const uint8_t *data      # into the caller's bytes: valid until they move
     const uint8_t *end       # of an answer

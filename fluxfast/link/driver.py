@@ -129,10 +129,10 @@ class Driver:
 
     def follow(self) -> None:
         """See to what the reactor wants by now; to be called after whatever gives it something to do."""
-        self._streams.fulfil()
         if self._on_call is not None and self.reactor.calls_ended:
             for outcome in self.reactor.take_calls():
                 self._on_call(*outcome)
+        self._streams.fulfil()
         if self.reactor.settled == self.reactor.n_links:
             self._settled.set()
         wait_s = (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9

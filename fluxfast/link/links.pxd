@@ -78,6 +78,7 @@ cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil
+cdef void links_resume(Links *s, int32_t slot, int64_t now_ns) noexcept nogil
 cdef void links_sent(Links *s, int32_t i, int64_t now_ns) noexcept nogil
 cdef void links_receive(
     Links *s, int32_t i, const uint8_t *p, const uint8_t *end, int64_t now_ns

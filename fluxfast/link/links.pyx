@@ -18,7 +18,7 @@ from libc.string cimport memmove
 
 from fluxfast.link.calls cimport (
     Call, calls_answer, calls_deadline, calls_expire, calls_fail, calls_free, calls_has_answer, calls_make,
-    calls_next, calls_request, calls_submit,
+    calls_next, calls_request, calls_resume, calls_submit,
 )
 from fluxfast.link.conversation cimport (
     EVENT_ANSWER, EVENT_BROKEN, EVENT_FOREIGN, EVENT_LATE, EVENT_NONE, EVENT_REPLY, Conversation, Event,
@@ -86,14 +86,24 @@ cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns, int64_t now_ns
 ) noexcept nogil:
-    # A call whose link is down lets it connect now, and waits for that; if it fails, so does the call.
-    cdef Link *k = &s.links[i]
     calls_submit(&s.calls, slot, i, unit_id, pdu, size, timeout_ns, expires_ns)
-    timers_want(&s.timers, i, expires_ns)
-    if k.state == LINK_UP:
-        links_pump(s, i, now_ns)
-    elif k.state == LINK_WAITING and not k.has_slot:
-        k.wake_ns = min(k.wake_ns, now_ns)
+    send_calls(s, i, now_ns)
+
+
+cdef void links_resume(Links *s, int32_t slot, int64_t now_ns) noexcept nogil:
+    # The slot's outcome has been taken: what has waited for that may go, if its time is not over.
+    cdef int32_t i = s.calls.calls[slot].link
+    if calls_resume(&s.calls, slot):
+        calls_expire(&s.calls, i, now_ns, why_not_sent(&s.links[i]))
+        send_calls(s, i, now_ns)
+
+
+cdef void send_calls(Links *s, int32_t i, int64_t now) noexcept nogil:
+    # Calls whose link is down let it connect now, and wait for that; if it fails, so do they.
+    cdef Link *k = &s.links[i]
+    links_pump(s, i, now)
+    if s.calls.heads[i] >= 0 and k.state == LINK_WAITING and not k.has_slot:
+        k.wake_ns = min(k.wake_ns, now)
         timers_want(&s.timers, i, k.wake_ns)
 
 
@@ -106,6 +116,8 @@ cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
         if is_traced(&s.trace, i):
             trace_sent(&s.trace, i, now_ns, k.out, k.out + k.out_size)
         flush(s, i, now_ns)
+    if s.calls.heads[i] >= 0:  # those that could not go yet must end in time, too
+        timers_want(&s.timers, i, calls_deadline(&s.calls, i))
 
 
 cdef bint fill(Links *s, int32_t i, int64_t now) noexcept nogil:
@@ -371,7 +383,7 @@ cdef void links_down(Links *s, int32_t i, uint8_t quality, bint abort, int64_t n
         now_ns + <int64_t>(schedule_random(&s.schedule) % <uint64_t>ceiling),
         max(now_ns, k.tried_ns + s.probe_interval_ns),
     )
-    timers_want(&s.timers, i, k.wake_ns)
+    timers_want(&s.timers, i, min(k.wake_ns, calls_deadline(&s.calls, i)))
 
 
 cdef void settle(Links *s, int32_t i, uint8_t quality) noexcept nogil:

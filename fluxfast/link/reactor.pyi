@@ -27,7 +27,7 @@ class Reactor:
         ops: NDArray[np.uint8],
         sentinels: NDArray[np.uint64],
         columns: NDArray[np.uint8],
-        received: NDArray[np.uint64],
+        times: NDArray[np.uint64],
         owners: object,
         connects_per_s: float,
         probe_interval_ns: int,

@@ -20,14 +20,14 @@ from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_t
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
     LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_down, links_free,
-    links_make, links_run_timers, links_sent, links_start, links_up,
+    links_make, links_resume, links_run_timers, links_sent, links_start, links_up,
 )
 from fluxfast.link.ports cimport (
     RECEIVE_SIZE, WISH_ABORT, WISH_CLOSE, WISH_CONNECT, WISH_SEND, Port, ports_close, ports_data, ports_drain,
     ports_free, ports_make, ports_now,
 )
 from fluxfast.link.schedule cimport (
-    UnitState, schedule_begin_tick, schedule_end_tick, schedule_free, schedule_make,
+    TableTimes, UnitState, schedule_begin_tick, schedule_end_tick, schedule_free, schedule_make,
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
@@ -45,7 +45,7 @@ cdef class Reactor:
     """All links of a plan. Not thread-safe: every call comes from the one loop that watches ``fileno()``.
 
     Arguments are the raw bytes (uint8) of the plan's LINK, UNIT, BLOCK, OP arrays and of the tables' COLUMN,
-    the sentinels (uint64), the addresses of each table's received_ns (uint64), ``owners`` (whatever owns that
+    the sentinels (uint64), the ``times`` of each table (uint64), ``owners`` (whatever owns that
     memory), the pacing of new connections per second (0: none), the longest wait between two tries of a link
     or a unit that does not answer, a seed for jitter and first transaction_ids, and how many calls may be
     under way at once.
@@ -54,11 +54,11 @@ cdef class Reactor:
     def __cinit__(
         self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
         const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[::1] columns,
-        const uint64_t[::1] received, owners, double connects_per_s, int64_t probe_interval_ns, uint64_t seed,
+        const uint64_t[::1] times, owners, double connects_per_s, int64_t probe_interval_ns, uint64_t seed,
         int n_calls=0,
     ):
         self.ports.poll_set = -1
-        self.owners = (links, units, sentinels, columns, received, owners)
+        self.owners = (links, units, sentinels, columns, times, owners)
         cdef int32_t n_links = <int32_t>(links.shape[0] // <Py_ssize_t>sizeof(LinkPlan))
         if n_links == 0:
             raise ValueError("a reactor needs at least one link")
@@ -68,7 +68,7 @@ cdef class Reactor:
         self.links.schedule.probe_interval_ns = self.links.probe_interval_ns
         self.links.schedule.sentinels = &sentinels[0] if sentinels.shape[0] else NULL
         self.links.schedule.columns = <const Column *>&columns[0] if columns.shape[0] else NULL
-        self.links.schedule.received = &received[0] if received.shape[0] else NULL
+        self.links.schedule.times = <const TableTimes *>&times[0] if times.shape[0] else NULL
         self.links.schedule.random = seed | 1
         if not links_make(&self.links, plans, n_links, n_calls) or not schedule_make(
             &self.links.schedule, plans, n_links,
@@ -175,6 +175,7 @@ cdef class Reactor:
                 (slot, call.outcome, call.quality,
                  PyBytes_FromStringAndSize(<char *>call.answer, call.answer_size))
             )
+            links_resume(&self.links, slot, ports_now(&self.ports))
             slot = calls_take(&self.links.calls)
         return taken
 

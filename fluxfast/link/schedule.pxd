@@ -44,6 +44,13 @@ ctypedef struct Queue:
     int32_t cursor           # the block to look at first: the one after that which was sent last
     int32_t n_silent         # units that have not answered their last request
     int32_t n[BLOCK_STATES]  # blocks in each state
+    uint8_t favoured         # what was sent last was a turn of a unit that does not answer
+
+
+ctypedef struct TableTimes:
+    uint64_t requested_ns    # address of int64 [slots, rows], when what was answered had been asked for
+    uint64_t received_ns     # the same, of the reply
+    int64_t rows
 
 
 ctypedef struct Schedule:
@@ -51,7 +58,7 @@ ctypedef struct Schedule:
     const UnitPlan *unit_plans
     const uint64_t *sentinels
     const Column *columns
-    const uint64_t *received     # address of received_ns[rows] of each table
+    const TableTimes *times      # of each table
     Block *blocks                # ours: splitting a block appends
     BlockState *states
     Op *ops

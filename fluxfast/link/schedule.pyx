@@ -13,7 +13,8 @@ Invariants (tests/unit/link/books.pyx checks them after every step):
    the link has nothing else to do, and then go one at a time. The first retry comes at once, the next ones
    after 1 s, 2 s, ...; after `retry_count` retries it is dead: one read, behind all others and no tick waits
    for it, after a wait that grows to the probe interval. On a link that is never idle it gets a turn like any
-   other once it has waited for a second, or as a dead unit for the probe interval.
+   other once it has waited for a second, or as a dead unit for the probe interval; but of two requests in a
+   row one is for a unit that answers, if one is due.
 5. Turns go round: a link goes on after the block it sent last, in whichever tick.
 
 A block that the unit refuses (exceptions 2 and 3) is cut in two (cut.pyx) until what is refused is a single
@@ -172,7 +173,7 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
             unit = &s.units[s.blocks[b].unit]
             if unit.hold_until_ns > now_ns:
                 wait_until_ns[0] = min(wait_until_ns[0], unit.hold_until_ns)
-            elif state == BLOCK_DUE or has_waited(s, unit, now_ns):
+            elif state == BLOCK_DUE or (not q.favoured and has_waited(s, unit, now_ns)):
                 break
             elif unit.in_flight == 0 and (later < 0 or state < s.states[later].state):
                 later = b
@@ -184,6 +185,7 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
             break
     if b < 0:
         return -1
+    q.favoured = s.states[b].state != BLOCK_DUE
     move(s, b, BLOCK_IN_FLIGHT)
     q.cursor = s.states[b].next
     unit = &s.units[s.blocks[b].unit]
@@ -213,12 +215,14 @@ cdef void schedule_reply(
     # `data` has the length that the block asked for. Late is what its own tick did not wait for.
     cdef const Block *block = &s.blocks[b]
     cdef UnitState *unit = &s.units[block.unit]
+    cdef const TableTimes *times = &s.times[block.table]
     cdef bint in_time = s.tick_open and sent_ns >= s.tick_begin_ns
     decode_block(
         &s.ops[block.first_op], block.n_ops, s.sentinels, data, s.columns, block.row,
         Q_GOOD if in_time else Q_LATE,
     )
-    (<int64_t *>s.received[block.table])[block.row] = now_ns
+    (<int64_t *>times.requested_ns)[block.slot * times.rows + block.row] = sent_ns
+    (<int64_t *>times.received_ns)[block.slot * times.rows + block.row] = now_ns
     s.states[b].received_ns = now_ns
     s.states[b].fresh = 1
     s.values += block.n_ops

@@ -16,7 +16,7 @@ ctypedef packed struct Block:
     uint8_t unit_id
     uint8_t function_code
     uint8_t aliases[2]  # other unit_ids that its replies may bear, or unit_id again
-    uint16_t unused
+    uint16_t slot       # its number among the unit's blocks as planned
 
 
 ctypedef packed struct UnitPlan:

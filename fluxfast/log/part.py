@@ -57,7 +57,8 @@ class Part:
             raise ValueError(f"{len(valid)} columns of valid, not {self.valid.shape[1]}")
         np.copyto(self.latency_ms[k], latency_ms)
         np.copyto(self.quality[k], quality)
-        np.copyto(self.valid[k], valid)
+        if len(valid):
+            np.copyto(self.valid[k], valid)
         for into, column in zip(self.values, values, strict=True):
             # Any number makes a bool (nonzero is true); every other conversion must keep its kind.
             if column.dtype != into.dtype and into.dtype != np.bool_:

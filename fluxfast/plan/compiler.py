@@ -28,7 +28,8 @@ class TableLayout:
     """All devices of one profile: a row per device, a column per point.
 
     ``variant[rows]`` tells which resolved profile a row follows; ``absent[columns, rows]`` marks the points
-    that a device does not have.
+    that a device does not have; ``slots[columns, variants]`` is the number of the block that reads a column,
+    or -1.
     """
 
     profile: Profile
@@ -37,6 +38,7 @@ class TableLayout:
     first_column: int
     variant: NDArray[np.int32]
     absent: NDArray[np.bool_]
+    slots: NDArray[np.int16]
 
     @property
     def name(self) -> str:
@@ -108,7 +110,9 @@ def compile_plan(fleet: Fleet) -> Plan:
             units.append((number, len(blocks), len(variant.blocks), device.modbus.retry_count))
             unit_devices.append(device)
             aliases = (*device.profile.quirks.unit_aliases, device.modbus.unit, device.modbus.unit)[:2]
-            for layout, (first_op, n_ops) in zip(variant.blocks, variant.programs, strict=True):
+            for slot, (layout, (first_op, n_ops)) in enumerate(
+                zip(variant.blocks, variant.programs, strict=True)
+            ):
                 blocks.append(
                     (
                         device.modbus.timeout_ns,
@@ -124,7 +128,7 @@ def compile_plan(fleet: Fleet) -> Plan:
                         device.modbus.unit,
                         layout.function_code,
                         aliases,
-                        0,
+                        slot,
                     )
                 )
         links.append(
@@ -205,12 +209,22 @@ def _tables(
                 first_column,
                 variant,
                 lacking.reshape(len(columns), len(kin))[:, variant],
+                _slots(columns, kin),
             )
         )
         first_column += len(columns)
     if problems:
         raise ConfigError(problems)
     return tuple(tables)
+
+
+def _slots(columns: Sequence[ColumnLayout], kin: Sequence[_Variant]) -> NDArray[np.int16]:
+    slots = np.full((len(columns), len(kin)), -1, np.int16)
+    number = {column.point.name: c for c, column in enumerate(columns)}
+    for k, variant in enumerate(kin):
+        for slot, block in enumerate(variant.blocks):
+            slots[[number[name] for name in _names(block) if name in number], k] = slot
+    return slots
 
 
 def _names(block: BlockLayout) -> list[str]:

@@ -46,7 +46,7 @@ BLOCK: Final = np.dtype(
         ("unit_id", np.uint8),
         ("function_code", np.uint8),
         ("aliases", np.uint8, 2),  # other unit_ids that its replies may bear, or unit_id again
-        ("unused", np.uint16),
+        ("slot", np.uint16),  # its number among the unit's blocks as planned
     ]
 )
 

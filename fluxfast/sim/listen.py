@@ -47,6 +47,7 @@ class Listeners:
     sockets: list[socket.socket] = field(default_factory=list)
     endpoints: list[int] = field(default_factory=list)
     note: str = ""  # what the user should know about how they were opened
+    addresses: Sequence[Address] = ()
 
     def close(self) -> None:
         """Close all sockets."""
@@ -54,6 +55,12 @@ class Listeners:
             listener.close()
         self.sockets.clear()
         self.endpoints.clear()
+
+    def reopen(self, number: int) -> socket.socket:
+        """Listen again at an address whose socket has been closed; return the new one."""
+        address = self.addresses[number]
+        self.sockets[number] = listener = _bound(address, address.ip, BACKLOG)
+        return listener
 
 
 def loopback_ips(host: str) -> list[str]:
@@ -84,7 +91,7 @@ def open_listeners(addresses: Sequence[Address]) -> Listeners:
     limit = _raise_limit()
     # Every address may have a connection beside its listener.
     needed = 2 * len(addresses) + SPARE_DESCRIPTORS
-    listeners = Listeners()
+    listeners = Listeners(addresses=addresses)
     try:
         if needed <= limit:
             for number, address in enumerate(addresses):
@@ -125,19 +132,24 @@ def _raise_limit() -> int:
 
 
 def _listen(listeners: Listeners, address: Address, ip: str, endpoint: int) -> None:
-    listener = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
-    listeners.sockets.append(listener)  # first, so that a failure closes it too
+    listeners.sockets.append(_bound(address, ip, BACKLOG if endpoint >= 0 else WILDCARD_BACKLOG))
     listeners.endpoints.append(endpoint)
-    listener.setblocking(False)
+
+
+def _bound(address: Address, ip: str, backlog: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
+        listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.is_ipv6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((ip, address.port))
-        listener.listen(BACKLOG if endpoint >= 0 else WILDCARD_BACKLOG)
+        listener.listen(backlog)
     except OSError as error:
-        where = str(address) if endpoint >= 0 else f"{ip}:{address.port}"
+        listener.close()
+        where = str(Address(ip, address.port))
         raise TransportError(f"cannot listen on {where}: {_explain(error, address.port)}") from error
+    return listener
 
 
 def _explain(error: OSError, port: int) -> str:

@@ -14,11 +14,13 @@ Invariants:
 2. A connection that owes its peer answers is not read; one that has owed them for BLOCKED_NS is closed.
 3. A stream that can't be cut into ADUs is closed at once: there is no resynchronising.
 4. The listening sockets belong to Python; the connections and the poll set belong to the Server.
+5. A healthy endpoint pays one look at its fault (fault.pxd) for each receive.
 """
 
+cimport cython
 from libc.errno cimport EINTR, EMFILE, ENFILE, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fluxfast.modbus.frame cimport FX_COMPLETE, FX_NEED_DATA, frame_status, split_mbap
@@ -28,7 +30,12 @@ from fluxfast.native.poll cimport (
     fx_now_ns, fx_poll_add, fx_poll_create, fx_poll_event, fx_poll_modify, fx_poll_wait,
 )
 from fluxfast.native.tcp cimport fx_receive, fx_send
-from fluxfast.sim.answer cimport answer_pdu, device_map, segment, write_rule
+from fluxfast.sim.answer cimport answer_pdu
+from fluxfast.sim.fault cimport (
+    FATE_ANSWER, FATE_RESET, FATE_SILENCE, FAULT_BLACKHOLE, FAULT_NONE, FAULT_REFUSE, FAULT_SLOW,
+    fault, fault_judge, fault_random,
+)
+from fluxfast.sim.maps cimport allocate, copy_of, maps_of
 
 import os
 
@@ -37,6 +44,9 @@ cdef extern from "fluxfast/sim/socket.h" nogil:
     int fx_accept(int listener) noexcept
     uint64_t fx_local_key(int fd) noexcept
     int fx_spare() noexcept
+    int fx_deafen(int fd) noexcept
+    void fx_undeafen(int fd) noexcept
+    void fx_reset_on_close(int fd) noexcept
     int c_close "close"(int fd) noexcept
 
 cdef enum:
@@ -56,118 +66,40 @@ cdef int64_t BLOCKED_NS = 5_000_000_000
 cdef uint32_t LISTENER = 0x80000000  # bit of a poll id: the rest is a listener's number, not a connection's
 cdef uint32_t NONE = 0xFFFFFFFF
 
-cdef struct connection:
-    int fd                  # -1 when the slot is free
-    uint32_t endpoint
-    uint32_t next_free
-    uint32_t part_size
-    uint8_t *part           # the beginning of a request; ADU_MAX bytes, or NULL
-    uint8_t *owed           # answers that did not fit into the socket's buffer, or NULL
-    uint32_t owed_size
-    uint32_t owed_sent
-    int64_t blocked_ns      # since when
-
-# One host:port. The units behind it are units[first : first + count]. Laid out as ENDPOINT in image.py.
-cdef struct endpoint:
-    uint32_t first
-    uint32_t count
-    uint32_t limit          # of connections; 0: none
-    uint32_t open
-
-# One device. Laid out as the NumPy dtype UNIT in image.py.
-cdef struct unit:
-    uint32_t unit_id
-    uint32_t map
-    uint32_t row
-
 SERVED = _SERVED
 INTERRUPTED = _INTERRUPTED
 STOPPED = _STOPPED
 
 
+@cython.final
 cdef class Server:
     """Answers for all devices. ``serve`` runs it; nothing else may touch the images meanwhile but to look."""
-
-    cdef int _set
-    cdef int _spare              # a descriptor to give up when there are no more, to refuse a peer
-    cdef volatile int _stopping
-    cdef connection *_connections
-    cdef uint32_t _capacity
-    cdef uint32_t _free
-    cdef uint32_t _blocked
-    cdef device_map *_maps
-    cdef uint32_t _map_count
-    cdef unit *_units
-    cdef endpoint *_endpoints
-    cdef uint64_t *_keys         # sorted; the endpoint of _keys[i] is _key_endpoints[i]
-    cdef int32_t *_key_endpoints
-    cdef Py_ssize_t _key_count
-    cdef int *_listener_fds
-    cdef int32_t *_listener_endpoints  # -1: any declared address, ask the connection where it arrived
-    cdef uint32_t _listener_count
-    cdef uint8_t *_in            # room for a kept part, then RECEIVE_SIZE
-    cdef uint8_t *_out           # SEND_SIZE
-    cdef object _keep            # what the C pointers point into, and the listening sockets
-    cdef readonly uint64_t requests
-    cdef readonly uint64_t exceptions
-    cdef readonly uint64_t broken
-    cdef readonly uint64_t accepted
-    cdef readonly uint64_t refused
-    cdef readonly uint32_t connections
 
     def __cinit__(self):
         self._set = self._spare = -1
         self._free = NONE
 
-    def __init__(self, images, units, endpoints, keys, key_endpoints, listeners, listener_endpoints):
-        self._keep = (images, listeners)
-        self._in = <uint8_t *>_allocate(ADU_MAX + RECEIVE_SIZE)
-        self._out = <uint8_t *>_allocate(SEND_SIZE)
-        self._take_maps(images)
-        self._units = <unit *>_copy(units, sizeof(unit))
-        self._endpoints = <endpoint *>_copy(endpoints, sizeof(endpoint))
-        self._keys = <uint64_t *>_copy(keys, sizeof(uint64_t))
-        self._key_endpoints = <int32_t *>_copy(key_endpoints, sizeof(int32_t))
+    def __init__(self, images, units, endpoints, keys, key_endpoints, listeners, listener_endpoints, seed):
+        self._keep = (images, list(listeners))
+        self._random = <uint64_t>seed | 1
+        self._in = <uint8_t *>allocate(ADU_MAX + RECEIVE_SIZE)
+        self._out = <uint8_t *>allocate(SEND_SIZE)
+        self._maps = maps_of(images)
+        self._units = <unit *>copy_of(units, sizeof(unit))
+        self._endpoints = <endpoint *>copy_of(endpoints, sizeof(endpoint))
+        self._faults = <fault *>allocate(len(endpoints) * sizeof(fault))
+        self._keys = <uint64_t *>copy_of(keys, sizeof(uint64_t))
+        self._key_endpoints = <int32_t *>copy_of(key_endpoints, sizeof(int32_t))
         self._key_count = len(keys)
-        self._listener_endpoints = <int32_t *>_copy(listener_endpoints, sizeof(int32_t))
-        self._listener_fds = <int *>_allocate(len(listeners) * sizeof(int))
+        self._listener_endpoints = <int32_t *>copy_of(listener_endpoints, sizeof(int32_t))
+        self._listener_fds = <int *>allocate(len(listeners) * sizeof(int))
         self._set = fx_poll_create()
         if self._set < 0:
             raise OSError(errno, os.strerror(errno))
         self._spare = fx_spare()
+        self._listener_count = len(listeners)
         for i, listener in enumerate(listeners):
-            self._listener_fds[i] = listener.fileno()
-            if fx_poll_add(self._set, self._listener_fds[i], LISTENER | <uint32_t>i, FX_POLL_READ) < 0:
-                raise OSError(errno, os.strerror(errno))
-            self._listener_count = i + 1
-
-    cdef int _take_maps(self, images) except -1:
-        # The pointers live as long as self._keep holds the images.
-        cdef uint8_t[:, ::1] memory
-        cdef const uint8_t[::1] data
-        cdef device_map *m
-        self._maps = <device_map *>_allocate(len(images) * sizeof(device_map))
-        for image in images:
-            m = self._maps + self._map_count
-            memory = image.memory
-            m.image = &memory[0, 0]
-            m.row_size = memory.shape[1]
-            data = image.writable
-            m.writable = &data[0]
-            if image.segments.itemsize != sizeof(segment) or image.rules.itemsize != sizeof(write_rule):
-                raise RuntimeError("image.py and answer.pxd disagree on a struct")
-            m.segment_count = len(image.segments)
-            m.segments = <const segment *><size_t>image.segments.ctypes.data
-            m.rule_count = len(image.rules)
-            m.rules = <const write_rule *><size_t>image.rules.ctypes.data
-            data = image.identity
-            m.identity = &data[0]
-            m.identity_size = data.shape[0]
-            m.max_registers = image.max_registers
-            m.max_bits = image.max_bits
-            m.flags = image.flags
-            self._map_count += 1
-        return 0
+            self.listen(i, listener)
 
     def __dealloc__(self):
         self._close()
@@ -175,6 +107,8 @@ cdef class Server:
         free(self._maps)
         free(self._units)
         free(self._endpoints)
+        free(self._faults)
+        free(self._slow)
         free(self._keys)
         free(self._key_endpoints)
         free(self._listener_fds)
@@ -190,6 +124,36 @@ cdef class Server:
     def stop(self):
         """Make ``serve`` return soon, now and ever after; may be called from a signal handler or a thread."""
         self._stopping = True
+
+    def listen(self, uint32_t number, listener):
+        """Accept from a socket in the place of that number; the one before it there has been closed."""
+        self._keep[1][number] = listener
+        self._listener_fds[number] = listener.fileno()
+        if fx_poll_add(self._set, self._listener_fds[number], LISTENER | number, FX_POLL_READ) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def set_fault(self, uint32_t number, uint32_t kind, uint32_t unit_id, uint32_t share, int64_t delay_ns):
+        """Make an endpoint ill (fault.pxd), or well by 0. Its listener is the caller's to close or open."""
+        cdef fault *f = self._faults + number
+        cdef uint32_t i
+        cdef uint32_t before = f.kind
+        f.kind, f.unit_id, f.share, f.delay_ns = kind, unit_id, share, delay_ns
+        self.faulty += <uint32_t>(kind != FAULT_NONE) - <uint32_t>(before != FAULT_NONE)
+        for i in range(self._listener_count):
+            if self._listener_endpoints[i] == <int32_t>number:
+                self._reach(self._listener_fds[i], before, kind)
+        for i in range(self._capacity):
+            if self._connections[i].fd >= 0 and self._connections[i].endpoint == number:
+                self._reach(self._connections[i].fd, before, kind)
+                if kind == FAULT_REFUSE:
+                    self._drop(i)
+
+    cdef int _reach(self, int fd, uint32_t before, uint32_t kind) except -1:
+        if kind == FAULT_BLACKHOLE and fx_deafen(fd) < 0:
+            raise OSError(errno, os.strerror(errno))
+        if before == FAULT_BLACKHOLE and kind != FAULT_BLACKHOLE:
+            fx_undeafen(fd)
+        return 0
 
     def serve(self, int64_t until_ns):
         """Serve until that moment of ``now_ns``; SERVED, or INTERRUPTED by a signal, or STOPPED."""
@@ -216,7 +180,7 @@ cdef class Server:
 
     cdef int _serve(self, int64_t until_ns) noexcept nogil:
         cdef fx_poll_event events[FX_POLL_BATCH]
-        cdef int64_t now
+        cdef int64_t now, wake_ns
         cdef int i, n
         self._close_blocked()
         while True:
@@ -225,7 +189,10 @@ cdef class Server:
             now = fx_now_ns()
             if now >= until_ns:
                 return _SERVED
-            n = fx_poll_wait(self._set, events, FX_POLL_BATCH, <int>((until_ns - now + 999_999) // 1_000_000))
+            wake_ns = until_ns
+            if self._slow_count:
+                wake_ns = self._serve_slow(now, until_ns)
+            n = fx_poll_wait(self._set, events, FX_POLL_BATCH, <int>((wake_ns - now + 999_999) // 1_000_000))
             if n < 0:
                 return _INTERRUPTED if errno == EINTR else -1
             for i in range(n):
@@ -239,6 +206,8 @@ cdef class Server:
                             self._drop(events[i].id)
                         else:
                             self._send_owed(events[i].id)
+                    elif self._faults[self._connections[events[i].id].endpoint].kind == FAULT_SLOW:
+                        self._put_off(events[i].id, fx_now_ns())
                     else:
                         self._receive(events[i].id)
 
@@ -335,6 +304,9 @@ cdef class Server:
         cdef uint8_t *out = self._out
         cdef Py_ssize_t n, adu_size
         cdef frame_status status
+        cdef const fault *f = self._faults + c.endpoint
+        cdef bint ill = f.kind != FAULT_NONE
+        cdef int verdict = FATE_ANSWER
         n = fx_receive(c.fd, start, RECEIVE_SIZE)
         if n <= 0:
             if n < 0:
@@ -349,7 +321,14 @@ cdef class Server:
             status = split_mbap(start, end, &adu_size)
             if status != FX_COMPLETE:
                 break
-            out = self._answer(c, start, start + adu_size, out)
+            if ill:
+                verdict = fault_judge(f, start, &self._random)
+            if verdict == FATE_RESET:
+                fx_reset_on_close(c.fd)
+                self._drop(slot)
+                return
+            if verdict != FATE_SILENCE:
+                out = self._answer(c, start, start + adu_size, <uint8_t>verdict, out)
             start += adu_size
         if out > self._out and not self._send(slot, self._out, out - self._out):
             return
@@ -366,19 +345,21 @@ cdef class Server:
             memcpy(c.part, start, c.part_size)
 
     cdef uint8_t *_answer(
-        self, connection *c, const uint8_t *adu, const uint8_t *end, uint8_t *out
+        self, connection *c, const uint8_t *adu, const uint8_t *end, uint8_t exception_code, uint8_t *out
     ) noexcept nogil:
-        # Appends the response ADU to out and returns its end.
+        # Appends the response ADU to out and returns its end. An exception code that is not 0 is the answer.
         cdef endpoint *e = self._endpoints + c.endpoint
         cdef uint32_t i
         cdef Py_ssize_t n = 0
-        for i in range(e.first, e.first + e.count):
-            if self._units[i].unit_id == adu[6]:
-                n = answer_pdu(self._maps + self._units[i].map, self._units[i].row, adu + 7, end, out + 7)
-                break
+        if exception_code == 0:
+            exception_code = GATEWAY_TARGET_FAILED
+            for i in range(e.first, e.first + e.count):
+                if self._units[i].unit_id == adu[6]:
+                    n = answer_pdu(self._maps + self._units[i].map, self._units[i].row, adu + 7, end, out + 7)
+                    break
         if n == 0:
             out[7] = adu[7] | 0x80
-            out[8] = GATEWAY_TARGET_FAILED
+            out[8] = exception_code
             n = 2
         memcpy(out, adu, 4)  # transaction_id, and the protocol_id, which is 0
         store_u16(out + 4, <uint16_t>(n + 1))
@@ -423,6 +404,46 @@ cdef class Server:
             self._blocked -= 1
             fx_poll_modify(self._set, c.fd, slot, FX_POLL_READ)
 
+    cdef void _put_off(self, uint32_t slot, int64_t now) noexcept nogil:
+        # A slow endpoint has been sent something. It is not read for a while, then all at once.
+        cdef connection *c = self._connections + slot
+        cdef int64_t mean = self._faults[c.endpoint].delay_ns
+        cdef uint32_t room
+        cdef uint32_t *grown
+        if c.due_ns:
+            self._drop(slot)  # nothing but a hang-up can come of a connection that is not read
+            return
+        if self._slow_count == self._slow_room:
+            room = 2 * self._slow_room if self._slow_room else 64
+            grown = <uint32_t *>realloc(self._slow, room * sizeof(uint32_t))
+            if grown == NULL:
+                self._drop(slot)
+                return
+            self._slow, self._slow_room = grown, room
+        self._slow[self._slow_count] = slot
+        self._slow_count += 1
+        c.due_ns = now + mean // 2 + <int64_t>(mean * (fault_random(&self._random) / 4294967296.0))
+        fx_poll_modify(self._set, c.fd, slot, 0)
+
+    cdef int64_t _serve_slow(self, int64_t now, int64_t until_ns) noexcept nogil:
+        # Reads what has waited its time; returns when the next is due, at most until_ns.
+        cdef uint32_t i = 0, slot
+        cdef connection *c
+        while i < self._slow_count:
+            slot = self._slow[i]
+            c = self._connections + slot
+            if c.due_ns > now:
+                until_ns = min(until_ns, c.due_ns)
+                i += 1
+                continue
+            self._slow_count -= 1
+            self._slow[i] = self._slow[self._slow_count]
+            if c.due_ns:  # else it has gone, or has stood here twice
+                c.due_ns = 0
+                fx_poll_modify(self._set, c.fd, slot, FX_POLL_READ)
+                self._receive(slot)
+        return until_ns
+
     cdef void _close_blocked(self) noexcept nogil:
         cdef uint32_t i
         cdef int64_t now
@@ -432,26 +453,6 @@ cdef class Server:
         for i in range(self._capacity):
             if self._connections[i].owed != NULL and now - self._connections[i].blocked_ns > BLOCKED_NS:
                 self._drop(i)
-
-
-cdef void *_allocate(size_t size) except NULL:
-    cdef void *memory = calloc(size if size else 1, 1)
-    if memory == NULL:
-        raise MemoryError
-    return memory
-
-
-cdef void *_copy(array, size_t itemsize) except NULL:
-    # A C copy of a one-dimensional contiguous NumPy array.
-    cdef const uint8_t[::1] data
-    cdef void *memory = _allocate(len(array) * itemsize)
-    if array.itemsize != itemsize:
-        free(memory)
-        raise RuntimeError("image.py and server.pyx disagree on a struct")
-    if len(array):
-        data = array.view("u1")
-        memcpy(memory, &data[0], data.shape[0])
-    return memory
 
 
 def now_ns():

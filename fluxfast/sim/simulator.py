@@ -11,10 +11,11 @@ integrate what happens from then on, so they depend on how long the simulator ha
 
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -22,17 +23,20 @@ import numpy as np
 from fluxfast.config import Device, Fleet
 from fluxfast.errors import ConfigError, FluxfastError, Problem
 from fluxfast.sim.column import Value
+from fluxfast.sim.faults import KINDS, RANDOM, Fault, Schedule, parse_fault
 from fluxfast.sim.image import ENDPOINT, UNIT
 from fluxfast.sim.listen import Address, Listeners, loopback_ips, open_listeners
 from fluxfast.sim.physics import STEP_S, Physics
 from fluxfast.sim.server import STOPPED, Server, now_ns
 
 STEP_NS: Final = int(STEP_S * 1e9)
+ORDER_WITHIN_S: Final = 10.0  # it takes a step, unless the machine is very busy
+NEED_LISTENERS: Final = ("blackhole", "refuse")  # of their own, for each address
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the server has done so far; ``connections`` are those open now."""
+    """What the server has done so far; ``connections`` and ``faulty`` (addresses) are of this moment."""
 
     requests: int = 0
     exceptions: int = 0
@@ -40,13 +44,25 @@ class Counters:
     accepted: int = 0
     refused: int = 0
     connections: int = 0
+    faulty: int = 0
 
 
 class Simulator:
     """Answers for every Modbus TCP device of a fleet. ``run`` blocks; ``running`` uses a thread."""
 
-    def __init__(self, fleet: Fleet, seed: int = 1, clock: Callable[[], float] = time.time) -> None:
-        """Build images and physics; nothing listens yet. A host that is not ours is a ``ConfigError``."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        seed: int = 1,
+        clock: Callable[[], float] = time.time,
+        faults: Sequence[str] = (),
+    ) -> None:
+        """Build images and physics; nothing listens yet. A host that is not ours is a ``ConfigError``.
+
+        ``faults`` (faults.py says how they are written) count their time from ``run``; a wrong one is a
+        ``ConfigError`` too.
+        """
+        parsed = [parse_fault(text) for text in faults]
         self.seed = seed
         self._clock = clock
         self._stopped = False
@@ -59,12 +75,28 @@ class Simulator:
         self.physics = Physics(fleet, self.devices, seed)
         self._listeners: Listeners | None = None
         self._server: Server | None = None
-        self._by_id = {device.id: device for device in self.devices}
+        self._endpoints_of: defaultdict[str, list[int]] = defaultdict(list)
+        for number, members in enumerate(self._units_at.values()):
+            for device in members:
+                self._endpoints_of[device.id].append(number)
+        self._units_of = {device.id: device.modbus.unit for device in self.devices}
+        units = [[device.modbus.unit for device in members] for members in self._units_at.values()]
+        self._schedule = Schedule(parsed, units, seed)
+        self._alone = any(fault.kind in (*NEED_LISTENERS, RANDOM) for fault in parsed)
+        self._refusing: set[int] = set()
+        self._orders: deque[tuple[list[tuple[int, Fault | None]], Future[None]]] = deque()
+        self._thread: threading.Thread | None = None
 
     @property
     def addresses(self) -> int:
         """How many host:port pairs are served."""
         return len(self._units_at)
+
+    @property
+    def chosen(self) -> list[str]:
+        """The devices whose addresses ``faults`` makes ill at some time; all others stay well."""
+        places = list(self._units_at.values())
+        return sorted({device.id for endpoint in self._schedule.faulty for device in places[endpoint]})
 
     @property
     def note(self) -> str:
@@ -96,6 +128,8 @@ class Simulator:
         order = np.argsort(keys)
         self._listeners = open_listeners(addresses)
         try:
+            if self._alone:
+                self._need_listeners()
             self._server = Server(
                 self.physics.images,
                 np.array(units, UNIT),
@@ -104,6 +138,7 @@ class Simulator:
                 order.astype(np.int32),
                 self._listeners.sockets,
                 np.array(self._listeners.endpoints, np.int32),
+                self.seed,
             )
         except BaseException:
             self._listeners.close()
@@ -130,10 +165,13 @@ class Simulator:
         """Serve until ``stop``, or for a time; ``each_second`` is called with the counters."""
         server = self.open()._server
         assert server is not None
-        stepped = now = now_ns()
+        began = stepped = now = now_ns()
         end = None if duration_s is None else now + int(duration_s * 1e9)
         due, report_due = now + STEP_NS, now + 1_000_000_000
         while not self._stopped and (end is None or now < end):
+            self._change(self._schedule.due((now - began) / 1e9))
+            while self._orders:
+                self._obey(*self._orders.popleft())
             # A signal ends `serve` early so that Python's handler can run; its `stop` ends the next one.
             if server.serve(due if end is None else min(due, end)) == STOPPED:
                 return
@@ -159,13 +197,14 @@ class Simulator:
                 failures.append(error)
 
         self.open()
-        thread = threading.Thread(target=work, name="fluxfast-sim", daemon=True)
-        thread.start()
+        self._thread = threading.Thread(target=work, name="fluxfast-sim", daemon=True)
+        self._thread.start()
         try:
             yield self
         finally:
             self.stop()
-            thread.join()
+            self._thread.join()
+            self._thread = None
             self.close()
         if failures:
             raise failures[0]
@@ -175,7 +214,7 @@ class Simulator:
         s = self._server
         if s is None:
             return Counters()
-        return Counters(s.requests, s.exceptions, s.broken, s.accepted, s.refused, s.connections)
+        return Counters(s.requests, s.exceptions, s.broken, s.accepted, s.refused, s.connections, s.faulty)
 
     def value(self, device_id: str, point: str) -> Value:
         """Return what a device serves for a point at this moment, decoded."""
@@ -199,6 +238,64 @@ class Simulator:
             battery.set_soe(row, float(value))
         else:
             self.physics.images[number].columns[point].put(float(value), slice(row, row + 1))
+
+    def set_fault(self, device_ids: Iterable[str], kind: str | None) -> None:
+        """Make devices ill from now on, ``kind`` as in ``hang`` or ``slow=200ms``, or well by ``None``.
+
+        A fault is its endpoint's, so devices share it with others behind the same host and port, but for
+        ``silent`` and ``gateway``, which are those of one unit. It holds when this returns.
+        """
+        fault = None if kind is None else parse_fault(kind)
+        if fault is not None and (fault.kind == RANDOM or ":" in str(kind)):
+            raise FluxfastError(f"set_fault takes one of {', '.join(KINDS)}, not {kind!r}")
+        changes: list[tuple[int, Fault | None]] = []
+        for device_id in device_ids:
+            self._place(device_id)
+            own = fault and replace(fault, unit=self._units_of[device_id])
+            changes += [(endpoint, own) for endpoint in self._endpoints_of[device_id]]
+        self.open()
+        if self._thread is None or self._thread is threading.current_thread():
+            self._change(changes)
+            return
+        done: Future[None] = Future()
+        self._orders.append((changes, done))  # between two calls of `serve`, as everything else
+        done.result(timeout=ORDER_WITHIN_S)
+
+    def _obey(self, changes: list[tuple[int, Fault | None]], done: "Future[None]") -> None:
+        try:
+            self._change(changes)
+        except (FluxfastError, OSError) as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def _change(self, changes: Sequence[tuple[int, Fault | None]]) -> None:
+        server, listeners = self._server, self._listeners
+        assert server is not None
+        assert listeners is not None
+        for endpoint, fault in changes:
+            if fault is not None and fault.kind in NEED_LISTENERS:
+                self._need_listeners()
+            if endpoint in self._refusing:
+                self._refusing.remove(endpoint)
+                server.listen(endpoint, listeners.reopen(endpoint))
+            if fault is None:
+                server.set_fault(endpoint, 0, 0, 0, 0)
+                continue
+            share = min(int(fault.amount * 2**32), 2**32 - 1) if fault.kind == "lossy" else 0
+            delay_ns = int(fault.amount * 1e9) if fault.kind == "slow" else 0
+            server.set_fault(endpoint, 1 + KINDS.index(fault.kind), fault.unit, share, delay_ns)
+            if fault.kind == "refuse":
+                self._refusing.add(endpoint)
+                listeners.sockets[endpoint].close()
+
+    def _need_listeners(self) -> None:
+        # Then the listener of an endpoint has its number.
+        assert self._listeners is not None
+        if -1 in self._listeners.endpoints:
+            raise FluxfastError(
+                f"{', '.join(NEED_LISTENERS)} need a listener for each address: raise `ulimit -n`"
+            )
 
     def _place(self, device_id: str) -> tuple[int, int]:
         if device_id not in self.physics.place:

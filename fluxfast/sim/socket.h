@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/filter.h>
+#endif
 
 static inline int fx_accept(int listener) {
     int on = 1;
@@ -55,6 +58,41 @@ static inline uint64_t fx_local_key(int fd) {
         if (IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr)) return (1ULL << 63) | ntohs(v6.sin6_port);
     }
     return 0;
+}
+
+/* Takes a socket off its network: a filter that lets no packet in. A listener so made deaf sends no SYN-ACK, a
+ * connection acknowledges nothing, and neither sends RST or FIN. Needs no root. -1 where there is no such thing.
+ */
+static inline int fx_deafen(int fd) {
+#ifdef __linux__
+    struct sock_filter drop = {BPF_RET | BPF_K, 0, 0, 0};
+    struct sock_fprog program = {1, &drop};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+#else
+    (void)fd;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
+/* Brings it back. Its peer may have gone in the meantime, unheard, so the kernel asks it within a second. */
+static inline void fx_undeafen(int fd) {
+#ifdef __linux__
+    int on = 1, probes = 3;
+    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+#else
+    (void)fd;
+#endif
+}
+
+/* Makes the close that follows an RST. */
+static inline void fx_reset_on_close(int fd) {
+    struct linger none = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
 #endif

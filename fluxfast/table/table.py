@@ -17,22 +17,40 @@ from fluxfast.table.decode import close_rows
 COLUMN: Final = np.dtype(
     [("values", np.uint64), ("quality", np.uint64), ("kind", np.int32), ("width", np.int32)]
 )
+NEVER_NS: Final = np.iinfo(np.int64).max  # the age of what was never read
 _KINDS = (np.float64, np.float32, np.int64, np.uint64, np.bool_)
 
 
 class Table:
-    """Columns, quality and receive times of all devices of one profile.
+    """Columns, quality and times of all devices of one profile.
 
-    ``values[c]`` has shape [rows]; ``quality`` is uint8 [columns, rows] (table.quality); ``received_ns`` is
-    int64 [rows], the reactor's clock at a device's newest reply, 0 before the first. ``row_quality`` uint8
-    [rows], ``valid`` uint8 [columns, rows] and ``latency_ms`` float32 [rows] are as of the last ``close``.
+    ``values[c]`` has shape [rows]; ``quality`` is uint8 [columns, rows] (table.quality). ``row_quality``
+    uint8 [rows], ``valid`` uint8 [columns, rows] and ``latency_ms`` float32 [rows] are as of the last
+    ``close``.
+
+    Columns that are read together share a slot, the number of their block among the device's:
+    ``requested_ns`` and ``received_ns`` are int64 [slots, rows], the reactor's clock at the newest request
+    that was answered and at its reply, 0 before the first. Column c of row r is in slot
+    ``slots[c, variant[r]]`` (int16), -1 where the device has no such point.
     """
 
     def __init__(
-        self, name: str, columns: Sequence[tuple[str, int, int]], rows: int, absent: NDArray[np.bool_]
+        self,
+        name: str,
+        columns: Sequence[tuple[str, int, int]],
+        rows: int,
+        absent: NDArray[np.bool_],
+        slots: NDArray[np.int16] | None = None,
+        variant: NDArray[np.int32] | None = None,
     ) -> None:
-        """Allocate ``columns`` (name, value_kind, width) for ``rows`` devices; absent: [columns, rows]."""
+        """Allocate ``columns`` (name, value_kind, width) for ``rows`` devices.
+
+        ``absent``: [columns, rows]; ``slots``: [columns, variants] and ``variant``: [rows], without which all
+        columns are in slot 0.
+        """
         self.name = name
+        self.slots = np.zeros((len(columns), 1), np.int16) if slots is None else slots
+        self.variant = np.zeros(rows, np.int32) if variant is None else variant
         self.names = tuple(column[0] for column in columns)
         self.rows = rows
         self.values: list[NDArray[Any]] = [
@@ -40,7 +58,8 @@ class Table:
         ]
         self.quality = np.full((len(columns), rows), quality.NEVER, np.uint8)
         self.quality[absent] = quality.ABSENT
-        self.received_ns = np.zeros(rows, np.int64)
+        self.requested_ns = np.zeros((max(self.slots.max(initial=0), 0) + 1, rows), np.int64)
+        self.received_ns = np.zeros_like(self.requested_ns)
         self.row_quality = np.full(rows, quality.NEVER, np.uint8)
         self.valid = np.zeros((len(columns), rows), np.uint8)
         self.latency_ms = np.full(rows, np.nan, np.float32)
@@ -51,15 +70,33 @@ class Table:
             ],
             COLUMN,
         )
+        # ``TableTimes`` of link/schedule.pxd
+        self.times = np.array([self.requested_ns.ctypes.data, self.received_ns.ctypes.data, rows], np.uint64)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return a column's values [rows]; look at ``quality`` before using one."""
         return self.values[self.names.index(name)]
 
-    def close(self, began_ns: int = 0) -> None:
+    def age_ns(self, name: str, now_ns: int) -> NDArray[np.int64]:
+        """Return how old a column's values may be, int64 [rows], at ``now_ns`` of the reactor's clock.
+
+        Counted from the request, for the device took the value some time between request and reply;
+        ``NEVER_NS`` where nothing was ever read, or there is no such point.
+        """
+        slots = self.slots[self.names.index(name)]
+        if len(slots) == 1:
+            requested_ns = self.requested_ns[slots[0]] if slots[0] >= 0 else np.zeros(self.rows, np.int64)
+        else:
+            slot = slots[self.variant]
+            requested_ns = self.requested_ns[slot, np.arange(self.rows)]
+            requested_ns[slot < 0] = 0
+        return np.where(requested_ns == 0, NEVER_NS, now_ns - requested_ns)
+
+    def close(self, began_ns: int) -> None:
         """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
 
         ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply, NaN
         for bad rows.
         """
-        close_rows(self.quality, self.row_quality, self.valid, self.received_ns, began_ns, self.latency_ms)
+        received_ns = self.received_ns[0] if len(self.received_ns) == 1 else self.received_ns.max(axis=0)
+        close_rows(self.quality, self.row_quality, self.valid, received_ns, began_ns, self.latency_ms)

@@ -8,7 +8,7 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.station import Station
-from tests.support.command import device_rows, fluxfast, simulating, started
+from tests.support.command import device_rows, fluxfast, free_port, simulating, started
 from tests.support.fleets import device, fleet, registers
 from tests.support.scripted import serving, well_behaved
 
@@ -16,16 +16,16 @@ SITE = """
 poll: {every: 200ms}
 devices:
   bess:
-    - {id: "b{n}", count: 50, type: powerpack, modbus: {host: 127.0.61.1, port: 5161}}
+    - {id: "b{n}", count: 50, type: powerpack, modbus: {host: 127.0.61.1, port: PORT}}
   meters:
-    - {id: m1, type: acuvim2, modbus: {host: 127.0.62.1, port: 5161, address: 2}}
+    - {id: m1, type: acuvim2, modbus: {host: 127.0.62.1, port: PORT, address: 2}}
 """
 
 
 @pytest.fixture
 def site(tmp_path):
     path = tmp_path / "site.yaml"
-    path.write_text(SITE)
+    path.write_text(SITE.replace("PORT", str(free_port("127.0.61.1"))))
     return path
 
 

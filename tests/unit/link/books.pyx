@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from fluxfast.link.schedule cimport (
-    BLOCK_BEHIND, BLOCK_DUE, BLOCK_HOLE, BLOCK_IN_FLIGHT, BLOCK_PROBE, BLOCK_STATES, Schedule,
+    BLOCK_BEHIND, BLOCK_DUE, BLOCK_HOLE, BLOCK_IN_FLIGHT, BLOCK_PROBE, BLOCK_STATES, Schedule, TableTimes,
     schedule_begin_link, schedule_begin_tick, schedule_end_tick, schedule_expects_silence, schedule_fail,
     schedule_free, schedule_link_down, schedule_make, schedule_next, schedule_reply,
 )
@@ -18,12 +18,12 @@ cdef class Book:
 
     def __cinit__(
         self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
-        const uint8_t[::1] ops, const uint8_t[::1] columns, const uint64_t[::1] received, uint64_t seed,
+        const uint8_t[::1] ops, const uint8_t[::1] columns, const uint64_t[::1] times, uint64_t seed,
     ):
-        self.owners = (links, units, columns, received)
+        self.owners = (links, units, columns, times)
         memset(self.data, 0, sizeof(self.data))
         self.s.columns = <const Column *>&columns[0]
-        self.s.received = &received[0]
+        self.s.times = <const TableTimes *>&times[0]
         self.s.random = seed | 1
         self.s.probe_interval_ns = 30_000_000_000
         if not schedule_make(

@@ -147,9 +147,57 @@ def test_the_newest_setpoint_wins(line):
         line.call(modbus.WriteSingleRegister(2008, power).pdu, 1)
     assert len(line.sent) == 1
     line.answer(line.pdus()[0])
+    assert line.sent == []
+    assert line.outcomes() == [(1, ANSWERED, 0), (0, ANSWERED, 0)]
+    line.go()
     assert line.pdus() == [modbus.WriteSingleRegister(2008, 50).pdu]
     line.answer(line.pdus()[0])
-    assert line.outcomes() == [(1, ANSWERED, 0), (0, ANSWERED, 0)]
+    assert line.outcomes() == [(1, ANSWERED, 0)]
+
+
+def test_no_outcome_hides_another(line):
+    """The newer request's time is over when the older one is answered: both outcomes are told, in order."""
+    line.call(READ, expires=0.5)
+    line.call(SETPOINT, expires=0.1)
+    line.go(0.2)
+    assert line.outcomes() == []
+    line.answer(b"\x03\x04\0\0\0\0")
+    assert line.outcomes() == [(0, ANSWERED, 0), (0, FAILED, quality.TIMEOUT)]
+    assert line.sent == []
+
+
+def test_a_newer_request_that_waits_has_its_own_timeout(line):
+    line.call(READ, timeout=0.1)
+    line.call(READ, timeout=2.0)
+    line.go(0.1)
+    assert line.outcomes() == [(0, FAILED, quality.TIMEOUT)]
+    line.go(1.9)
+    assert line.outcomes() == []
+    line.go(0.1)
+    assert line.outcomes() == [(0, FAILED, quality.TIMEOUT)]
+
+
+def test_a_read_back_that_no_connection_comes_for_ends_when_it_expires(line):
+    """The connection is lost while the write is under way, and the next one would come too late."""
+    for _ in range(3):  # lost at once, and again: the wait for the next one grows
+        line.reactor.stream_down(0)
+        line.connects = 0
+        while not line.connects:
+            line.go(0.001)
+        line.reactor.stream_up(0)
+        line.go()
+    line.call(SETPOINT, expires=0.01)
+    line.reactor.stream_down(0)
+    line.go(0.01)
+    assert line.outcomes() == [(0, UNKNOWN, quality.LOST)]
+
+
+def test_an_exception_response_of_the_wrong_length_is_no_answer(line):
+    for slot, pdu in enumerate((READ, b"\x2b\x0e\1\0", b"\x41")):
+        line.call(pdu, slot)
+        line.answer(bytes([pdu[0] | 0x80]) + b"\2\0")
+        (code,) = {code for _, _, code in line.outcomes()}
+        assert code == quality.MALFORMED
 
 
 def echo(address, value):
@@ -293,8 +341,8 @@ def test_a_slot_keeps_to_its_unit_while_it_is_under_way(line):
 
 
 def test_two_silent_calls_in_a_row_end_the_connection(line):
-    for _ in range(2):
-        line.call(READ, timeout=0.5)
+    for slot in range(2):
+        line.call(READ, slot, timeout=0.5)
         line.go(0.5)
     assert line.closes == 1
 

@@ -40,21 +40,27 @@ def book(books):
     blocks["first_op"], blocks["n_ops"] = 3 * half, 3
     blocks["address"], blocks["quantity"] = 100 + 6 * half, 6
     blocks["every"] = 1 + 2 * half
+    blocks["slot"] = half
     ops = np.zeros(POINTS, structs.OP)
     ops["column"], ops["source"], ops["size"] = np.arange(POINTS), 4 * (np.arange(POINTS) % 3), 4
     ops["low"], ops["high"] = -np.inf, np.inf
     rows = len(units)
-    table = Table("t", [(f"p{i}", 2, 8) for i in range(POINTS)], rows, np.zeros((POINTS, rows), bool))
-    received = np.array([table.received_ns.ctypes.data], np.uint64)
+    table = Table(
+        "t",
+        [(f"p{i}", 2, 8) for i in range(POINTS)],
+        rows,
+        np.zeros((POINTS, rows), bool),
+        np.repeat([[0], [1]], 3, axis=0).astype(np.int16),
+    )
     parts = [links, np.array(units, structs.UNIT), blocks, ops, table.structs]
-    made = books.Book(*[part.view(np.uint8) for part in parts], received, 7)
-    return made, (table, received)
+    made = books.Book(*[part.view(np.uint8) for part in parts], table.times, 7)
+    return made, table
 
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("weather", WEATHER)
 def test_the_books_agree_whatever_happens(book, weather, seed):
-    schedule, (table, _) = book
+    schedule, table = book
     rng, now, in_flight = random.Random(seed), 0, {}
     odds = WEATHER[weather]
     for tick in range(30):
@@ -84,7 +90,7 @@ def test_the_books_agree_whatever_happens(book, weather, seed):
         assert schedule.outstanding == 0
         schedule.check(in_flight)
         if weather == "fair" and not in_flight:
-            table.close()
+            table.close(0)
             assert not table.row_quality.any()
 
 
@@ -120,23 +126,23 @@ def silent(*units):
 
 
 def test_a_read_that_timed_out_comes_again_behind_the_other_units_work(book):
-    schedule, (table, _) = book
+    schedule, table = book
     answers = iter([quality.TIMEOUT])
     sent, _ = run_tick(schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b == 2 else quality.GOOD)
     # Unit 1 has blocks 2 and 3: the second waits with the first, and both come when unit 3 is done.
     assert [block for block, _ in sent] == [0, 1, 2, 4, 5, 6, 7, 2, 3]
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
 
 
 def test_the_waits_of_retries_grow_and_then_the_unit_is_dead(book):
     """The document's: i seconds after the i-th failure. The first retry at once: the timeout was its wait."""
-    schedule, (table, _) = book
+    schedule, table = book
     sent, _ = run_tick(schedule, 0, 0, silent(1), length_ms=60_000, timeout_ms=500)
     tries = [time // MS for block, time in sent if block // 2 == 1]
     assert np.diff(tries)[:3].tolist() == [500 + 4, 1500, 2500]  # at once: when units 2 and 3 are done
     assert schedule.is_dead(1)
-    table.close()
+    table.close(0)
     assert table.row_quality[:UNITS].tolist() == [0, quality.TIMEOUT, 0, 0]
     assert len(sent) - len(tries) == 6  # the others were read once, and first
     assert all(block // 2 != 1 for block, _ in sent[3:7])
@@ -175,13 +181,13 @@ def test_a_silent_unit_keeps_its_wait_over_ticks(book):
 
 
 def test_a_busy_answer_goes_behind_the_other_units_work(book):
-    schedule, (table, _) = book
+    schedule, table = book
     answers = iter([quality.EXCEPTION + 6] * 2)
     sent, _ = run_tick(
         schedule, 0, MS, lambda b: next(answers, quality.GOOD) if b // 2 == 0 else quality.GOOD, length_ms=500
     )
     assert [block // 2 for block, _ in sent] == [0, 1, 1, 2, 2, 3, 3, 0, 0, 0]
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
 
 
@@ -212,9 +218,9 @@ def test_the_silence_of_all_units_is_the_link_s(book):
 
 def test_a_dead_unit_says_nothing_good_of_what_it_was_asked_for_before(book):
     """Also a slow block, whose turn would come much later."""
-    schedule, (table, _) = book
+    schedule, table = book
     _, now = run_tick(schedule, 0, 0, silent())
-    table.close()
+    table.close(0)
     assert not table.row_quality[:UNITS].any()
     run_tick(schedule, 1, now, silent(1), length_ms=60_000)
     assert schedule.is_dead(1)
@@ -261,6 +267,51 @@ def test_a_dead_unit_is_tried_within_the_probe_interval_even_on_a_link_that_is_n
     assert gaps.max() <= max(1000, timeout_ms) * MS + its_turn
     assert len(tried) <= 4 + 60_000 / max(1000, timeout_ms)  # and it takes no more than that from the others
     assert others * 40 + len(tried) * timeout_ms >= 60_000 - 100
+
+
+def test_times_are_those_of_each_block_and_of_its_halves(book):
+    schedule, table = book
+    schedule.begin(0, 0)
+    for sent_ms, received_ms in ((10, 20), (25, 30)):
+        schedule.reply(schedule.next(0, sent_ms * MS), sent_ms * MS, received_ms * MS)
+    assert table.requested_ns[:, 0].tolist() == [10 * MS, 25 * MS]
+    assert table.received_ns[:, 0].tolist() == [20 * MS, 30 * MS]
+    assert table.age_ns("p0", 100 * MS)[0] == 90 * MS
+    assert table.age_ns("p5", 100 * MS)[0] == 75 * MS
+    refused = schedule.next(0, 40 * MS)
+    schedule.fail(refused, quality.EXCEPTION + 2, 40 * MS, 45 * MS)
+    assert not table.requested_ns[:, 1].any()
+    half = schedule.next(0, 50 * MS)
+    assert schedule.unit(half) == 1
+    schedule.reply(half, 50 * MS, 55 * MS)
+    assert table.requested_ns[:, 1].tolist() in ([50 * MS, 0], [0, 50 * MS])
+
+
+@pytest.mark.parametrize("timeout_ms", [250, 270, 333, 400])
+def test_probes_that_fill_a_tick_leave_the_good_unit_its_turn(book, timeout_ms):
+    """Three of four units are dead, and to probe them takes as long as they may wait: all the time there is."""
+    schedule, _ = book
+    schedule.set_probe_interval(1000 * MS)
+    answered, now, tick, is_open = [], 0, 0, False
+    while tick < 60:
+        if is_open and now >= (1000 * tick + 800) * MS:
+            schedule.end(now)
+            is_open = False
+        elif now >= 1000 * (tick + 1) * MS:
+            tick, is_open = now // (1000 * MS), True
+            schedule.begin(tick, now, 800 * MS)
+        block = schedule.next(0, now)
+        sent = now
+        if block < 0:
+            now += MS
+        elif schedule.unit(block) == 2:
+            now += MS
+            schedule.reply(block, sent, now)
+            answered.append(tick)
+        else:
+            now += timeout_ms * MS
+            schedule.fail(block, quality.TIMEOUT, sent, now)
+    assert set(range(20, 60)) <= set(answered)
 
 
 def test_what_is_refused_ends_as_holes_that_are_seldom_asked_for(book):

@@ -90,6 +90,11 @@ devices:
     assert table.columns[soe].value.dtype == "float64"  # whole per cent here, tenths there
     assert table.absent[extra].tolist() == [True, False, True]
     assert table.absent[soe].tolist() == [False, False, True]
+    assert table.slots[soe].tolist() == [0, 0, -1]
+    assert (table.slots[extra] >= 0).tolist() == [False, True, False]
+    for block in plan.blocks:
+        columns = plan.ops["column"][block["first_op"] : block["first_op"] + block["n_ops"]]
+        assert (table.slots[columns, table.variant[block["row"]]] == block["slot"]).all()
     ops = plan.ops[np.isin(plan.ops["column"], soe)]
     assert ops["div"].tolist() == [1, 10]
 

@@ -4,6 +4,7 @@ import pytest
 from fluxfast.plan import structs
 from fluxfast.table import COLUMN, Table, quality
 from fluxfast.table.decode import struct_sizes
+from fluxfast.table.table import NEVER_NS
 
 
 def test_struct_layouts_agree_with_c():
@@ -61,6 +62,29 @@ def test_a_new_table_was_never_read():
     assert {quality.reason(c) for c in table.row_quality} == {"never read"}
     assert not table.valid.any()
     assert table["b"].dtype == np.dtype("S4")
+
+
+def test_each_cell_is_as_old_as_the_request_that_it_answered():
+    """Two variants: in the second, column c does not exist and a is read by another block."""
+    absent = np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0]], bool)
+    slots = np.array([[0, 1], [1, 1], [0, -1]], np.int16)
+    columns = [(name, 2, 8) for name in "abc"]
+    table = Table("t", columns, 3, absent, slots, np.array([0, 1, 0], np.int32))
+    assert table.requested_ns.shape == table.received_ns.shape == (2, 3)
+    table.requested_ns[:] = [[100, 200, 0], [400, 500, 600]]
+    never = NEVER_NS
+    assert table.age_ns("a", 1000).tolist() == [900, 500, never]
+    assert table.age_ns("b", 1000).tolist() == [600, 500, 400]
+    assert table.age_ns("c", 1000).tolist() == [900, never, never]
+
+
+def test_without_variants_a_column_s_age_is_its_slot_s():
+    slots = np.array([[1], [0], [-1]], np.int16)
+    table = Table("t", [(name, 2, 8) for name in "abc"], 2, np.zeros((3, 2), bool), slots)
+    table.requested_ns[:] = [[100, 0], [300, 400]]
+    assert table.age_ns("a", 1000).tolist() == [700, 600]
+    assert table.age_ns("b", 1000).tolist() == [900, NEVER_NS]
+    assert table.age_ns("c", 1000).tolist() == [NEVER_NS, NEVER_NS]
 
 
 def test_exception_codes_have_the_specifications_names():
