@@ -5,7 +5,8 @@
 
 =========== ===================================================================================
 hang        takes connections and requests, never answers
-blackhole   off the network: nothing is acknowledged, neither SYN nor data, and no FIN comes (Linux only)
+blackhole   off the network: SYN gets no answer, connections fall silent, no FIN comes (Linux only; as root
+            nothing is acknowledged either)
 reset       takes connections, answers each request with RST
 refuse      nothing listens; connections are closed
 slow        answers after AMOUNT (200ms), give or take half of it

@@ -48,13 +48,30 @@ class Listeners:
     endpoints: list[int] = field(default_factory=list)
     note: str = ""  # what the user should know about how they were opened
     addresses: Sequence[Address] = ()
+    _fillers: dict[int, socket.socket] = field(default_factory=dict)
 
     def close(self) -> None:
         """Close all sockets."""
-        for listener in self.sockets:
+        for listener in (*self.sockets, *self._fillers.values()):
             listener.close()
         self.sockets.clear()
         self.endpoints.clear()
+
+    def block(self, number: int) -> None:
+        """Let no more SYN be answered at an address whose connections nobody accepts: its queue is full.
+
+        A queue for 0 takes one connection, which is ours. Linux then drops what comes, without a word.
+        """
+        address = self.addresses[number]
+        self.sockets[number].listen(0)
+        self._fillers[number] = filler = socket.socket(self.sockets[number].family, socket.SOCK_STREAM)
+        filler.setblocking(False)
+        filler.connect_ex((address.ip, address.port))
+
+    def unblock(self, number: int) -> None:
+        """Make room in the queue again."""
+        self.sockets[number].listen(BACKLOG)
+        self._fillers.pop(number).close()
 
     def reopen(self, number: int) -> socket.socket:
         """Listen again at an address whose socket has been closed; return the new one."""

@@ -66,7 +66,6 @@ cdef class Server:
     cdef readonly uint32_t connections
     cdef readonly uint32_t faulty
 
-    cdef int _reach(self, int fd, uint32_t before, uint32_t kind) except -1
     cdef void _close(self) noexcept
     cdef int _serve(self, int64_t until_ns) noexcept nogil
     cdef void _accept(self, uint32_t listener) noexcept nogil

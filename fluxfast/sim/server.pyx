@@ -44,7 +44,7 @@ cdef extern from "fluxfast/sim/socket.h" nogil:
     int fx_accept(int listener) noexcept
     uint64_t fx_local_key(int fd) noexcept
     int fx_spare() noexcept
-    int fx_deafen(int fd) noexcept
+    void fx_deafen(int fd) noexcept
     void fx_undeafen(int fd) noexcept
     void fx_reset_on_close(int fd) noexcept
     int c_close "close"(int fd) noexcept
@@ -139,21 +139,19 @@ cdef class Server:
         cdef uint32_t before = f.kind
         f.kind, f.unit_id, f.share, f.delay_ns = kind, unit_id, share, delay_ns
         self.faulty += <uint32_t>(kind != FAULT_NONE) - <uint32_t>(before != FAULT_NONE)
-        for i in range(self._listener_count):
-            if self._listener_endpoints[i] == <int32_t>number:
-                self._reach(self._listener_fds[i], before, kind)
+        if FAULT_BLACKHOLE in (before, kind):  # what waits at its listener must stay there: see listen.py
+            fx_poll_modify(
+                self._set, self._listener_fds[number], LISTENER | number,
+                0 if kind == FAULT_BLACKHOLE else FX_POLL_READ,
+            )
         for i in range(self._capacity):
             if self._connections[i].fd >= 0 and self._connections[i].endpoint == number:
-                self._reach(self._connections[i].fd, before, kind)
+                if kind == FAULT_BLACKHOLE:
+                    fx_deafen(self._connections[i].fd)
+                elif before == FAULT_BLACKHOLE:
+                    fx_undeafen(self._connections[i].fd)
                 if kind == FAULT_REFUSE:
                     self._drop(i)
-
-    cdef int _reach(self, int fd, uint32_t before, uint32_t kind) except -1:
-        if kind == FAULT_BLACKHOLE and fx_deafen(fd) < 0:
-            raise OSError(errno, os.strerror(errno))
-        if before == FAULT_BLACKHOLE and kind != FAULT_BLACKHOLE:
-            fx_undeafen(fd)
-        return 0
 
     def serve(self, int64_t until_ns):
         """Serve until that moment of ``now_ns``; SERVED, or INTERRUPTED by a signal, or STOPPED."""

@@ -83,7 +83,7 @@ class Simulator:
         units = [[device.modbus.unit for device in members] for members in self._units_at.values()]
         self._schedule = Schedule(parsed, units, seed)
         self._alone = any(fault.kind in (*NEED_LISTENERS, RANDOM) for fault in parsed)
-        self._refusing: set[int] = set()
+        self._closed: dict[int, str] = {}  # endpoints whose listener takes nobody, and why
         self._orders: deque[tuple[list[tuple[int, Fault | None]], Future[None]]] = deque()
         self._thread: threading.Thread | None = None
 
@@ -276,18 +276,23 @@ class Simulator:
         for endpoint, fault in changes:
             if fault is not None and fault.kind in NEED_LISTENERS:
                 self._need_listeners()
-            if endpoint in self._refusing:
-                self._refusing.remove(endpoint)
+            before = self._closed.pop(endpoint, None)
+            if before == "refuse":
                 server.listen(endpoint, listeners.reopen(endpoint))
+            elif before == "blackhole":
+                listeners.unblock(endpoint)
             if fault is None:
                 server.set_fault(endpoint, 0, 0, 0, 0)
                 continue
             share = min(int(fault.amount * 2**32), 2**32 - 1) if fault.kind == "lossy" else 0
             delay_ns = int(fault.amount * 1e9) if fault.kind == "slow" else 0
             server.set_fault(endpoint, 1 + KINDS.index(fault.kind), fault.unit, share, delay_ns)
+            if fault.kind in NEED_LISTENERS:
+                self._closed[endpoint] = fault.kind
             if fault.kind == "refuse":
-                self._refusing.add(endpoint)
                 listeners.sockets[endpoint].close()
+            elif fault.kind == "blackhole":
+                listeners.block(endpoint)
 
     def _need_listeners(self) -> None:
         # Then the listener of an endpoint has its number.
