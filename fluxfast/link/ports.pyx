@@ -17,8 +17,8 @@ from fluxfast.link.links cimport (
     links_up,
 )
 from fluxfast.native.poll cimport (
-    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create, fx_poll_event,
-    fx_poll_modify, fx_poll_wait,
+    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create,
+    fx_poll_event, fx_poll_modify, fx_poll_wait,
 )
 from fluxfast.native.tcp cimport fx_abort, fx_connect, fx_connect_result, fx_receive, fx_send
 from fluxfast.table.quality cimport Q_LOST, Q_REFUSED, Q_UNREACHABLE
