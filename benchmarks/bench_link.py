@@ -1,10 +1,11 @@
 """CPU per poll, beside the floor and the peers: one 90-register read per link and tick, over loopback.
 
-    python benchmarks/bench_link.py [--links 500 2000] [--ticks 20] [--repeats 5] [--period-ms 500]
+    python benchmarks/bench_link.py [--links 500 2000] [--ticks 20] [--repeats 5] [--no-peers]
 
 The simulator runs on one core; each client in turn alone on the other, in a process of its own. CPU is user
 + system of the whole client process between the first tick and the last, divided by requests; a client's
 ratio is to the floor of the same repetition. Every client's last values are compared with the meters'.
+The log encodes every 30 s, and weighs encodings when it does so first: `--no-peers --ticks 180` has that in.
 What it does not show: a real network, slow devices, and the simulator's own cost.
 """
 
@@ -34,7 +35,7 @@ HERE = Path(__file__).parent
 FIRST_IP, PORT = "127.44.8.1", 5410
 CHECK_S = 20.0
 # Client → the module it needs.
-RIVALS = {
+PEERS = {
     "pymodbus": "pymodbus",
     "pyModbusTCP": "pyModbusTCP",
     "modbus-rs": "modbus_rs",
@@ -74,7 +75,7 @@ def commands(floor: Path, site: Path, ticks: int, period_ms: int, log: str) -> d
         "fluxfast, no log": [*own, ""],
         "fluxfast, log on": [*own, log],
     }
-    for name, module in RIVALS.items():
+    for name, module in PEERS.items():
         if importlib.util.find_spec(module):
             clients[name] = [sys.executable, HERE / "rivals.py", name, site, str(ticks)]
     return clients
@@ -147,9 +148,12 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--period-ms", type=int, default=500)
+    parser.add_argument("--no-peers", action="store_true")
     asked = parser.parse_args()
     print(machine())
-    for rival, module in RIVALS.items():
+    if asked.no_peers:
+        PEERS.clear()
+    for rival, module in PEERS.items():
         if not importlib.util.find_spec(module):
             print(f"{rival} is not installed (pip install --group bench): left out")
     with tempfile.TemporaryDirectory() as folder:

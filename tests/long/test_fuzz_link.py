@@ -155,7 +155,7 @@ def outcome_of(request: modbus.Request, pdu: bytes, answer: bytes) -> tuple[int,
 def test_any_answer_to_a_call_ends_it_as_what_it_is(seed: int) -> None:
     rng = random.Random(seed)
     none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
-    link = np.array([(0, 0, SECOND, 0, 0, 1, 1, 0)], structs.LINK)
+    link = np.array([(0, 0, SECOND, 0, 0, 1, 1, 0, 0)], structs.LINK)
     reactor = Reactor(link.view(np.uint8), none, none, none, words, none, words, None, 0.0, SECOND, seed, 1)
     now = SECOND
     reactor.set_clock(now)

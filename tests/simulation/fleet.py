@@ -58,6 +58,7 @@ class Link:
     connect_delay_ns: int
     timeout_ns: int
     max_in_flight: int
+    phase_ns: int = 0
     units: list[Unit] = field(default_factory=list)
 
 
@@ -106,6 +107,10 @@ def make_fleet(rng: random.Random) -> Fleet:
             link.units.append(unit)
             units.append(unit)
         links.append(link)
+    for link, phase_ns in zip(
+        links, sorted(rng.choice((0, 0, rng.randrange(200))) * MS for _ in links), strict=True
+    ):
+        link.phase_ns = phase_ns
     cells = {key: index * len(units) + key[0] for key, index in column.items()}
     return Fleet(links, units, cells, n_points)
 
@@ -154,7 +159,7 @@ def make_reactor(
                 )  # fmt: skip
         links.append(
             (link.request_gap_ns, link.connect_delay_ns, link.timeout_ns, first, len(blocks) - first,
-             len(link.units), link.max_in_flight, 0)
+             len(link.units), link.max_in_flight, 0, link.phase_ns)
         )  # fmt: skip
     return Reactor(
         np.array(links, structs.LINK).view(np.uint8),
