@@ -105,7 +105,7 @@ class Client:
         self._timeout_s = _checked(timeout_s)
         self._retry_count = retry_count
         gap_ns, delay_ns = (round(1e9 * pause_s) for pause_s in (request_gap_s, connect_delay_s))
-        link = (gap_ns, delay_ns, round(1e9 * timeout_s), 0, 0, 1, max_in_flight, 0)
+        link = (gap_ns, delay_ns, round(1e9 * timeout_s), 0, 0, 1, max_in_flight, 0, 0)
         none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
         self._reactor = Reactor(
             np.array([link], structs.LINK).view(np.uint8),

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from fluxfast.config import Fleet
 from fluxfast.errors import FluxfastError
 from fluxfast.link import Driver, Reactor
+from fluxfast.link.counters import read_counters
+from fluxfast.link.round_trips import quantile_ms, read_round_trips
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
 from fluxfast.plan.program import STRING
@@ -310,6 +312,9 @@ class Station:
         seconds = max(now[0] - before[0], 1e-9)
         p50, p99 = np.percentile(self._durations_ms, (50, 99)) if self._durations_ms else (None, None)
         log = self._log
+        units, links = read_counters(self.reactor, len(self.plan.units))
+        buckets = read_round_trips(self.reactor, len(self.plan.units))[0].sum(axis=0, dtype=np.uint64)
+        trips_ms = [float(quantile_ms(buckets, part)) if buckets.any() else None for part in (0.5, 0.99)]
         return Status(
             elapsed_s=now[0] - self._began[0],
             ticks=self.ticks_done,
@@ -327,6 +332,12 @@ class Station:
             rows_dropped=log.rows_dropped if log else 0,
             log_bytes=log.bytes_written if log else 0,
             messages=tuple(self.messages),
+            round_trip_p50_ms=trips_ms[0],
+            round_trip_p99_ms=trips_ms[1],
+            retries=int(units["retries"].sum()),
+            reconnects=int(links["connects"].sum()) - int(np.count_nonzero(links["connects"])),
+            late=int(links["late"].sum()),
+            foreign=int(links["foreign"].sum()),
         )
 
 

@@ -40,6 +40,13 @@ class Status:
     links_total: int
     cpu_percent: float
     messages: Sequence[str] = ()  # recent problems, the latest last
+    # From a request to its answer, all units together, since the start; None before the first answer.
+    round_trip_p50_ms: float | None = None
+    round_trip_p99_ms: float | None = None
+    retries: int = 0  # requests sent while an earlier one had found no answer
+    reconnects: int = 0  # tries to connect beyond each link's first
+    late: int = 0  # answers to requests that had ended
+    foreign: int = 0  # frames that answer nothing that was ever asked
 
     @property
     def devices_good(self) -> int:

@@ -38,6 +38,7 @@ def line(status: Status) -> str:
         f", {status.devices_uncertain:,} uncertain, {status.devices_bad:,} bad"
         f" | {status.readings_per_s:,.0f} readings/s"
         f" | tick p50 {_ms(status.tick_p50_ms)}, p99 {_ms(status.tick_p99_ms)}"
+        f" | round trip p50 {_ms(status.round_trip_p50_ms)}, p99 {_ms(status.round_trip_p99_ms)}"
         f" | {status.overruns:,} overruns | {status.rows_logged:,} rows logged"
     )
 
@@ -96,16 +97,22 @@ def _figures(status: Status) -> RenderableType:
             ("readings/s", Text(f"{status.readings_per_s:,.0f}", "bold")),
             ("requests/s", Text(f"{status.requests_per_s:,.0f}")),
             ("links up", Text(f"{status.links_up:,}/{status.links_total:,}", links_style)),
+            ("reconnects", Text(f"{status.reconnects:,}")),
+            ("retries", Text(f"{status.retries:,}")),
         ],
         [
             ("tick p50", Text(_ms(status.tick_p50_ms))),
             ("tick p99", Text(_ms(status.tick_p99_ms))),
             ("overruns", Text(f"{status.overruns:,} of {status.ticks:,}", overruns_style)),
+            ("trip p50", Text(_ms(status.round_trip_p50_ms))),
+            ("trip p99", Text(_ms(status.round_trip_p99_ms))),
         ],
         [
             ("rows logged", Text(f"{status.rows_logged:,}")),
             ("log size", Text(_size(status.log_bytes))),
             ("CPU", Text(f"{status.cpu_percent:.0f} %")),
+            ("late", Text(f"{status.late:,}")),
+            ("foreign", Text(f"{status.foreign:,}")),
         ],
     ]
     grid = Table.grid()

@@ -3,11 +3,11 @@
 ``fleet.py`` holds what it comes to.
 """
 
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from fluxfast.config.values import Host, Identifier, Percent, Role, Text, parse_identifier
+from fluxfast.config.values import Host, Identifier, Percent, PercentOrZero, Role, Text, parse_identifier
 from fluxfast.constants import DEFAULT_PORT
 from fluxfast.profiles.fields import Duration, FileModel, Number, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
@@ -187,6 +187,11 @@ class PollEntry(FileModel):
         json_schema_extra={"default": "80%"},
         description="Part of the tick in which answers count for it, like 80%.",
     )
+    spread: PercentOrZero = Field(
+        default=0.1,
+        json_schema_extra={"default": "10%"},
+        description="Part of the tick over which the requests of many devices are spread; meters come last.",
+    )
     connects_per_s: int = Field(
         default=400, ge=0, le=100_000, description="New connections of the whole run; 0: as fast as it goes."
     )
@@ -203,6 +208,15 @@ class PollEntry(FileModel):
         if not 10 * _MS <= every_ns <= 24 * _HOUR:
             raise wrong("must be 10ms to 24h")
         return every_ns
+
+    @model_validator(mode="after")
+    def _spread_leaves_time(self) -> Self:
+        if "spread" in self.model_fields_set and self.spread > self.deadline / 2:
+            raise wrong(
+                f"the spread of {self.spread:.0%} leaves little of the {self.deadline:.0%} that answers have",
+                "make it at most half of the deadline",
+            )
+        return self
 
     @field_validator("probe_interval_ns")
     @classmethod

@@ -55,12 +55,13 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often, and how long a tick waits: ``deadline`` is a fraction of ``every_ns``."""
+    """How often, and how long a tick waits: ``deadline`` and ``spread`` are fractions of ``every_ns``."""
 
     every_ns: int
     deadline: float
     connects_per_s: int = 400  # 0: no pacing
     probe_interval_ns: int = 30_000_000_000
+    spread: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,15 @@ def _parse_percent(value: Any) -> float:
     if not isinstance(value, str) or not _PERCENT.fullmatch(value):
         raise wrong(f"must be a percentage, not {describe(value)}", "write one like 80%")
     percent = Decimal(value[:-1])
-    if not 0 < percent <= 100:
-        raise wrong(f"{value} is not above 0% and at most 100%")
+    if percent > 100:
+        raise wrong(f"{value} is more than 100%")
     return float(percent / 100)
+
+
+def _refuse_zero(share: float) -> float:
+    if share == 0:
+        raise wrong("must be above 0%")
+    return share
 
 
 Identifier = Annotated[
@@ -97,8 +103,9 @@ Text = Annotated[
     str, AfterValidator(_parse_text), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})
 ]
 Host = Annotated[str, BeforeValidator(parse_host), WithJsonSchema({"type": "string"})]
-Percent = Annotated[
+PercentOrZero = Annotated[
     float,
     BeforeValidator(_parse_percent),
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT_PATTERN}$"}),
 ]
+Percent = Annotated[PercentOrZero, AfterValidator(_refuse_zero)]

@@ -206,8 +206,8 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
 
 
 cdef int64_t conversation_ready_ns(const Conversation *c, int64_t quarantine_ns) noexcept nogil:
-    # When the next identifier may be used: its run's last use must be over for the quarantine. Once that is so
-    # for the first of a run, it is so for all.
+    # When the next identifier may be used: its run's last use must be over for the quarantine. Once that is
+    # so for the first of a run, it is so for all.
     cdef int64_t ended
     if c.next_id & (RUN - 1):
         return 0

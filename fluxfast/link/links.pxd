@@ -58,6 +58,8 @@ ctypedef struct Links:
     Trace trace
     Transport transport
     int32_t n_links
+    int32_t next_link        # the first one that the open tick has not been sent to; n_links: all have
+    int64_t tick             # its number
     int64_t connect_interval_ns   # pacing: one connect each; 0: none
     int64_t connect_slot_ns       # the next one's time
     int64_t probe_interval_ns     # the longest wait between two tries of a link that does not answer
@@ -72,7 +74,11 @@ ctypedef struct Links:
 cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n_calls) noexcept nogil
 cdef void links_free(Links *s) noexcept nogil
 cdef void links_start(Links *s, int32_t i) noexcept nogil
-cdef void links_begin_tick(Links *s, int32_t i, int64_t tick, int64_t now_ns) noexcept nogil
+cdef void links_begin_tick(Links *s, int64_t tick, int64_t now_ns, int64_t deadline_ns) noexcept nogil
+cdef bint links_send_next(Links *s, int64_t now_ns) noexcept nogil
+cdef int64_t links_phase_ns(const Links *s) noexcept nogil
+cdef bint links_complete(const Links *s) noexcept nogil
+cdef int links_end_tick(Links *s, int64_t now_ns) noexcept nogil
 cdef void links_pump(Links *s, int32_t i, int64_t now_ns) noexcept nogil
 cdef void links_call(
     Links *s, int32_t i, int32_t slot, uint8_t unit_id, const uint8_t *pdu, uint16_t size,

@@ -26,8 +26,9 @@ from fluxfast.link.conversation cimport (
     conversation_ready_ns, conversation_request,
 )
 from fluxfast.link.schedule cimport (
-    schedule_begin_down, schedule_begin_link, schedule_expects_silence, schedule_fail, schedule_link_down,
-    schedule_next, schedule_random, schedule_reply,
+    schedule_begin_down, schedule_begin_link, schedule_begin_tick, schedule_end_tick,
+    schedule_expects_silence, schedule_fail, schedule_link_down, schedule_next, schedule_random,
+    schedule_reply,
 )
 from fluxfast.link.structs cimport Block, LinkPlan
 from fluxfast.link.timers cimport timers_free, timers_make, timers_pop, timers_want
@@ -48,7 +49,7 @@ cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n
     # The schedule is made by the caller. False if there is no memory.
     cdef int32_t i
     s.plans = plans
-    s.n_links = n_links
+    s.n_links = s.next_link = n_links
     s.links = <Link *>calloc(n_links, sizeof(Link))
     if not timers_make(&s.timers, n_links) or not calls_make(&s.calls, n_calls, n_links) or s.links == NULL:
         return False
@@ -74,12 +75,47 @@ cdef void links_start(Links *s, int32_t i) noexcept nogil:
 
 # ---- sending ----
 
-cdef void links_begin_tick(Links *s, int32_t i, int64_t tick, int64_t now_ns) noexcept nogil:
+cdef void links_begin_tick(Links *s, int64_t tick, int64_t now_ns, int64_t deadline_ns) noexcept nogil:
+    schedule_begin_tick(&s.schedule, now_ns, deadline_ns)
+    s.tick = tick
+    s.next_link = 0
+
+
+cdef int64_t links_phase_ns(const Links *s) noexcept nogil:
+    # When the open tick has something to send that it has not sent yet; or the end of time.
+    if not s.schedule.tick_open or s.next_link == s.n_links:
+        return NEVER
+    return s.schedule.tick_begin_ns + s.plans[s.next_link].phase_ns
+
+
+cdef bint links_send_next(Links *s, int64_t now_ns) noexcept nogil:
+    # Send to one more link what the tick reads of it; false if none is to be sent to yet.
+    cdef int32_t i = s.next_link
+    if now_ns < links_phase_ns(s):
+        return False
+    s.next_link += 1
     if s.links[i].state == LINK_UP:
-        schedule_begin_link(&s.schedule, i, tick, now_ns)
+        schedule_begin_link(&s.schedule, i, s.tick, now_ns)
         links_pump(s, i, now_ns)
     else:
         schedule_begin_down(&s.schedule, i, s.links[i].failure)
+    return True
+
+
+cdef bint links_complete(const Links *s) noexcept nogil:
+    # Whether a tick is open that waits for nothing any more.
+    return s.schedule.tick_open and s.schedule.outstanding == 0 and s.next_link == s.n_links
+
+
+cdef int links_end_tick(Links *s, int64_t now_ns) noexcept nogil:
+    # A link that had not even been sent to has missed the tick too.
+    while s.next_link < s.n_links:
+        if s.links[s.next_link].state == LINK_UP:
+            schedule_begin_link(&s.schedule, s.next_link, s.tick, now_ns)
+        else:
+            schedule_begin_down(&s.schedule, s.next_link, s.links[s.next_link].failure)
+        s.next_link += 1
+    return schedule_end_tick(&s.schedule, now_ns)
 
 
 cdef void links_call(

@@ -13,12 +13,12 @@ from posix.unistd cimport close
 
 from fluxfast.link.conversation cimport Conversation
 from fluxfast.link.links cimport (
-    ADU_MAX, LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, Link, Links, links_down, links_receive, links_sent,
-    links_up,
+    ADU_MAX, LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, Link, Links, links_down, links_phase_ns,
+    links_receive, links_sent, links_up,
 )
 from fluxfast.native.poll cimport (
-    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create, fx_poll_event,
-    fx_poll_modify, fx_poll_wait,
+    FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create,
+    fx_poll_event, fx_poll_modify, fx_poll_wait,
 )
 from fluxfast.native.tcp cimport fx_abort, fx_connect, fx_connect_result, fx_receive, fx_send
 from fluxfast.table.quality cimport Q_LOST, Q_REFUSED, Q_UNREACHABLE
@@ -84,7 +84,7 @@ cdef void ports_drain(Ports *s, int64_t slice_ns) noexcept nogil:
     cdef int n = 0, e, wait_ms
     cdef int32_t i
     cdef Link *k
-    cdef int64_t end = fx_now_ns() + slice_ns if slice_ns else 0
+    cdef int64_t end = min(fx_now_ns() + slice_ns, links_phase_ns(s.links)) if slice_ns else 0
     while s.n_open:
         wait_ms = 1 if slice_ns and s.links.schedule.tick_open and s.links.schedule.outstanding else 0
         if wait_ms and s.links.schedule.outstanding >= MANY and n < MANY:

@@ -18,4 +18,4 @@ cdef class Reactor:
 
     cdef Link *link_at(self, int link) except NULL
     cdef Call *call_at(self, int slot) except NULL
-    cdef void send_tick(self, int64_t tick) noexcept nogil
+    cdef void send_tick(self) noexcept nogil

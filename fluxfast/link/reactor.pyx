@@ -15,19 +15,21 @@ schedule and ports are ours, freed in __dealloc__.
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_take
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
-    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_down, links_free,
-    links_make, links_resume, links_run_timers, links_sent, links_start, links_up,
+    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_complete, links_down,
+    links_end_tick, links_free, links_make, links_phase_ns, links_run_timers, links_send_next, links_sent,
+    links_resume, links_start, links_up,
 )
 from fluxfast.link.ports cimport (
     RECEIVE_SIZE, WISH_ABORT, WISH_CLOSE, WISH_CONNECT, WISH_SEND, Port, ports_close, ports_data, ports_drain,
     ports_free, ports_make, ports_now,
 )
 from fluxfast.link.schedule cimport (
-    TableTimes, UnitState, schedule_begin_tick, schedule_end_tick, schedule_free, schedule_make,
+    EXCEPTION_CODES, BlockState, Queue, TableTimes, UnitState, schedule_free, schedule_make,
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
@@ -117,27 +119,29 @@ cdef class Reactor:
         """
         cdef int64_t now = ports_now(&self.ports)
         with nogil:
-            schedule_begin_tick(&self.links.schedule, now, now + min(length_ns, NEVER - now))
-            self.send_tick(tick)
+            links_begin_tick(&self.links, tick, now, now + min(length_ns, NEVER - now))
+            self.send_tick()
         return self.links.schedule.outstanding
 
     def process(self):
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
             ports_drain(&self.ports, SLICE)
+            self.send_tick()
             links_run_timers(&self.links, ports_now(&self.ports))
-        return self.links.schedule.tick_open and self.links.schedule.outstanding == 0
+        return links_complete(&self.links)
 
     def end_tick(self):
         """Close the tick: mark what is unanswered (timeout); return how many blocks that were."""
         cdef int missed
         with nogil:
-            missed = schedule_end_tick(&self.links.schedule, ports_now(&self.ports))
+            missed = links_end_tick(&self.links, ports_now(&self.ports))
         return missed
 
     def next_timer_ns(self):
         """Return when ``process`` must be called even if nothing arrives, on the reactor's clock."""
-        return self.links.timers.due_ns[self.links.timers.heap[0]] if self.links.timers.n else NEVER
+        first = self.links.timers.due_ns[self.links.timers.heap[0]] if self.links.timers.n else NEVER
+        return min(first, links_phase_ns(&self.links))
 
     # ---- calls ----
 
@@ -328,20 +332,35 @@ cdef class Reactor:
         return self.links.schedule.values
 
     def read_counters(self, uint64_t[:, ::1] units, uint64_t[:, ::1] links):
-        """Copy the counters: units[units, 5], links[links, 3] in the order of counters.py."""
-        cdef int32_t u, i
+        """Copy the counters: units[units, 20], links[links, 3] in the order of counters.py."""
+        cdef int32_t u, i, code
         cdef UnitState *unit
         for u in range(min(self.links.schedule.n_units, <int32_t>units.shape[0])):
             unit = &self.links.schedule.units[u]
             units[u, 0] = unit.requests
             units[u, 1] = unit.replies
             units[u, 2] = unit.timeouts
-            units[u, 3] = unit.exceptions
+            units[u, 3] = 0
             units[u, 4] = unit.malformed
+            units[u, 5] = unit.mismatched
+            units[u, 6] = unit.lost
+            units[u, 7] = unit.retries
+            for code in range(EXCEPTION_CODES):
+                units[u, 3] += unit.exceptions[code]
+                units[u, 8 + code] = unit.exceptions[code]
         for i in range(min(self.links.n_links, <int32_t>links.shape[0])):
             links[i, 0] = self.links.links[i].connects
             links[i, 1] = self.links.links[i].late
             links[i, 2] = self.links.links[i].foreign
+
+    def read_round_trips(self, uint32_t[:, ::1] buckets, uint32_t[::1] longest_us):
+        """Copy how long replies took: buckets[units, 80] as round_trips.py has them, longest_us[units]."""
+        cdef int32_t u
+        cdef UnitState *unit
+        for u in range(min(self.links.schedule.n_units, <int32_t>buckets.shape[0])):
+            unit = &self.links.schedule.units[u]
+            memcpy(&buckets[u, 0], unit.round_trips, sizeof(unit.round_trips))
+            longest_us[u] = unit.longest_us
 
     # ---- without the GIL ----
 
@@ -355,11 +374,10 @@ cdef class Reactor:
             raise IndexError(f"call {slot} of {self.links.calls.n_calls}")
         return &self.links.calls.calls[slot]
 
-    cdef void send_tick(self, int64_t tick) noexcept nogil:
-        cdef int32_t i
-        for i in range(self.links.n_links):
-            links_begin_tick(&self.links, i, tick, ports_now(&self.ports))
-            if i % SEND_RUN == SEND_RUN - 1:
+    cdef void send_tick(self) noexcept nogil:
+        # As far as the links' phases have come.
+        while links_send_next(&self.links, ports_now(&self.ports)):
+            if self.links.next_link % SEND_RUN == 0:
                 ports_drain(&self.ports, 0)
 
 
@@ -368,6 +386,10 @@ def struct_sizes():
     return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block)
 
 
-def memory_per_link():
-    """Return the bytes of ours that one link takes, without its blocks, columns and the kernel's socket."""
-    return sizeof(Link) + sizeof(Port) + 4 * sizeof(int32_t) + sizeof(int64_t)
+def memory_per_device(int n_blocks=1):
+    """Return the bytes of ours for a device that has a link to itself, without columns and the kernel's."""
+    return (
+        sizeof(Link) + sizeof(Port) + sizeof(Queue) + sizeof(UnitState)
+        + 4 * sizeof(int32_t) + sizeof(int64_t)  # timers, wishes, calls
+        + n_blocks * (sizeof(Block) + sizeof(BlockState))
+    )

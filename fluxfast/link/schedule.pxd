@@ -1,8 +1,13 @@
 # What is to be read next, and what became of it: blocks, units and ticks, without sockets or clocks.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.table.decode cimport Column, Op
+
+cdef enum:
+    EXCEPTION_CODES = 12     # 1 to 11
+    ROUND_TRIP_BUCKETS = 80  # four to an octave, from 2**16 ns (66 us) to 2**36 ns (69 s)
+
 
 cdef enum:                   # block_state
     BLOCK_IDLE = 0
@@ -36,8 +41,13 @@ ctypedef struct UnitState:
     uint64_t requests
     uint64_t replies
     uint64_t timeouts
-    uint64_t exceptions
     uint64_t malformed
+    uint64_t mismatched
+    uint64_t lost            # with their connection
+    uint64_t retries         # requests sent before an earlier one had found an answer; probes too
+    uint32_t exceptions[EXCEPTION_CODES]   # by code; [0]: any other
+    uint32_t longest_us      # round trip
+    uint32_t round_trips[ROUND_TRIP_BUCKETS]   # replies by the time they took: round_trips.py
 
 
 ctypedef struct Queue:
@@ -98,4 +108,5 @@ cdef void schedule_fail(
 ) noexcept nogil
 cdef bint schedule_expects_silence(const Schedule *s, int32_t b) noexcept nogil
 cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcept nogil
+cdef void count_round_trip(UnitState *unit, int64_t ns) noexcept nogil
 cdef uint64_t schedule_random(Schedule *s) noexcept nogil

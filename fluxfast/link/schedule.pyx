@@ -21,22 +21,28 @@ A block that the unit refuses (exceptions 2 and 3) is cut in two (cut.pyx) until
 point: a hole, remembered for this unit alone. `blocks` and `ops` belong to the schedule and grow by that.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from fluxfast.link.cut cimport schedule_cut
 from fluxfast.table.decode cimport decode_block, mark_block
-from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_LATE, Q_TIMEOUT
+from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_LATE, Q_MISMATCH, Q_TIMEOUT
+
+cdef extern from *:
+    int leading_zeros "__builtin_clzll"(unsigned long long) noexcept nogil
 
 cdef enum:
     MAX_FAILURES = 1000
+    SHORTEST_OCTAVE = 16
+    SHORTEST_BUCKET = 1 << SHORTEST_OCTAVE
 
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t BUSY_WAIT = SECOND // 10        # after exceptions 5 and 6: the unit works, but not for us now
 cdef int64_t PATIENCE = SECOND               # of a unit that stands behind, on a link that is never idle
 cdef int64_t PROBE_BASE = SECOND // 2
 cdef int64_t HOLE_AGAIN = 60 * SECOND
+cdef int64_t LONGEST_US = 0xFFFFFFFF
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef uint64_t XORSHIFT_STAR = 0x2545F4914F6CDD1D
 
@@ -193,6 +199,7 @@ cdef int32_t schedule_next(Schedule *s, int32_t link, int64_t now_ns, int64_t *w
     q.cursor = s.states[b].next
     unit = &s.units[s.blocks[b].unit]
     unit.requests += 1
+    unit.retries += unit.behind or unit.dead
     unit.tried_ns = now_ns
     return b
 
@@ -230,6 +237,7 @@ cdef void schedule_reply(
     s.states[b].fresh = 1
     s.values += block.n_ops
     unit.replies += 1
+    count_round_trip(unit, now_ns - sent_ns)
     unit_answers(s, block.unit)
     finish(s, b)
 
@@ -244,9 +252,10 @@ cdef void schedule_fail(
     if quality == Q_TIMEOUT:
         unit.timeouts += 1
     elif quality >= Q_EXCEPTION:
-        unit.exceptions += 1
+        unit.exceptions[quality - Q_EXCEPTION if quality < Q_EXCEPTION + EXCEPTION_CODES else 0] += 1
     else:
         unit.malformed += 1
+        unit.mismatched += quality == Q_MISMATCH
 
     if quality == Q_TIMEOUT or quality == Q_EXCEPTION + 10 or quality == Q_EXCEPTION + 11:
         unit_silent(s, b, quality, sent_ns, now_ns)
@@ -271,6 +280,16 @@ cdef void schedule_fail(
     if refused:
         move(s, b, BLOCK_HOLE)
         s.states[b].received_ns = now_ns
+
+
+cdef void count_round_trip(UnitState *unit, int64_t ns) noexcept nogil:
+    # Four buckets to an octave: its number, and the two bits after the leading one.
+    cdef int octave, bucket = 0
+    if ns >= SHORTEST_BUCKET:
+        octave = 63 - leading_zeros(<uint64_t>ns)
+        bucket = 4 * (octave - SHORTEST_OCTAVE) + <int>((ns >> (octave - 2)) & 3)
+    unit.round_trips[min(bucket, ROUND_TRIP_BUCKETS - 1)] += 1
+    unit.longest_us = max(unit.longest_us, <uint32_t>min((ns + 999) // 1000, LONGEST_US))
 
 
 # ---- units that answer, and others ----
@@ -411,6 +430,7 @@ cdef void schedule_link_down(Schedule *s, int32_t link, uint8_t quality) noexcep
             state.fresh = 0
         else:
             mark(s, b, quality)
+        unit.lost += state.state == BLOCK_IN_FLIGHT
         if state.state == BLOCK_HOLE:
             state.received_ns = 0
         else:

@@ -35,3 +35,4 @@ ctypedef packed struct LinkPlan:
     int32_t n_units
     int32_t max_in_flight
     int32_t zero_ids     # replies may bear transaction_id 0; then max_in_flight is 1
+    int64_t phase_ns     # sent to so long after a tick begins; never before the link before it

@@ -13,6 +13,8 @@ from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.plan.program import INT64, Value, column_value, join_values, point_op, raw_sentinels
 from fluxfast.profiles import Point, Profile
 
+WAVE = 64  # links that are sent to together: fewer would cost more wake-ups than the spreading is worth
+
 
 @dataclass(frozen=True)
 class ColumnLayout:
@@ -96,11 +98,16 @@ def compile_plan(fleet: Fleet) -> Plan:
         if variants[of_device[id(device)]].blocks:  # nothing is read of a device that is only written
             by_link.setdefault((str(device.modbus.host), device.modbus.port), []).append(device)
 
+    # What a decision hangs on comes last, when it is freshest. Else the links keep the order of the file, in
+    # which neighbours share the tables' cache lines.
+    ends = sorted(by_link.items(), key=lambda end: any(d.kind == "meter" for d in end[1]))
+    waves = -(-len(ends) // WAVE)
+    spread_ns = round(fleet.poll.every_ns * min(fleet.poll.spread, fleet.poll.deadline / 2))
     links: list[tuple[int, ...]] = []
     blocks: list[tuple[object, ...]] = []
     units: list[tuple[int, ...]] = []
     unit_devices: list[Device] = []
-    for number, members in enumerate(by_link.values()):
+    for number, (_, members) in enumerate(ends):
         first = len(blocks)
         quirks = [d.profile.quirks for d in members]
         zero_ids = any(q.transaction_id == "zero" for q in quirks)
@@ -141,11 +148,12 @@ def compile_plan(fleet: Fleet) -> Plan:
                 len(members),
                 1 if zero_ids else min(q.max_in_flight for q in quirks),
                 zero_ids,
+                number // WAVE * spread_ns // waves,
             )
         )
     return Plan(
         tables=tables,
-        endpoints=tuple(by_link),
+        endpoints=tuple(end for end, _ in ends),
         links=np.array(links, structs.LINK),
         units=np.array(units, structs.UNIT),
         blocks=np.array(blocks, structs.BLOCK),

@@ -64,5 +64,6 @@ LINK: Final = np.dtype(
         ("n_units", np.int32),
         ("max_in_flight", np.int32),
         ("zero_ids", np.int32),  # replies may bear transaction_id 0; then max_in_flight is 1
+        ("phase_ns", np.int64),  # sent to so long after a tick begins; never before the link before it
     ]
 )

@@ -194,7 +194,7 @@ def close_rows(
 
     A row is good if all its cells are, bad (with the worst reason) if none is usable, and otherwise
     uncertain for its worst cell's reason. Cells of points that a device does not have do not count.
-    latency_ms[rows] is from began_ns to received_ns[rows]; of a bad row it is NaN, whatever it received before.
+    latency_ms[rows] is from began_ns to received_ns[rows]; of a bad row it is NaN, whatever came before.
     """
     cdef Py_ssize_t c, r, n, at = 0, n_columns = quality.shape[0], n_rows = quality.shape[1]
     cdef uint8_t worst[ROWS_AT_ONCE]

@@ -95,8 +95,8 @@ class Table:
     def close(self, began_ns: int) -> None:
         """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
 
-        ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply, NaN
-        for bad rows.
+        ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply,
+        NaN for bad rows.
         """
         received_ns = self.received_ns[0] if len(self.received_ns) == 1 else self.received_ns.max(axis=0)
         close_rows(self.quality, self.row_quality, self.valid, received_ns, began_ns, self.latency_ms)

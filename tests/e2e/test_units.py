@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from fluxfast.link.counters import read_counters
+from fluxfast.link.counters import read_counters, read_exceptions
+from fluxfast.link.round_trips import quantile_ms, read_round_trips
 from fluxfast.station import Station
 from fluxfast.table import quality
 from tests.support.fleets import device, fleet, registers
@@ -30,6 +31,15 @@ def run(answer, *, units=3, ticks=4, every_ms=200, timeout_ms=100, count=COUNT, 
                             assert table.values[point][row] == FIRST + point
                 seen.append([quality.reason(int(code)) or "good" for code in table.row_quality])
             counts = read_counters(station.reactor, units)
+            codes = read_exceptions(station.reactor, units)
+            buckets, longest_ms = read_round_trips(station.reactor, units)
+        of_units = counts[0]
+        kinds = ("replies", "timeouts", "exceptions", "malformed", "lost")
+        ended = sum(of_units[kind] for kind in kinds)
+        assert (codes.sum(axis=1) == of_units["exceptions"]).all()
+        assert all(of_units["requests"] - ended <= 1)  # each ends once; one may be in flight
+        assert buckets.sum(axis=1).tolist() == of_units["replies"].tolist()
+        assert all(quantile_ms(buckets, 1.0)[longest_ms > 0] <= longest_ms[longest_ms > 0] * 1.26 + 0.082)
         return seen, counts
 
     with serving(answer) as server:
@@ -123,6 +133,7 @@ def test_a_busy_unit_is_asked_again_within_the_tick(code):
     assert seen == [["good"] * 3] * 2
     assert connections == 1
     assert units["exceptions"].tolist() == [2, 0, 0]
+    assert units["retries"].tolist() == [2, 0, 0]
 
 
 def test_a_unit_that_stays_busy_says_so():

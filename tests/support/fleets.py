@@ -14,10 +14,17 @@ def registers(first: int, count: int, *, name: str = "plain", **quirks: object) 
 
 
 def device(
-    id_: str, profile: Profile, port: int, *, host: str = "127.0.0.1", unit: int = 1, timeout_ms: int = 1000
+    id_: str,
+    profile: Profile,
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    unit: int = 1,
+    timeout_ms: int = 1000,
+    retry_count: int = 3,
 ) -> Device:
     """Return one Modbus TCP device."""
-    modbus = Modbus("tcp", host, port, unit, timeout_ms * 1_000_000, 3)
+    modbus = Modbus("tcp", host, port, unit, timeout_ms * 1_000_000, retry_count)
     return Device(id_, id_, "S", "bess", profile.name, profile, None, 400.0, 200.0, modbus, "test", 1)
 
 

@@ -27,6 +27,12 @@ STATUS = Status(
     links_total=500,
     cpu_percent=34.2,
     messages=MESSAGES,
+    round_trip_p50_ms=1.24,
+    round_trip_p99_ms=9.87,
+    retries=12,
+    reconnects=34,
+    late=5,
+    foreign=6,
 )
 START = Status(0.0, (), 0.0, 0.0, None, None, 0, 0, 0, 0, 0, 0, 0, 0, 0.0)
 HUGE = Status(
@@ -71,6 +77,8 @@ def test_view():
         "readings/s 4,800 tick p50 11.2 ms rows logged 84,000",
         "requests/s 1,000 tick p99 23.4 ms log size 123 kB",
         "links up 498/500 overruns 2 of 168 CPU 34 %",
+        "reconnects 34 trip p50 1.2 ms late 5",
+        "retries 12 trip p99 9.9 ms foreign 6",
         "powerpack 400 390 4 6",
         "acuvim2 100 98 0 2",
         "! b3: exception 4 ! m17 127.0.2.17:5020: connection refused",
@@ -119,7 +127,8 @@ def test_bar_shows_whatever_is_there(good, bad, cells):
 def test_line():
     assert line(STATUS) == (
         "01:01:24 | 488 of 500 devices good, 4 uncertain, 8 bad | 4,800 readings/s"
-        " | tick p50 11.2 ms, p99 23.4 ms | 2 overruns | 84,000 rows logged"
+        " | tick p50 11.2 ms, p99 23.4 ms | round trip p50 1.2 ms, p99 9.9 ms"
+        " | 2 overruns | 84,000 rows logged"
     )
     assert "\n" not in line(START)
 

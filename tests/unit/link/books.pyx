@@ -3,7 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from fluxfast.link.schedule cimport (
-    BLOCK_BEHIND, BLOCK_DUE, BLOCK_HOLE, BLOCK_IN_FLIGHT, BLOCK_PROBE, BLOCK_STATES, Schedule, TableTimes,
+    BLOCK_BEHIND, BLOCK_DUE, BLOCK_HOLE, BLOCK_IN_FLIGHT, BLOCK_PROBE, BLOCK_STATES, ROUND_TRIP_BUCKETS,
+    Schedule, TableTimes, UnitState, count_round_trip,
     schedule_begin_link, schedule_begin_tick, schedule_end_tick, schedule_expects_silence, schedule_fail,
     schedule_free, schedule_link_down, schedule_make, schedule_next, schedule_reply,
 )
@@ -125,3 +126,13 @@ cdef class Book:
         assert sorted(seen) == list(range(self.s.n_blocks))
         assert len(columns) == len(set(columns))
         return len(columns)
+
+
+def bucket_of(int64_t ns):
+    """Return the bucket of the histogram in which a round trip is counted."""
+    cdef UnitState unit
+    memset(&unit, 0, sizeof(unit))
+    count_round_trip(&unit, ns)
+    assert unit.longest_us == (ns + 999) // 1000
+    (bucket,) = [i for i in range(ROUND_TRIP_BUCKETS) if unit.round_trips[i]]
+    return bucket

@@ -21,7 +21,7 @@ class Line:
     """A reactor with one link, which is up, seen from its other end."""
 
     def __init__(self, max_in_flight=1, connected=True, zero_ids=0):
-        link = np.array([(0, 0, SECOND, 0, 0, 1, max_in_flight, zero_ids)], structs.LINK)
+        link = np.array([(0, 0, SECOND, 0, 0, 1, max_in_flight, zero_ids, 0)], structs.LINK)
         self.reactor = Reactor(
             link.view(np.uint8), NONE, NONE, NONE, WORDS, NONE, WORDS, None, 0.0, SECOND, 1, 8
         )  # fmt: skip

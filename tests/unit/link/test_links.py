@@ -18,7 +18,7 @@ def test_a_try_begins_within_the_probe_interval_of_the_one_before(
     seed, probe_interval_s, fails_after_s, timeout_s
 ):
     """Refused at once, after a while, or a black hole in which each try lasts for its whole timeout."""
-    link = np.array([(0, 0, timeout_s * SECOND, 0, 0, 1, 1, 0)], structs.LINK)
+    link = np.array([(0, 0, timeout_s * SECOND, 0, 0, 1, 1, 0, 0)], structs.LINK)
     reactor = Reactor(
         link.view(np.uint8),
         NONE,

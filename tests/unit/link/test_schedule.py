@@ -289,7 +289,7 @@ def test_times_are_those_of_each_block_and_of_its_halves(book):
 
 @pytest.mark.parametrize("timeout_ms", [250, 270, 333, 400])
 def test_probes_that_fill_a_tick_leave_the_good_unit_its_turn(book, timeout_ms):
-    """Three of four units are dead, and to probe them takes as long as they may wait: all the time."""
+    """Three of four units are dead, and to probe them takes all the time that they may wait."""
     schedule, _ = book
     schedule.set_probe_interval(1000 * MS)
     answered, now, tick, is_open = [], 0, 0, False

@@ -3,7 +3,7 @@ import pytest
 
 from fluxfast.constants import MAX_IN_FLIGHT
 from fluxfast.link import Reactor
-from fluxfast.link.reactor import memory_per_link, struct_sizes
+from fluxfast.link.reactor import memory_per_device, struct_sizes
 from fluxfast.plan import structs
 
 
@@ -23,8 +23,8 @@ def test_struct_layouts_agree_with_c():
     assert struct_sizes() == (structs.LINK.itemsize, structs.UNIT.itemsize, structs.BLOCK.itemsize)
 
 
-def test_a_link_takes_less_than_a_page():
-    assert memory_per_link() < 4096
+def test_a_device_takes_less_than_a_page():
+    assert memory_per_device(n_blocks=16) < 4096
 
 
 @pytest.mark.parametrize("depth", [0, MAX_IN_FLIGHT + 1])

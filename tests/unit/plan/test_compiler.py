@@ -27,16 +27,16 @@ devices:
     - {id: m, type: acuvim2, modbus: {host: 127.0.0.1, port: 5020, address: 3}}
 """,
     )
-    assert plan.endpoints == (("127.0.0.1", 5020), ("127.0.0.2", 5020))
-    assert [d.id for d in plan.unit_devices] == ["a", "c", "m", "b"]
-    assert plan.units["n_blocks"].tolist() == [1, 1, 2, 1]
-    assert plan.links["first_block"].tolist() == [0, 4]
-    assert plan.links["n_blocks"].tolist() == [4, 1]
-    assert plan.blocks["unit_id"].tolist() == [1, 2, 3, 3, 1]
-    assert plan.units["link"].tolist() == [0, 0, 0, 1]
+    assert plan.endpoints == (("127.0.0.2", 5020), ("127.0.0.1", 5020))
+    assert [d.id for d in plan.unit_devices] == ["b", "a", "c", "m"]
+    assert plan.units["n_blocks"].tolist() == [1, 1, 1, 2]
+    assert plan.links["first_block"].tolist() == [0, 1]
+    assert plan.links["n_blocks"].tolist() == [1, 4]
+    assert plan.blocks["unit_id"].tolist() == [1, 1, 2, 3, 3]
+    assert plan.units["link"].tolist() == [0, 1, 1, 1]
     (packs, meters) = plan.tables
     assert [d.id for d in packs.devices] == ["a", "b", "c"]
-    assert plan.blocks["row"].tolist() == [0, 2, 0, 0, 1]
+    assert plan.blocks["row"].tolist() == [1, 0, 2, 0, 0]
     assert meters.first_column == len(packs.columns)
 
 
@@ -157,3 +157,33 @@ devices:
     op = plan.ops[plan.ops["scaled"] == 1]
     assert op[["mul", "add", "div"]].tolist() == [(2.0, -45.0, 20.0)]
     assert Decimal(2) / 20 == Decimal("0.1")
+
+
+def test_meters_come_last_and_waves_are_spread_over_the_tick(tmp_path):
+    plan = plan_of(
+        tmp_path,
+        """
+poll: {every: 1s, spread: 20%}
+devices:
+  meters:
+    - {id: "m{n}", count: 70, type: acuvim2, modbus: {host: 127.0.1.1}}
+  bess:
+    - {id: "b{n}", count: 130, type: powerpack, modbus: {host: 127.0.2.1}}
+""",
+    )
+    kinds = [device.kind for device in plan.unit_devices]
+    assert kinds == ["bess"] * 130 + ["meter"] * 70
+    step_ns = 50_000_000  # 200 links in four waves over 200 ms
+    assert plan.links["phase_ns"].tolist() == [i // 64 * step_ns for i in range(200)]
+
+
+def test_few_devices_are_asked_at_once(tmp_path):
+    plan = plan_of(
+        tmp_path,
+        """
+devices:
+  bess:
+    - {id: "b{n}", count: 64, type: powerpack, modbus: {host: 127.0.2.1}}
+""",
+    )
+    assert not plan.links["phase_ns"].any()
