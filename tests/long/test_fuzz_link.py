@@ -151,7 +151,8 @@ def outcome_of(request: modbus.Request, pdu: bytes, answer: bytes) -> tuple[int,
 def test_any_answer_to_a_call_ends_it_as_what_it_is(seed: int) -> None:
     rng = random.Random(seed)
     none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
-    link = np.array([(0, 0, SECOND, 0, 0, 1, 1, 0)], structs.LINK)
+    link = np.zeros(1, structs.LINK)
+    link["timeout_ns"], link["n_units"], link["max_in_flight"] = SECOND, 1, 1
     reactor = Reactor(link.view(np.uint8), none, none, none, words, none, words, None, 0.0, SECOND, seed, 1)
     now = SECOND
     reactor.set_clock(now)
