@@ -57,17 +57,20 @@ cdef bint schedule_make(
     s.n_links = n_links
     s.unit_plans = units
     s.n_units = n_units
-    s.n_blocks = s.block_room = n_blocks
-    s.n_ops = s.op_room = n_ops
-    s.blocks = <Block *>malloc(n_blocks * sizeof(Block))
-    s.states = <BlockState *>calloc(n_blocks, sizeof(BlockState))
-    s.ops = <Op *>malloc(n_ops * sizeof(Op))
-    s.units = <UnitState *>calloc(n_units, sizeof(UnitState))
+    s.n_blocks = n_blocks
+    s.n_ops = n_ops
+    s.block_room = max(n_blocks, 1)
+    s.op_room = max(n_ops, 1)
+    s.blocks = <Block *>malloc(s.block_room * sizeof(Block))
+    s.states = <BlockState *>calloc(s.block_room, sizeof(BlockState))
+    s.ops = <Op *>malloc(s.op_room * sizeof(Op))
+    s.units = <UnitState *>calloc(n_units + 1, sizeof(UnitState))
     s.queues = <Queue *>calloc(n_links, sizeof(Queue))
     if s.blocks == NULL or s.states == NULL or s.ops == NULL or s.units == NULL or s.queues == NULL:
         return False
-    memcpy(s.blocks, blocks, n_blocks * sizeof(Block))
-    memcpy(s.ops, ops, n_ops * sizeof(Op))
+    if n_blocks:  # a client has none, and no array of them
+        memcpy(s.blocks, blocks, n_blocks * sizeof(Block))
+        memcpy(s.ops, ops, n_ops * sizeof(Op))
     for i in range(n_links):
         for b in range(links[i].first_block, links[i].first_block + links[i].n_blocks):
             s.states[b].next = b + 1 if b + 1 < links[i].first_block + links[i].n_blocks else -1

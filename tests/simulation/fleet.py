@@ -19,6 +19,10 @@ from fluxfast.table import quality
 from fluxfast.table.table import COLUMN
 
 MS = 1_000_000
+LINK_FIELDS = [
+    "request_gap_ns", "connect_delay_ns", "timeout_ns", "first_block", "n_blocks", "n_units", "max_in_flight",
+    "phase_ns",
+]  # fmt: skip
 WIDTH = 4  # registers of a point
 MAX_POINTS = 12  # of a unit
 CALLS_FROM = 2000  # addresses below are the plan's, those from here on the calls': 20 for each slot
@@ -159,10 +163,12 @@ def make_reactor(
                 )  # fmt: skip
         links.append(
             (link.request_gap_ns, link.connect_delay_ns, link.timeout_ns, first, len(blocks) - first,
-             len(link.units), link.max_in_flight, 0, link.phase_ns)
+             len(link.units), link.max_in_flight, link.phase_ns)
         )  # fmt: skip
+    plans = np.zeros(len(links), structs.LINK)  # whatever else a plan may ask of a link, this one does not
+    plans[LINK_FIELDS] = np.array(links, plans[LINK_FIELDS].dtype)
     return Reactor(
-        np.array(links, structs.LINK).view(np.uint8),
+        plans.view(np.uint8),
         np.array(units, structs.UNIT).view(np.uint8),
         np.array(blocks, structs.BLOCK).view(np.uint8),
         np.array(ops, structs.OP).view(np.uint8),

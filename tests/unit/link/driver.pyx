@@ -98,6 +98,7 @@ cdef class Talk:
         cdef const uint8_t *fresh = data
         cdef Event event
         cdef const Block *b
+        cdef Py_ssize_t n
         memcpy(buffer, self.c.rest, self.c.held)
         memcpy(buffer + self.c.held, fresh, len(data))
         self.c.held = 0
@@ -109,9 +110,8 @@ cdef class Talk:
                     return events
                 if event.kind == EVENT_REPLY:
                     b = <const Block *>&self.blocks[0] + event.block
-                    events.append(
-                        ("reply", event.block, PyBytes_FromStringAndSize(<char *>event.data, 2 * b.quantity))
-                    )
+                    n = (b.quantity + 7) // 8 if b.function_code <= 2 else 2 * b.quantity
+                    events.append(("reply", event.block, PyBytes_FromStringAndSize(<char *>event.data, n)))
                 elif event.kind == EVENT_BROKEN:
                     events.append(("broken", -1, event.quality))
                     return events
