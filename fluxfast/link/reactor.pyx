@@ -127,7 +127,8 @@ cdef class Reactor:
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
             ports_drain(&self.ports, SLICE)
-            links_run_timers(&self.links, ports_now(&self.ports))  # first: a link whose end has come gets no more
+            # First: a link whose end has come gets no more.
+            links_run_timers(&self.links, ports_now(&self.ports))
             self.send_tick()
         return links_complete(&self.links)
 
