@@ -68,7 +68,7 @@ def test_a_poller_is_opened_once_and_polls_only_when_open():
 
 def test_booleans_and_texts_come_as_arrow_has_them():
     from fluxfast.table import Table
-    from fluxfast.table.arrow import record_batch
+    from fluxfast.table.arrow import device_array, record_batch
 
     table = Table("t", [("on", 4, 1), ("name", 5, 4), ("n", 3, 8)], 3, np.zeros((3, 3), bool))
     table["on"][:] = [True, False, True]
@@ -77,7 +77,7 @@ def test_booleans_and_texts_come_as_arrow_has_them():
     table.quality[:] = 0
     table.quality[2, 0] = 36
     table.close(0)
-    batch = record_batch(table, ["x", "y", "z"])
+    batch = record_batch(table, device_array(["x", "y", "z"]))
     assert batch["on"].to_pylist() == [True, False, True]
     assert [text.rstrip(b"\0") for text in batch["name"].to_pylist()] == [b"a", b"bc", b"d"]
     assert batch["n"].to_pylist() == [None, 2**64 - 1, 3]
