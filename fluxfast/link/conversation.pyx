@@ -34,7 +34,7 @@ from fluxfast.modbus.frame cimport (
     split_mbap,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
-from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
+from fluxfast.table.quality cimport Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT, exception_quality
 
 
 cdef enum:
@@ -170,7 +170,7 @@ cdef void conversation_next(
         event.kind = EVENT_REPLY
         event.data = adu + 9
     elif status == FX_EXCEPTION:
-        event.quality = Q_EXCEPTION + (code if code <= 62 else 0)
+        event.quality = exception_quality(code)
     elif status == FX_WRONG_FUNCTION:
         event.quality = Q_MISMATCH
     else:

@@ -90,16 +90,21 @@ cdef int64_t links_phase_ns(const Links *s) noexcept nogil:
 
 cdef bint links_send_next(Links *s, int64_t now_ns) noexcept nogil:
     # Send to one more link what the tick reads of it; false if none is to be sent to yet.
-    cdef int32_t i = s.next_link
     if now_ns < links_phase_ns(s):
         return False
+    begin_next(s, now_ns)
+    links_pump(s, s.next_link - 1, now_ns)
+    return True
+
+
+cdef void begin_next(Links *s, int64_t now) noexcept nogil:
+    # The tick comes to one more link: what it reads of it is due, or is bad because the link is down.
+    cdef int32_t i = s.next_link
     s.next_link += 1
     if s.links[i].state == LINK_UP:
-        schedule_begin_link(&s.schedule, i, s.tick, now_ns)
-        links_pump(s, i, now_ns)
+        schedule_begin_link(&s.schedule, i, s.tick, now)
     else:
         schedule_begin_down(&s.schedule, i, s.links[i].failure)
-    return True
 
 
 cdef bint links_complete(const Links *s) noexcept nogil:
@@ -110,11 +115,7 @@ cdef bint links_complete(const Links *s) noexcept nogil:
 cdef int links_end_tick(Links *s, int64_t now_ns) noexcept nogil:
     # A link that had not even been sent to has missed the tick too.
     while s.next_link < s.n_links:
-        if s.links[s.next_link].state == LINK_UP:
-            schedule_begin_link(&s.schedule, s.next_link, s.tick, now_ns)
-        else:
-            schedule_begin_down(&s.schedule, s.next_link, s.links[s.next_link].failure)
-        s.next_link += 1
+        begin_next(s, now_ns)
     return schedule_end_tick(&s.schedule, now_ns)
 
 

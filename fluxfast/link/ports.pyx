@@ -146,6 +146,8 @@ cdef void connected(Ports *s, int32_t i) noexcept nogil:
 cdef void port_connect(void *owner, int32_t i, int64_t now_ns) noexcept nogil:
     cdef Ports *s = <Ports *>owner
     cdef Port *port = &s.ports[i]
+    # How long sent bytes may stay unacknowledged: no shorter than the timeouts in a row that close a link, so
+    # that those decide wherever a request is in flight.
     cdef int64_t patience = max(3 * s.links.plans[i].timeout_ns, 2 * SECOND)
     if port.is_stream:
         wish(s, i, WISH_CONNECT)

@@ -1,6 +1,6 @@
 """The reactor: all links' sockets in one poll set, drained in batches without the GIL.
 
-    begin_tick ─▶ requests of every link that is up
+    begin_tick ─▶ requests of the links whose phase has come; process sends the others theirs
     process    ─▶ receive ─▶ conversation ─▶ decode into columns ─▶ send what is next     (once per wake-up)
     end_tick   ─▶ whatever is unanswered is marked
 
@@ -113,7 +113,7 @@ cdef class Reactor:
     # ---- ticks ----
 
     def begin_tick(self, int64_t tick, int64_t length_ns=NEVER):
-        """Make due what the tick reads and send what may be sent; return how many blocks it waits for.
+        """Begin a tick: send to the links whose phase is 0; return how many blocks that waits for so far.
 
         ``length_ns`` is when ``end_tick`` will come: what can't be asked for in time is not waited for.
         """
