@@ -328,6 +328,8 @@ class Client:
         reason = quality.reason(code) or ""
         if code == quality.TIMEOUT:
             reason = f"no answer within {timeout_s:g} s"
+        elif code == quality.FRAMING:
+            reason = quality.framing_reason(self._reactor.evidence(0))
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:

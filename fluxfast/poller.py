@@ -254,7 +254,10 @@ class Poller:
             host, port = self.plan.endpoints[link]
             first_block = self.plan.blocks[int(self.plan.links[link]["first_block"])]
             device = self.plan.unit_devices[int(first_block["unit"])]
-            self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
+            text = quality.reason(code) or "connected"
+            if code == quality.FRAMING:
+                text = quality.framing_reason(self.reactor.evidence(link))
+            self.messages.append(f"{device.id} at {host}:{port}: {text}")
 
     def trace(self, devices: Sequence[str]) -> Trace:
         """Copy the frames of these devices (ids) from now on; ``take`` them now and then.

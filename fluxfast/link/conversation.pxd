@@ -43,7 +43,8 @@ ctypedef struct Event:
 ctypedef struct Conversation:
     Transaction transactions[MAX_IN_FLIGHT]   # [0, in_flight), oldest first
     int32_t in_flight
-    int32_t strays           # frames dropped since the last good one
+    int32_t strays           # frames dropped since the last good one, late answers aside
+    int32_t owed             # requests that have timed out and whose late answers may still come
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
     uint8_t zero_ids         # replies may bear the identifier 0

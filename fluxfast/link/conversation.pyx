@@ -46,6 +46,7 @@ cdef void conversation_open(Conversation *c, uint16_t first_id, uint8_t zero_ids
     # A new connection begins: nothing in flight, nothing held.
     c.in_flight = 0
     c.strays = 0
+    c.owed = 0
     c.timeouts = 0
     c.held = 0
     c.issued = 0
@@ -137,6 +138,10 @@ cdef void conversation_next(
     if slot == 1 and id == 0 and c.zero_ids:
         slot = 0
     if slot == c.in_flight:
+        if c.owed and <uint16_t>(c.next_id - 1 - id) < c.issued and not (id == 0 and c.zero_ids):
+            c.owed -= 1  # the answer that a request did not wait for: the device is slow, the stream is sound
+            event.kind = EVENT_LATE
+            return
         c.strays += 1
         if c.issued == 0 or c.strays > MAX_STRAYS or (id == 0 and c.zero_ids):
             event.kind = EVENT_BROKEN
@@ -200,6 +205,7 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
             event.quality = Q_TIMEOUT
             forget(c, slot)
             c.timeouts += 1
+            c.owed += 1
             event.kind = EVENT_BROKEN if c.held or c.zero_ids else EVENT_FAILED
             return True
     return False

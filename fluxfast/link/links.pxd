@@ -34,6 +34,7 @@ ctypedef struct Link:
     uint8_t attempts         # connects since the last good reply
     uint8_t has_slot         # this connect has been given its time by the pacing
     uint8_t settled          # it has been up, or has failed once
+    uint16_t evidence        # bytes of the conversation's `rest` that broke its stream, while it is down
     uint64_t connects
     uint64_t late
     uint64_t foreign

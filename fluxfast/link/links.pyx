@@ -242,6 +242,8 @@ cdef void links_receive(
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
+            k.evidence = <uint16_t>min(end - frame, ADU_MAX)
+            memmove(k.conversation.rest, frame, k.evidence)
             links_down(s, i, event.quality, True, now_ns)
             return
         if event.kind == EVENT_LATE:
@@ -370,6 +372,7 @@ cdef void links_up(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     # The transport has connected.
     cdef Link *k = &s.links[i]
     k.state = LINK_UP
+    k.evidence = 0
     k.next_send_ns = now_ns + s.plans[i].connect_delay_ns
     conversation_open(
         &k.conversation, <uint16_t>schedule_random(&s.schedule), <uint8_t>s.plans[i].zero_ids

@@ -259,6 +259,11 @@ cdef class Reactor:
         cdef Link *k = self.link_at(link)
         return 0 if k.state == LINK_UP else k.failure
 
+    def evidence(self, int link):
+        """Return the bytes (260 at most) that showed a link's stream not to be Modbus, while it is down."""
+        cdef Link *k = self.link_at(link)
+        return PyBytes_FromStringAndSize(<char *>k.conversation.rest, k.evidence)
+
     def connects(self, int link):
         """Return how often a link has tried to connect."""
         return self.link_at(link).connects

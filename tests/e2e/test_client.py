@@ -336,3 +336,22 @@ def test_well_behaved_peer_under_uvloop():
 
     with serving(well_behaved) as server:
         assert uvloop.run(run(server.port)) == [(n,) for n in range(100)]
+
+
+@pytest.mark.parametrize(("said", "hint"), [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.2"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400"),
+    (bytes.fromhex("0103140000000000000000000000000000000000000000a367"), "not Modbus: RTU over TCP?"),
+    (bytes.fromhex("15030300020246"), "not Modbus: TLS"),
+    (bytes(100), "not Modbus"),
+])  # fmt: skip
+def test_what_is_not_modbus_is_named(said, hint):
+    async def other(peer):
+        await peer.request()
+        await peer.send(said)
+        await peer.reader.read()
+
+    with serving(other) as server:
+        (error,) = ask(server.port, read_two)
+    assert isinstance(error, errors.FramingError)
+    assert f"unit 1: {hint}" in str(error)
