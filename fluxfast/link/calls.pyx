@@ -102,7 +102,7 @@ cdef void calls_submit(
     Calls *s, int32_t slot, int32_t link, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns
 ) noexcept nogil:
-    # A slot keeps to one link and unit while it is not idle. `size` is 1 to PDU_MAX.
+    # A slot keeps to one link and unit while it is not idle. `size` is 1 to FX_MAX_PDU_SIZE.
     cdef Call *call = &s.calls[slot]
     if call.state == CALL_IN_FLIGHT or call.reading_back or call.ended:
         memcpy(call.answer, pdu, size)
@@ -156,7 +156,7 @@ cdef int64_t calls_deadline(const Calls *s, int32_t link) noexcept nogil:
 
 
 cdef uint16_t calls_request(const Call *call, uint8_t *out) noexcept nogil:
-    # Writes the PDU to be sent, PDU_MAX bytes at the most, and returns its size.
+    # Writes the PDU to be sent, FX_MAX_PDU_SIZE bytes at the most, and returns its size.
     cdef uint8_t code = call.pdu[0]
     if not call.reading_back:
         memcpy(out, call.pdu, call.size)
