@@ -89,7 +89,7 @@ class Trace:
     """Copies the frames of ``devices`` (ids) from now on. Raises FluxfastError for an unknown id."""
 
     def __init__(self, plan: Plan, reactor: Reactor, devices: Sequence[str], wall_offset_ns: int) -> None:
-        """``wall_offset_ns`` is UTC minus the reactor\'s clock."""
+        """``wall_offset_ns`` is UTC minus the reactor's clock."""
         self._reactor = reactor
         self._wall_offset_ns = wall_offset_ns
         self._owner: dict[tuple[int, int], tuple[str, Profile]] = {}  # (link, unit identifier)

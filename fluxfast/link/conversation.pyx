@@ -13,8 +13,9 @@ Invariants:
 4. Where replies may bear the identifier 0 (`zero_ids`), one request is in flight at a time, and whatever
    could make a reply seem the answer to another request ends the stream: a timeout, a frame that answers
    nothing or does not match, and exception 5, which the true reply may follow.
-5. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
-   answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
+5. A stream is broken by a wrong header (at once), by a frame before any request, by more than 8 frames in a
+   row that answer nothing (late answers aside), or by a deadline that passes with half a frame received:
+   there is no resynchronising.
 
 The struct owns the bytes of an unfinished frame (`rest`); all other bytes are the caller's.
 """
@@ -34,7 +35,7 @@ from fluxfast.modbus.frame cimport (
     split_mbap,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
-from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
+from fluxfast.table.quality cimport Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT, exception_quality
 
 
 cdef enum:
@@ -136,7 +137,7 @@ cdef void conversation_next(
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
     if slot == 1 and id == 0 and c.zero_ids:
-        slot = 0
+        slot = 0  # the only one in flight
     if slot == c.in_flight:
         if c.owed and <uint16_t>(c.next_id - 1 - id) < c.issued and not (id == 0 and c.zero_ids):
             c.owed -= 1  # the answer that a request did not wait for: the device is slow, the stream is sound
@@ -175,7 +176,7 @@ cdef void conversation_next(
         event.kind = EVENT_REPLY
         event.data = adu + 9
     elif status == FX_EXCEPTION:
-        event.quality = Q_EXCEPTION + (code if code <= 62 else 0)
+        event.quality = exception_quality(code)
     elif status == FX_WRONG_FUNCTION:
         event.quality = Q_MISMATCH
     else:

@@ -7,11 +7,11 @@ from fluxfast.link.schedule cimport Schedule
 from fluxfast.link.structs cimport LinkPlan
 from fluxfast.link.timers cimport Timers
 from fluxfast.link.trace cimport Trace
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
 
 cdef enum:
     REQUEST_SIZE = 12
-    ADU_MAX = 260
-    OUT_SIZE = MAX_IN_FLIGHT * REQUEST_SIZE + ADU_MAX   # all reads that may be in flight, and one call
+    OUT_SIZE = MAX_IN_FLIGHT * REQUEST_SIZE + FX_MAX_TCP_ADU_SIZE   # all reads in flight, and one call
     EVENTS = 1024            # link events kept until Python fetches them
     MAX_TIMEOUTS = 2         # in a row, before the connection of one unit is given up
     MAX_TIMEOUTS_OF_UNITS = 3   # the same where several units share it, who may be silent each for itself

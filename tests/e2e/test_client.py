@@ -191,6 +191,21 @@ def test_a_refused_connection_an_unknown_host_and_forbidden_requests():
     assert [type(error) for error in found] == [errors.LocalProtocolError] * 3
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"port": 70000}, "a port is 1 to 65535, not 70000"),
+        ({"timeout_s": float("nan")}, "a timeout is more than 0 and at most 3600 s, not nan"),
+        ({"request_gap_s": -1.0}, "a pause is 0 to 3600 s, not -1.0"),
+        ({"connect_delay_s": float("nan")}, "a pause is 0 to 3600 s, not nan"),
+        ({"max_in_flight": 17}, "max_in_flight must be 1 to 16, not 17"),
+    ],
+)
+def test_a_client_that_cannot_be_says_why(options, message):
+    with pytest.raises(errors.LocalProtocolError, match=message):
+        fluxfast.Client("127.0.0.1", **options)
+
+
 def test_a_device_that_closes_after_each_answer_is_reached_again():
     async def once(peer):
         await peer.send((await peer.request()).reply())
@@ -236,9 +251,14 @@ def test_closing_ends_what_still_waits():
         client = fluxfast.Client("127.0.0.1", port, timeout_s=30)
         async with client:
             task = asyncio.create_task(read_two(client))
+            written = asyncio.create_task(write(client))
             await asyncio.sleep(0.05)
-        with pytest.raises(fluxfast.FluxfastError):
+            assert client.is_connected
+        assert not client.is_connected
+        with pytest.raises(errors.TransportError, match="connection lost"):
             await task
+        with pytest.raises(errors.UncertainWriteError, match="connection lost"):
+            await written
         with pytest.raises(fluxfast.FluxfastError, match="inside"):
             await read_two(client)
         with pytest.raises(fluxfast.FluxfastError, match="once"):
