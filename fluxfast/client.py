@@ -261,10 +261,11 @@ class Client:
             return None  # a write, read back as written
         try:
             return request.parse_response(answer)
-        except RemoteProtocolError as error:
-            if request.function_code in _READS:
+        except (ExceptionResponseError, RemoteProtocolError) as error:
+            error.args = (f"{self._where(unit_id)}: {error}",)  # which modbus does not know
+            if isinstance(error, ExceptionResponseError) or request.function_code in _READS:
                 raise
-            raise UncertainWriteError(f"{self._where(unit_id)}: {error}; {_UNCERTAIN}") from error
+            raise UncertainWriteError(f"{error}; {_UNCERTAIN}") from error
 
     async def request_pdu(
         self, pdu: bytes, *, unit_id: int | None = None, timeout_s: float | None = None

@@ -75,6 +75,8 @@ def test_every_function_against_pymodbus(pymodbus_port):
     )  # fmt: skip
     assert isinstance(error, errors.ExceptionResponseError)
     assert error.exception_code == 2
+    place = f"127.0.0.1:{pymodbus_port} unit 1"
+    assert str(error) == f"{place}: function 0x03: exception 2 (illegal data address)"
 
 
 def test_many_tasks_share_one_connection_and_get_their_own_answers(pymodbus_port):
