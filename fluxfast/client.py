@@ -327,6 +327,8 @@ class Client:
         reason = quality.reason(code) or ""
         if code == quality.TIMEOUT:
             reason = f"no answer within {timeout_s:g} s"
+        elif code == quality.FRAMING and (hint := modbus.framing_hint(self._reactor.broken)):
+            reason = f"{reason}: {hint.removeprefix(f'{reason}: ')}"
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:

@@ -143,7 +143,7 @@ class Trace:
                 UP: "connected", DOWN: reason,
             }[kind]  # fmt: skip
             if kind == BROKEN and (hint := modbus.framing_hint(adu)):
-                text = f"{text}: {hint}"
+                text = f"{text}: {hint.removeprefix(f'{text}: ')}"
         round_trip = (time_ns - sent_ns) / 1e6 if sent_ns and kind != SENT else None
         time_us = (time_ns + self._wall_offset_ns) // 1000
         return Frame(device, time_us, KINDS[kind], number, round_trip, text, values, adu)

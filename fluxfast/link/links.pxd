@@ -69,6 +69,8 @@ ctypedef struct Links:
     int32_t events[EVENTS]
     uint8_t event_quality[EVENTS]
     int32_t n_events
+    uint8_t broken[ADU_MAX]  # what came last that was no frame, for a hint at what it is
+    int32_t broken_size
 
 
 cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n_calls) noexcept nogil

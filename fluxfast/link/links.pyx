@@ -14,7 +14,7 @@ Invariants:
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from fluxfast.link.calls cimport (
     Call, calls_answer, calls_deadline, calls_expire, calls_fail, calls_free, calls_has_answer, calls_make,
@@ -241,6 +241,8 @@ cdef void links_receive(
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
+            s.broken_size = <int32_t>min(end - frame, ADU_MAX)
+            memcpy(s.broken, frame, s.broken_size)
             links_down(s, i, event.quality, True, now_ns)
             return
         if event.kind == EVENT_LATE:
@@ -248,6 +250,7 @@ cdef void links_receive(
         elif event.kind == EVENT_FOREIGN:
             k.foreign += 1
         elif not credit(s, i, &event, now_ns):
+            s.broken_size = 0
             links_down(s, i, Q_FRAMING, True, now_ns)
             return
         elif event.ends_stream:

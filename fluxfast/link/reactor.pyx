@@ -258,6 +258,11 @@ cdef class Reactor:
         cdef Link *k = self.link_at(link)
         return 0 if k.state == LINK_UP else k.failure
 
+    @property
+    def broken(self):
+        """The bytes (260 at most) that last made a link "not Modbus"; b"" if they were frames."""
+        return PyBytes_FromStringAndSize(<char *>self.links.broken, self.links.broken_size)
+
     def connects(self, int link):
         """Return how often a link has tried to connect."""
         return self.link_at(link).connects

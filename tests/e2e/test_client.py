@@ -304,6 +304,30 @@ def test_a_port_that_cannot_be_is_refused(port):
         fluxfast.Client("127.0.0.1", port)
 
 
+NOT_MODBUS = {
+    "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.6\\r\\n'"),
+    "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400 Bad Request'"),
+    "TLS": (bytes.fromhex("15030100020246"), "not Modbus: TLS"),
+    "RTU": (bytes.fromhex("01030400000000fa33"), "not Modbus: RTU over TCP?"),
+    "nothing known": (bytes(range(1, 30)), "not Modbus"),
+}
+
+
+@pytest.mark.parametrize("speaker", NOT_MODBUS)
+def test_a_port_where_another_protocol_is_spoken(speaker):
+    said, hint = NOT_MODBUS[speaker]
+
+    async def speak(peer):
+        if speaker == "RTU":
+            await peer.request()
+        await peer.send(said)
+        await peer.reader.read()
+
+    with serving(speak) as server:
+        (error,) = ask(server.port, read_two)
+    assert str(error) == f"127.0.0.1:{server.port} unit 1: {hint}"
+
+
 class BadReader:
     async def read(self, _size):
         raise EOFError("the tunnel is gone")

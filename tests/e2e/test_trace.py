@@ -120,7 +120,7 @@ def test_what_goes_wrong_is_shown_too():
     assert ("failed", "timeout", {}) in found
     assert [kind for kind, _, _ in found if kind in ("foreign", "late")] == ["foreign", "late", "late"]
     (broken,) = [text for kind, text, _ in found if kind == "broken"]
-    assert broken.startswith("not Modbus")
+    assert broken == "not Modbus: b'SSH-2.0-OpenSSH\\r\\n'"
 
 
 def test_a_device_that_is_not_there():
