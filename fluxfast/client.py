@@ -128,8 +128,10 @@ class Client:
         """Begin to connect; requests wait for it."""
         if self._entered:
             raise FluxfastError("a client is opened once; make another one")
-        self._entered = self._open = True
+        self._entered = True
+        self._loop = asyncio.get_running_loop()
         await self._driver.open()
+        self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,10 +141,12 @@ class Client:
     def close(self) -> None:
         """Close the connection; requests that still wait fail."""
         self._open = False
+        self._reactor.stream_down(0)  # ends what is in flight, by stream or socket …
+        for slot in self._waiting:
+            self._reactor.cancel_call(slot)  # … and this what was not sent, or was to be read back
+        for slot, outcome, _, answer in self._reactor.take_calls():
+            self._ended(slot, outcome, quality.LOST, answer)
         self._driver.close()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_result((_UNKNOWN, quality.LOST, b""))
 
     @property
     def is_connected(self) -> bool:
@@ -285,6 +289,8 @@ class Client:
         """Return the response PDU, or None for a write that was read back as written."""
         if not self._open:
             raise FluxfastError("a client sends inside `async with client:`")
+        if self._loop is not asyncio.get_running_loop():
+            raise FluxfastError("a client sends on the loop that opened it; make another one for each loop")
         if not 0 <= unit_id <= 255:
             raise LocalProtocolError(f"a unit identifier is 0 to 255, not {unit_id}")
         if unit_id == 0 and pdu[0] not in _READS:
@@ -301,6 +307,9 @@ class Client:
                 raise NoAnswerError(f"{self._where(unit_id)}: no turn within {timeout_s:g} s") from None
         else:
             await self._turn.acquire()  # at once
+        if not self._open:  # closed meanwhile; the next one that waits is to hear of it too
+            self._turn.release()
+            raise TransportError(f"{self._where(unit_id)}: the client was closed")
         slot = self._free.pop()
         ended = self._waiting[slot] = asyncio.get_running_loop().create_future()
         self._reactor.call(slot, 0, unit_id, pdu, expires_ns - self._reactor.now_ns(), expires_ns)

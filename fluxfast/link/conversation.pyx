@@ -154,6 +154,7 @@ cdef void conversation_next(
 
     event.block = c.transactions[slot].block
     event.sent_ns = c.transactions[slot].sent_ns
+    event.id = c.transactions[slot].id  # the request's own, where the reply bears 0
     is_its_unit = answers_for(&c.transactions[slot], adu[6])
     forget(c, slot)
     c.strays = 0

@@ -37,10 +37,12 @@ cdef bint ports_make(Ports *s, Links *links) noexcept nogil:
     s.ports = <Port *>calloc(links.n_links, sizeof(Port))
     s.wishing = <int32_t *>malloc(links.n_links * sizeof(int32_t))
     s.buffer = <uint8_t *>malloc(RECEIVE_SIZE + FX_MAX_TCP_ADU_SIZE)
-    if s.poll_set < 0 or s.ports == NULL or s.wishing == NULL or s.buffer == NULL:
+    if s.ports == NULL:
         return False
-    for i in range(links.n_links):
+    for i in range(links.n_links):  # before anything else may fail: 0 is somebody's stdin, not ours to close
         s.ports[i].fd = -1
+    if s.poll_set < 0 or s.wishing == NULL or s.buffer == NULL:
+        return False
     links.transport.owner = s
     links.transport.connect = port_connect
     links.transport.send = port_send

@@ -158,8 +158,8 @@ cdef class Reactor:
         self.link_at(link)
         if not 1 <= pdu.shape[0] <= FX_MAX_PDU_SIZE:
             raise ValueError(f"a PDU has 1 to {FX_MAX_PDU_SIZE} bytes, not {pdu.shape[0]}")
-        if call.state != CALL_IDLE and (call.link != link or call.unit_id != unit_id):
-            raise ValueError(f"call {slot} is under way to another unit")
+        if (call.state != CALL_IDLE or call.ended) and (call.link != link or call.unit_id != unit_id):
+            raise ValueError(f"call {slot} is under way to another unit, or its outcome has not been taken")
         links_call(
             &self.links, link, slot, unit_id, &pdu[0], <uint16_t>pdu.shape[0], timeout_ns, expires_ns,
             ports_now(&self.ports),

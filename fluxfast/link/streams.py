@@ -6,7 +6,6 @@ the reactor's, as everywhere.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 from fluxfast.link.reactor import Reactor
@@ -66,13 +65,23 @@ class Streams:
             self._reactor.stream_down(link, quality.REFUSED)
         except OSError:
             self._reactor.stream_down(link, quality.UNREACHABLE)
+        except Exception as error:  # a mistake in what the caller gave us: no reason to wait for a timeout
+            self._tell(error)
+            self._reactor.stream_down(link, quality.UNREACHABLE)
         else:
             self._writers[link] = writer
             self._reactor.stream_up(link)
             self._wake()
-            with suppress(OSError):
+            try:
                 while data := await reader.read(RECEIVE_SIZE):
                     self._reactor.stream_data(link, data)
                     self._wake()
+            except OSError:
+                pass
+            except Exception as error:
+                self._tell(error)
             self._reactor.stream_down(link)
         self._wake()
+
+    def _tell(self, error: Exception) -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": f"a stream failed: {error!r}"})

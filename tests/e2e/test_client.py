@@ -270,6 +270,121 @@ def test_closing_ends_what_still_waits():
         asyncio.run(run(server.port))
 
 
+async def fails(coroutine):
+    try:
+        await coroutine
+    except fluxfast.FluxfastError as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize("one_ends_first", [False, True])
+def test_closing_ends_each_request_as_what_it_is(one_ends_first):
+    """In flight, not sent yet, and (more than may be under way at once) without a turn."""
+
+    async def silent(peer):
+        await peer.reader.read()
+
+    async def run(port):
+        async with fluxfast.Client("127.0.0.1", port, timeout_s=60, max_in_flight=2) as client:
+            tasks = [
+                asyncio.create_task(fails(client.write_register(0, 1))),
+                *(asyncio.create_task(fails(client.read_holding_registers(n))) for n in range(300)),
+                asyncio.create_task(fails(client.write_register(0, 2))),
+            ]
+            await asyncio.sleep(0.1)
+            assert client.is_connected
+            if one_ends_first:  # the next one has its turn then, but hears of it only after the end
+                tasks.pop(100).cancel()
+                await asyncio.sleep(0)
+        found = await asyncio.gather(*tasks)
+        assert not client.is_connected
+        return found
+
+    with serving(silent) as server:
+        written, *others = asyncio.run(asyncio.wait_for(run(server.port), 20))
+    assert isinstance(written, errors.UncertainWriteError)
+    assert {type(error) for error in others} == {errors.TransportError}
+
+
+def test_another_loop_than_that_which_opened_it_is_refused():
+    async def run(port):
+        client = fluxfast.Client("127.0.0.1", port)
+        await client.__aenter__()
+        return client
+
+    with serving(well_behaved) as server:
+        client = asyncio.run(run(server.port))
+        with pytest.raises(fluxfast.FluxfastError, match="on the loop that opened it"):
+            asyncio.run(asyncio.wait_for(read_two(client), 5))
+        client.close()
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_refused(port):
+    with pytest.raises(errors.LocalProtocolError, match=f"a port is 0 to 65535, not {port}"):
+        fluxfast.Client("127.0.0.1", port)
+
+
+NOT_MODBUS = {
+    "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.6\\r\\n'"),
+    "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400 Bad Request'"),
+    "TLS": (bytes.fromhex("15030100020246"), "not Modbus: TLS"),
+    "RTU": (bytes.fromhex("01030400000000fa33"), "not Modbus: RTU over TCP?"),
+    "nothing known": (bytes(range(1, 30)), "not Modbus"),
+}
+
+
+@pytest.mark.parametrize("speaker", NOT_MODBUS)
+def test_a_port_where_another_protocol_is_spoken(speaker):
+    said, hint = NOT_MODBUS[speaker]
+
+    async def speak(peer):
+        if speaker == "RTU":
+            await peer.request()
+        await peer.send(said)
+        await peer.reader.read()
+
+    with serving(speak) as server:
+        (error,) = ask(server.port, read_two)
+    assert str(error) == f"127.0.0.1:{server.port} unit 1: {hint}"
+
+
+class BadReader:
+    async def read(self, _size):
+        raise EOFError("the tunnel is gone")
+
+
+async def cannot_connect():
+    raise ValueError("no such tunnel")
+
+
+async def cannot_read():
+    _, writer = await asyncio.open_connection("127.0.0.1", cannot_read.port)
+    return BadReader(), writer
+
+
+@pytest.mark.parametrize(
+    ("connect", "error", "said"),
+    [
+        (cannot_connect, "unreachable", "a stream failed: ValueError('no such tunnel')"),
+        (cannot_read, "connection lost", "a stream failed: EOFError('the tunnel is gone')"),
+    ],
+)
+def test_a_stream_that_fails_in_its_own_way_ends_the_request_at_once(connect, error, said):
+    told = []
+
+    async def run(port):
+        cannot_read.port = port
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        async with fluxfast.Client("", connect=connect, timeout_s=60) as client:
+            return str(await fails(read_two(client)))
+
+    with serving(well_behaved) as server:
+        assert asyncio.run(asyncio.wait_for(run(server.port), 20)).endswith(error)
+    assert said in told
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     import subprocess

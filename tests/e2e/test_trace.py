@@ -85,11 +85,12 @@ def test_a_reader_who_does_not_read_stops_no_tick(site, tmp_path):
     assert {row["quality"] for row in rows} == {"good"}
 
 
-def kinds(answer, seconds=0.5):
+def kinds(answer, seconds=0.5, **quirks):
     """Return [(kind, text, values)] that a station's trace of one device shows."""
 
     async def run(port):
-        station = Station(fleet(device("d", registers(2000, 2), port, timeout_ms=150), every_ms=200))
+        profile = registers(2000, 2, **quirks)
+        station = Station(fleet(device("d", profile, port, timeout_ms=150), every_ms=200))
         trace = station.trace(["d"])
         async with station:
             async for _ in station.ticks(seconds):
@@ -119,7 +120,7 @@ def test_what_goes_wrong_is_shown_too():
     assert ("failed", "timeout", {}) in found
     assert [kind for kind, _, _ in found if kind in ("foreign", "late")] == ["foreign", "late", "late"]
     (broken,) = [text for kind, text, _ in found if kind == "broken"]
-    assert broken.startswith("not Modbus")
+    assert broken == "not Modbus: b'SSH-2.0-OpenSSH\\r\\n'"
 
 
 def test_a_device_that_is_not_there():
@@ -135,3 +136,12 @@ def test_good_frames_carry_values():
     values = [v for kind, _, v in found if kind == "reply"]
     assert values
     assert all(list(v.values()) == [2000, 2001] for v in values)
+
+
+def test_an_answer_with_identifier_0_is_shown_with_its_request():
+    async def zero(peer):
+        while True:
+            await peer.send((await peer.request()).reply(transaction_id=0))
+
+    found = kinds(zero, transaction_id="zero")
+    assert [list(values.values()) for kind, _, values in found if kind == "reply"] == [[2000, 2001]] * 2

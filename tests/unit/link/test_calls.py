@@ -340,6 +340,17 @@ def test_a_slot_keeps_to_its_unit_while_it_is_under_way(line):
         line.call(SETPOINT, 8)
 
 
+def test_a_slot_keeps_to_its_unit_until_its_outcome_is_taken(line):
+    """Otherwise the newer request, which waits for that, would be sent to the older one's unit."""
+    line.call(SETPOINT)
+    line.answer(SETPOINT)
+    with pytest.raises(ValueError, match="to another unit"):
+        line.call(SETPOINT, unit=2)
+    assert line.outcomes() == [(0, ANSWERED, quality.GOOD)]
+    line.call(SETPOINT, unit=2)
+    assert [unit for _, unit, _ in line.sent] == [2]
+
+
 def test_two_silent_calls_in_a_row_end_the_connection(line):
     for slot in range(2):
         line.call(READ, slot, timeout=0.5)

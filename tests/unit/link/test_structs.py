@@ -1,3 +1,6 @@
+import os
+import resource
+
 import numpy as np
 import pytest
 
@@ -32,6 +35,19 @@ def test_no_link_is_deeper_than_its_memory(depth):
     with pytest.raises(ValueError, match="max_in_flight must be 1 to 16"):
         reactor(max_in_flight=depth)
     reactor(max_in_flight=MAX_IN_FLIGHT).close()
+
+
+def test_a_reactor_that_gets_no_descriptor_closes_none():
+    """It once closed 0, and the next socket of the process had its number."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    stdin = os.fstat(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="no descriptor"):
+            reactor()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert os.path.samestat(stdin, os.fstat(0))
 
 
 @pytest.mark.parametrize(("connects_per_s", "at_once"), [(0, 50), (0.01, 1)])
