@@ -15,6 +15,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import numpy as np
@@ -118,6 +119,7 @@ class Client:
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._free = deque(range(CALLS))
         self._turn = asyncio.Semaphore(CALLS)
+        self._closed = asyncio.Event()
         self._entered = self._open = False
 
     async def __aenter__(self) -> Self:
@@ -137,6 +139,7 @@ class Client:
     def close(self) -> None:
         """Close the connection; requests that still wait fail."""
         self._open = False
+        self._closed.set()
         self._reactor.stream_down(0)  # ends what is in flight, by stream or socket …
         for slot in self._waiting:
             self._reactor.cancel_call(slot)  # … and this what was not sent, or was to be read back
@@ -246,10 +249,15 @@ class Client:
             except ExceptionResponseError as error:
                 if error.exception_code not in _BUSY:
                     raise
-                await asyncio.sleep(max(BUSY_WAIT_S, attempt))
+                await self._pause(max(BUSY_WAIT_S, attempt))
             except (NoAnswerError, TransportError, RemoteProtocolError):
-                await asyncio.sleep(attempt)
+                await self._pause(attempt)
         return await self._request_once(request, unit_id, timeout_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     async def _request_once(self, request: modbus.Request, unit_id: int, timeout_s: float | None) -> Any:
         answer = await self._call(request.pdu, unit_id, timeout_s)
@@ -332,7 +340,7 @@ class Client:
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:
-            text = "read back since, the unit holds something else: was it written by another?"
+            text = "read back since, the unit holds something else: not carried out, or written over by another"
         else:
             text = _UNCERTAIN
         return UncertainWriteError(f"{self._where(unit_id)}: {reason}; {text}")

@@ -285,6 +285,25 @@ def test_closing_ends_each_request_as_what_it_is(one_ends_first):
     assert {type(error) for error in others} == {errors.TransportError}
 
 
+def test_closing_ends_the_wait_before_a_retry(monkeypatch):
+    monkeypatch.setattr("fluxfast.client.BUSY_WAIT_S", 3600)
+
+    async def busy(peer):
+        while True:
+            await peer.send((await peer.request()).reply(pdu=b"\x83\x06"))
+
+    async def run(port):
+        async with fluxfast.Client("127.0.0.1", port, retry_count=1) as client:
+            task = asyncio.create_task(fails(read_two(client)))
+            while client.counters()["requests"] == 0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        await task
+
+    with serving(busy) as server:
+        asyncio.run(asyncio.wait_for(run(server.port), 20))
+
+
 def test_another_loop_than_that_which_opened_it_is_refused():
     async def run(port):
         client = fluxfast.Client("127.0.0.1", port)
