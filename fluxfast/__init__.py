@@ -11,12 +11,18 @@ from fluxfast.errors import ConfigError, FluxfastError
 if typing.TYPE_CHECKING:
     from fluxfast.client import Client
     from fluxfast.config import load
+    from fluxfast.poller import Poller
     from fluxfast.station import Station
 
-__all__ = ["Client", "ConfigError", "FluxfastError", "Station", "__version__", "load"]
+__all__ = ["Client", "ConfigError", "FluxfastError", "Poller", "Station", "__version__", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"Client": "fluxfast.client", "Station": "fluxfast.station", "load": "fluxfast.config"}
+_HOMES = {
+    "Client": "fluxfast.client",
+    "Poller": "fluxfast.poller",
+    "Station": "fluxfast.station",
+    "load": "fluxfast.config",
+}
 
 
 def __getattr__(name: str) -> typing.Any:

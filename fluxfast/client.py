@@ -11,17 +11,16 @@ request and again whenever it is lost. Nothing waits longer than its timeout, an
 """
 
 import asyncio
-import math
 import secrets
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
 
 from fluxfast import modbus
-from fluxfast.constants import MAX_IN_FLIGHT, MAX_PDU_SIZE, ExceptionCode, FunctionCode
+from fluxfast.constants import MAX_IN_FLIGHT, MAX_PDU_SIZE, ExceptionCode
 from fluxfast.errors import (
     ExceptionResponseError,
     FluxfastError,
@@ -35,6 +34,7 @@ from fluxfast.errors import (
     UncertainWriteError,
 )
 from fluxfast.link import Connect, Driver, Reactor
+from fluxfast.link.counters import read_counters
 from fluxfast.plan import structs
 from fluxfast.table import quality
 
@@ -51,16 +51,17 @@ _ERRORS: Final[dict[int, type[FluxfastError]]] = {
     quality.FRAMING: FramingError,
 }
 _BUSY: Final = (ExceptionCode.ACKNOWLEDGE, ExceptionCode.SERVER_DEVICE_BUSY)
-_READS: Final = (
-    FunctionCode.READ_COILS,
-    FunctionCode.READ_DISCRETE_INPUTS,
-    FunctionCode.READ_HOLDING_REGISTERS,
-    FunctionCode.READ_INPUT_REGISTERS,
-    FunctionCode.ENCAPSULATED_INTERFACE_TRANSPORT,
-)
+_READS: Final = (1, 2, 3, 4, 7, 11, 12, 17, 20, 24, 43)  # they change nothing: READS of link/calls.pyx
 _UNCERTAIN: Final = "the write may have been carried out: read it back before writing again"
 
 Outcome = tuple[int, int, bytes]
+
+
+class Options(TypedDict, total=False):
+    """What may be given for a single request, in place of the client's own: a unit (0 to 255), seconds."""
+
+    unit_id: int | None
+    timeout_s: float | None
 
 
 class Client:
@@ -99,15 +100,18 @@ class Client:
         ``connect_delay_s`` between connecting and the first one. ``connect`` opens an asyncio stream (as
         ``asyncio.open_connection`` does) that is used instead of a socket to host and port.
         """
+        if not 1 <= port <= 65535:
+            raise LocalProtocolError(f"a port is 1 to 65535, not {port}")
         if not 1 <= max_in_flight <= MAX_IN_FLIGHT:
             raise LocalProtocolError(f"max_in_flight must be 1 to {MAX_IN_FLIGHT}, not {max_in_flight}")
-        if not 0 <= port <= 65535:
-            raise LocalProtocolError(f"a port is 0 to 65535, not {port}")
+        for pause_s in (request_gap_s, connect_delay_s):
+            if not 0 <= pause_s <= MAX_TIMEOUT_S:
+                raise LocalProtocolError(f"a pause is 0 to {MAX_TIMEOUT_S:g} s, not {pause_s}")
         self._place = f"{host}:{port}"
         self._unit_id = unit_id
         self._timeout_s = _checked(timeout_s)
         self._retry_count = retry_count
-        gap_ns, delay_ns = (round(1e9 * pause_s) for pause_s in (request_gap_s, connect_delay_s))
+        gap_ns, delay_ns = round(1e9 * request_gap_s), round(1e9 * connect_delay_s)
         link = (gap_ns, delay_ns, round(1e9 * timeout_s), 0, 0, 1, max_in_flight, 0, 0)
         none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
         self._reactor = Reactor(
@@ -150,42 +154,44 @@ class Client:
     @property
     def is_connected(self) -> bool:
         """Whether the connection is up."""
-        return self._reactor.up == 1
+        return self._open and self._reactor.up == 1
 
     def counters(self) -> dict[str, int]:
         """Return requests sent, connects tried, late answers (their request had ended) and foreign ones."""
-        links = np.zeros((1, 3), np.uint64)
-        self._reactor.read_counters(np.zeros((0, 5), np.uint64), links)
-        connects, late, foreign = links[0].tolist()
-        return {
-            "requests": self._reactor.requests, "connects": connects, "late": late, "foreign": foreign,
-        }  # fmt: skip
+        (link,) = read_counters(self._reactor, 0)[1]
+        return {"requests": self._reactor.requests, **{name: int(link[name]) for name in link.dtype.names}}
 
     # ---- reading ----
 
-    async def read_coils(self, address: int, quantity: int = 1, **options: Any) -> tuple[bool, ...]:
+    async def read_coils(
+        self, address: int, quantity: int = 1, **options: Unpack[Options]
+    ) -> tuple[bool, ...]:
         """Read coils (function 1). ``address`` is the PDU's, which counts from 0."""
         bits: tuple[bool, ...] = await self.request(modbus.ReadCoils(address, quantity), **options)
         return bits
 
-    async def read_discrete_inputs(self, address: int, quantity: int = 1, **options: Any) -> tuple[bool, ...]:
+    async def read_discrete_inputs(
+        self, address: int, quantity: int = 1, **options: Unpack[Options]
+    ) -> tuple[bool, ...]:
         """Read discrete inputs (function 2)."""
         bits: tuple[bool, ...] = await self.request(modbus.ReadDiscreteInputs(address, quantity), **options)
         return bits
 
     async def read_holding_registers(
-        self, address: int, quantity: int = 1, **options: Any
+        self, address: int, quantity: int = 1, **options: Unpack[Options]
     ) -> tuple[int, ...]:
         """Read holding registers (function 3), each 0 to 65535."""
         words: tuple[int, ...] = await self.request(modbus.ReadHoldingRegisters(address, quantity), **options)
         return words
 
-    async def read_input_registers(self, address: int, quantity: int = 1, **options: Any) -> tuple[int, ...]:
+    async def read_input_registers(
+        self, address: int, quantity: int = 1, **options: Unpack[Options]
+    ) -> tuple[int, ...]:
         """Read input registers (function 4), each 0 to 65535."""
         words: tuple[int, ...] = await self.request(modbus.ReadInputRegisters(address, quantity), **options)
         return words
 
-    async def read_device_identification(self, code: int = 1, **options: Any) -> dict[int, bytes]:
+    async def read_device_identification(self, code: int = 1, **options: Unpack[Options]) -> dict[int, bytes]:
         """Read what the device says it is (function 43/14), {object id: value}: 1 basic, 2 regular, 3 all."""
         objects: dict[int, bytes] = {}
         object_id: int | None = 0
@@ -197,23 +203,25 @@ class Client:
 
     # ---- writing ----
 
-    async def write_coil(self, address: int, value: bool, **options: Any) -> None:
+    async def write_coil(self, address: int, value: bool, **options: Unpack[Options]) -> None:
         """Write one coil (function 5)."""
         await self.request(modbus.WriteSingleCoil(address, value), **options)
 
-    async def write_register(self, address: int, value: int, **options: Any) -> None:
+    async def write_register(self, address: int, value: int, **options: Unpack[Options]) -> None:
         """Write one register (function 6), 0 to 65535."""
         await self.request(modbus.WriteSingleRegister(address, value), **options)
 
-    async def write_coils(self, address: int, values: Iterable[bool], **options: Any) -> None:
+    async def write_coils(self, address: int, values: Iterable[bool], **options: Unpack[Options]) -> None:
         """Write coils (function 15)."""
         await self.request(modbus.WriteMultipleCoils(address, values), **options)
 
-    async def write_registers(self, address: int, values: Iterable[int], **options: Any) -> None:
+    async def write_registers(self, address: int, values: Iterable[int], **options: Unpack[Options]) -> None:
         """Write registers (function 16), each 0 to 65535."""
         await self.request(modbus.WriteMultipleRegisters(address, values), **options)
 
-    async def mask_write_register(self, address: int, and_mask: int, or_mask: int, **options: Any) -> None:
+    async def mask_write_register(
+        self, address: int, and_mask: int, or_mask: int, **options: Unpack[Options]
+    ) -> None:
         """Change bits of a register (function 22): (old AND and_mask) OR (or_mask AND NOT and_mask)."""
         await self.request(modbus.MaskWriteRegister(address, and_mask, or_mask), **options)
 
@@ -223,7 +231,7 @@ class Client:
         read_quantity: int,
         write_address: int,
         values: Iterable[int],
-        **options: Any,
+        **options: Unpack[Options],
     ) -> tuple[int, ...]:
         """Write registers, then read registers, in one request (function 23)."""
         request = modbus.ReadWriteMultipleRegisters(read_address, read_quantity, write_address, values)
@@ -335,12 +343,12 @@ class Client:
         reason = quality.reason(code) or ""
         if code == quality.TIMEOUT:
             reason = f"no answer within {timeout_s:g} s"
-        elif code == quality.FRAMING and (hint := modbus.framing_hint(self._reactor.broken)):
-            reason = f"{reason}: {hint.removeprefix(f'{reason}: ')}"
+        elif code == quality.FRAMING:
+            reason = quality.framing_reason(self._reactor.evidence(0))
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:
-            text = "read back since, the unit holds something else: not carried out, or written over by another"
+            text = "the unit holds something else: it was not carried out, or has been written over"
         else:
             text = _UNCERTAIN
         return UncertainWriteError(f"{self._where(unit_id)}: {reason}; {text}")
@@ -350,6 +358,6 @@ class Client:
 
 
 def _checked(timeout_s: float) -> float:
-    if not (0 < timeout_s <= MAX_TIMEOUT_S and math.isfinite(timeout_s)):
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:  # nor NaN
         raise LocalProtocolError(f"a timeout is more than 0 and at most {MAX_TIMEOUT_S:g} s, not {timeout_s}")
     return timeout_s

@@ -1,4 +1,4 @@
-"""The station: wires plan, tables, links and log, and runs the scan cycle on an asyncio (uvloop) loop.
+"""The station: a poller that logs every tick.
 
 ::
 
@@ -6,361 +6,82 @@
         async for tick in station.ticks(duration_s=30):
             soe = station["powerpack"]["soe"]          # NumPy, a row per device, no copy
 
-A tick begins on the wall-clock grid (every 500 ms means at .000 and .500), ends when all have answered or
-at its deadline, and is then logged. Ticks never queue: one that comes too late is skipped, counted, and
-logged as such.
+A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
-import asyncio
-import resource
-import secrets
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fluxfast.config import Fleet
-from fluxfast.errors import FluxfastError
-from fluxfast.link import Driver, Reactor
-from fluxfast.link.counters import read_counters
-from fluxfast.link.round_trips import quantile_ms, read_round_trips
 from fluxfast.log import Column, Dataset, LogWriter
-from fluxfast.plan import ColumnLayout, Plan, TableLayout, compile_plan
+from fluxfast.plan import ColumnLayout, TableLayout
 from fluxfast.plan.program import STRING
-from fluxfast.status import Status, TableStatus
-from fluxfast.table import Table, quality
-from fluxfast.trace import Trace
+from fluxfast.poller import Poller, Tick
+from fluxfast.status import Status
+from fluxfast.table import quality
 
-SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
-DESCRIPTORS_BESIDE_LINKS: Final = 64
-DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
-MESSAGES_KEPT: Final = 8
-LAST_TICK_S: Final = 1.0
-CLOCK_STEP_NS: Final = 100_000_000  # a wall clock that moved by more was set, not slewed
-# A tick may begin this much late: timers count whole milliseconds, so one that waits until the next begins
-# (`deadline: 100%`) ends a little after that.
-LATE_START: Final = 0.1
-LATE_START_LEAST_NS: Final = 3_000_000
 
 
-@dataclass(frozen=True)
-class Tick:
-    """One finished tick: its number, its grid time (UTC microseconds), how long it took, unanswered reads."""
-
-    number: int
-    time_us: int
-    took_ms: float
-    unanswered: int
-
-
-class Grid:
-    """The wall-clock grid: ticks at whole multiples of ``every_ns`` of UTC, timed by the monotonic clock."""
-
-    def __init__(self, every_ns: int) -> None:
-        """Anchor the grid to the wall clock as it stands."""
-        self.every_ns = every_ns
-        self._offset_ns = _wall_offset_ns()
-        self._late_start_ns = max(int(every_ns * LATE_START), LATE_START_LEAST_NS)
-
-    def check_clock(self) -> float:
-        """Follow the wall clock if it was set since; return by how many seconds it was, or 0."""
-        offset_ns = _wall_offset_ns()
-        step_ns = offset_ns - self._offset_ns
-        if abs(step_ns) < CLOCK_STEP_NS:
-            return 0.0
-        self._offset_ns = offset_ns
-        return step_ns / 1e9
-
-    def next_slot(self) -> int:
-        """Return the number (UTC nanoseconds // every_ns) of the next slot, or of one that has just begun."""
-        return (time.monotonic_ns() + self._offset_ns - self._late_start_ns) // self.every_ns + 1
-
-    def seconds_until(self, slot: int) -> float:
-        """Return the time to a slot; negative when it has passed."""
-        return (slot * self.every_ns - self._offset_ns - time.monotonic_ns()) / 1e9
-
-    def time_us(self, slot: int) -> int:
-        """Return a slot's UTC microseconds."""
-        return slot * self.every_ns // 1000
-
-
-def _wall_offset_ns() -> int:
-    """Return wall clock minus monotonic clock; a pause between the two readings is no step of a clock."""
-    while True:
-        before_ns = time.monotonic_ns()
-        wall_ns = time.time_ns()
-        after_ns = time.monotonic_ns()
-        if after_ns - before_ns < CLOCK_STEP_NS // 10:
-            return wall_ns - before_ns
-
-
-class Station:
+class Station(Poller):
     """Polls a fleet, tick by tick, and logs it. Use as an async context manager, then iterate ``ticks``."""
 
-    def __init__(self, fleet: Fleet, *, log_dir: str | Path | None = None) -> None:
-        """Compile the plan and allocate everything; nothing is sent and nothing written yet.
+    def __init__(self, fleet: Fleet | str | Path, *, log_dir: str | Path | None = None) -> None:
+        """Take a fleet or a site file; nothing is sent and nothing written yet.
 
-        Raises ConfigError for a fleet that cannot be planned, FluxfastError if it has no Modbus TCP device.
+        Raises what Poller raises; entering it, FluxfastError if the log cannot be opened.
         """
-        self.plan: Plan = compile_plan(fleet)
-        if not self.plan.tables:
-            raise FluxfastError("no Modbus TCP device to poll")
-        if not len(self.plan.blocks):
-            raise FluxfastError("nothing to poll: every point is write-only")
-        self._grid_every_ns = fleet.poll.every_ns
-        self._deadline_s = fleet.poll.every_ns / 1e9 * fleet.poll.deadline
+        super().__init__(fleet)
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._log: LogWriter | None = None
-        self.tables = {
-            layout.name: Table(
-                layout.name,
-                [(c.point.name, c.value.kind, c.value.width) for c in layout.columns],
-                len(layout.devices),
-                layout.absent,
-                layout.slots,
-                layout.variant,
-            )
-            for layout in self.plan.tables
-        }
-        self.messages: deque[str] = deque(maxlen=MESSAGES_KEPT)
-        self.overruns = 0
-        self.ticks_done = 0
-        self._unanswered = 0
-        self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
-        self._entered = False
-        self._stopping = False
-        self._nap: asyncio.Future[None] | None = None  # until the next tick
-        self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
-        structs = np.concatenate([t.structs for t in self.tables.values()])
-        times = np.concatenate([t.times for t in self.tables.values()])
-        self.reactor = Reactor(
-            _bytes(self.plan.links),
-            _bytes(self.plan.units),
-            _bytes(self.plan.blocks),
-            _bytes(self.plan.ops),
-            self.plan.sentinels,
-            _bytes(structs),
-            times,
-            (structs, times, self.tables),
-            fleet.poll.connects_per_s,
-            fleet.poll.probe_interval_ns,
-            secrets.randbits(64),
-        )
-        self._driver = Driver(self.reactor, self.plan.endpoints)
-        pacing = fleet.poll.connects_per_s
-        self._settle_s = SETTLE_S + (self.reactor.n_links / pacing if pacing else 0)
 
-    def __getitem__(self, table: str) -> Table:
-        """Return a table by its profile's name."""
-        return self.tables[table]
-
-    async def __aenter__(self) -> Self:
-        """Open the log and connect; returns once every link has come up or failed once.
-
-        Raises FluxfastError if the log cannot be opened or the machine has too few descriptors.
-        """
-        if self._entered:
-            raise FluxfastError("a station is opened once; make another one")
-        self._entered = True
-        _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
+    def _begin(self) -> None:
         if self._log_dir is not None:
             self._log = LogWriter(
                 self._log_dir,
                 [_dataset(layout) for layout in self.plan.tables],
-                tick_seconds=self._grid_every_ns / 1e9,
+                tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
                 on_event=self.messages.append,
             )
-        try:
-            await self._driver.open()
-            await self._driver.settle(self._settle_s)
-        except BaseException:
-            self.close()
-            raise
-        self._tell_link_events()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close every connection and write out the log."""
-        self.close()
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns."""
-        self._stopping = True
-        self._end_nap()
-        self._driver.close()
+        super().close()
         if self._log is not None:
             self._log.close()
 
-    def stop(self) -> None:
-        """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
-        self._stopping = True
-        self._end_nap()
-        self._driver.stop(LAST_TICK_S)
-
-    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
-        """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
-        if not self._entered:
-            raise FluxfastError("a station polls inside `async with station:`")
-        grid = Grid(self._grid_every_ns)
-        slot = first = grid.next_slot()
-        last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
-        self._began = self._last_snapshot = (
-            time.monotonic(),
-            time.process_time(),
-            self.reactor.requests,
-            self.reactor.values,
+    def status(self) -> Status:
+        """Return a snapshot; cheap enough to be called twice a second."""
+        status, log = super().status(), self._log
+        if log is None:
+            return status
+        return replace(
+            status,
+            rows_logged=log.rows_logged + log.rows_waiting,
+            rows_dropped=log.rows_dropped,
+            log_bytes=log.bytes_written,
         )
-        while last is None or slot < last:
-            if await self._stopped_within(grid.seconds_until(slot)):
-                return
-            deadline_s = self._deadline_s + grid.seconds_until(slot)
-            tick = await self._tick(slot - first, grid.time_us(slot), deadline_s)
-            if tick is None:
-                return
-            yield tick
-            self._tell_link_events()
-            if step_s := grid.check_clock():
-                self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
-                moved = grid.next_slot() - slot - 1
-                slot, first, last = slot + moved, first + moved, None if last is None else last + moved
-            following = max(slot + 1, grid.next_slot())
-            if last is not None:
-                following = min(following, last)
-            self._skip(grid, slot + 1, following)
-            slot = following
 
-    async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
-        began_ns = self.reactor.now_ns()
-        unanswered = await self._driver.scan(number, deadline_s)
-        if unanswered and self._driver.cut_short:
-            return None  # stopped before its deadline: nobody knows what would have come
-        took_ms = (self.reactor.now_ns() - began_ns) / 1e6
-        for table in self.tables.values():
-            table.close(began_ns)
-        self._append_to_log(time_us)
-        self._durations_ms.append(took_ms)
-        self._unanswered += unanswered
-        self.ticks_done += 1
-        return Tick(number, time_us, took_ms, unanswered)
-
-    def _append_to_log(self, time_us: int) -> None:
+    def _done(self, tick: Tick) -> None:
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
-                self._log.append(index, time_us, t.latency_ms, t.row_quality, t.values, t.valid)
+                self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.values, t.valid)
 
-    def _skip(self, grid: Grid, first: int, end: int) -> None:
-        """Count and log the slots [first, end) as skipped: the gap is data."""
-        if end <= first:
-            return
-        self.overruns += end - first
-        self.messages.append(f"{end - first} ticks skipped: the one before took too long")
-        if self._log is None or end - first > MAX_SKIPPED_ROWS:
+    def _skipped(self, times_us: Sequence[int]) -> None:
+        if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:
             return
         for index, table in enumerate(self.tables.values()):
             nothing = np.zeros_like(table.valid)
             code = np.full(table.rows, quality.SKIPPED, np.uint8)
             latency = np.full(table.rows, np.nan, np.float32)
-            for slot in range(first, end):
-                self._log.append(index, grid.time_us(slot), latency, code, table.values, nothing)
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        """Sleep, or wake early because of ``stop``."""
-        if seconds <= 0:
-            await asyncio.sleep(0)
-            return self._stopping
-        # (An asyncio.timeout around an Event's wait would cost three times as much, every tick.)
-        self._nap = asyncio.get_running_loop().create_future()
-        timer = asyncio.get_running_loop().call_later(seconds, self._end_nap)
-        try:
-            await self._nap
-        finally:
-            timer.cancel()
-        return self._stopping
-
-    def _end_nap(self) -> None:
-        if self._nap is not None and not self._nap.done():
-            self._nap.set_result(None)
-
-    def _tell_link_events(self) -> None:
-        # Links that come up at the start are no news. Of a thousand that fail together the last few are told.
-        news = [event for event in self.reactor.take_events() if event[1] or self.ticks_done]
-        for link, code in news[-MESSAGES_KEPT:]:
-            host, port = self.plan.endpoints[link]
-            first_block = self.plan.blocks[int(self.plan.links[link]["first_block"])]
-            device = self.plan.unit_devices[int(first_block["unit"])]
-            self.messages.append(f"{device.id} at {host}:{port}: {quality.reason(code) or 'connected'}")
-
-    def trace(self, devices: Sequence[str]) -> Trace:
-        """Copy the frames of these devices (ids) from now on; ``take`` them now and then.
-
-        Raises FluxfastError for an id that this station does not poll.
-        """
-        return Trace(self.plan, self.reactor, devices, time.time_ns() - self.reactor.now_ns())
-
-    def status(self) -> Status:
-        """Return a snapshot; cheap enough to be called twice a second."""
-        now = (time.monotonic(), time.process_time(), self.reactor.requests, self.reactor.values)
-        before, self._last_snapshot = self._last_snapshot, now
-        seconds = max(now[0] - before[0], 1e-9)
-        p50, p99 = np.percentile(self._durations_ms, (50, 99)) if self._durations_ms else (None, None)
-        log = self._log
-        units, links = read_counters(self.reactor, len(self.plan.units))
-        buckets = read_round_trips(self.reactor, len(self.plan.units))[0].sum(axis=0, dtype=np.uint64)
-        trips_ms = [float(quantile_ms(buckets, part)) if buckets.any() else None for part in (0.5, 0.99)]
-        return Status(
-            elapsed_s=now[0] - self._began[0],
-            ticks=self.ticks_done,
-            overruns=self.overruns,
-            tables=tuple(_table_status(table) for table in self.tables.values()),
-            links_up=self.reactor.up,
-            links_total=self.reactor.n_links,
-            requests_per_s=(now[2] - before[2]) / seconds,
-            readings_per_s=(now[3] - before[3]) / seconds,
-            tick_p50_ms=p50,
-            tick_p99_ms=p99,
-            unanswered=self._unanswered,
-            cpu_percent=100 * (now[1] - before[1]) / seconds,
-            rows_logged=log.rows_logged + log.rows_waiting if log else 0,
-            rows_dropped=log.rows_dropped if log else 0,
-            log_bytes=log.bytes_written if log else 0,
-            messages=tuple(self.messages),
-            round_trip_p50_ms=trips_ms[0],
-            round_trip_p99_ms=trips_ms[1],
-            retries=int(units["retries"].sum()),
-            reconnects=int(links["connects"].sum()) - int(np.count_nonzero(links["connects"])),
-            late=int(links["late"].sum()),
-            foreign=int(links["foreign"].sum()),
-        )
-
-
-def _table_status(table: Table) -> TableStatus:
-    codes = table.row_quality
-    good = int(np.count_nonzero(codes == quality.GOOD))
-    bad = int(np.count_nonzero((codes >= quality.BAD) & (codes < quality.PARTIAL)))
-    return TableStatus(table.name, good, table.rows - good - bad, bad)
-
-
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    return array.view(np.uint8)
-
-
-def _need_descriptors(needed: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise FluxfastError(
-            f"this fleet needs {needed} open files, the machine allows {hard} (raise it: ulimit -n {needed})"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+            for time_us in times_us:
+                self._log.append(index, time_us, latency, code, table.values, nothing)
 
 
 def _dataset(layout: TableLayout) -> Dataset:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from fluxfast import modbus
 from fluxfast.constants import exception_name
 from fluxfast.errors import FluxfastError
 from fluxfast.link import Reactor
@@ -90,7 +89,7 @@ class Trace:
     """Copies the frames of ``devices`` (ids) from now on. Raises FluxfastError for an unknown id."""
 
     def __init__(self, plan: Plan, reactor: Reactor, devices: Sequence[str], wall_offset_ns: int) -> None:
-        """``wall_offset_ns`` is UTC minus the reactor\'s clock."""
+        """``wall_offset_ns`` is UTC minus the reactor's clock."""
         self._reactor = reactor
         self._wall_offset_ns = wall_offset_ns
         self._owner: dict[tuple[int, int], tuple[str, Profile]] = {}  # (link, unit identifier)
@@ -142,8 +141,8 @@ class Trace:
                 LATE: "late: its request had ended", FOREIGN: "foreign: never asked for", BROKEN: reason,
                 UP: "connected", DOWN: reason,
             }[kind]  # fmt: skip
-            if kind == BROKEN and (hint := modbus.framing_hint(adu)):
-                text = f"{text}: {hint.removeprefix(f'{text}: ')}"
+            if kind == BROKEN:
+                text = quality.framing_reason(adu)
         round_trip = (time_ns - sent_ns) / 1e6 if sent_ns and kind != SENT else None
         time_us = (time_ns + self._wall_offset_ns) // 1000
         return Frame(device, time_us, KINDS[kind], number, round_trip, text, values, adu)

@@ -31,6 +31,7 @@ from tests.support.command import fluxfast, free_port, simulating
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = ("one_device.py", "two_devices.py")
 COMPARED = ("fluxfast check ", "fluxfast plan ")  # what these print is compared to the letter
 HOSTS = {"127.0.1.1": "127.96.1.1", "127.0.2.1": "127.96.2.1"}  # so that a running demo is not in the way
 SCHEMAS = {
@@ -119,22 +120,26 @@ def test_the_documents_examples_mean_what_they_say(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def polled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return a folder with the log of a run of docs/site.yaml, and what docs/two_devices.py printed there."""
+def polled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Return a folder with the log of a run of docs/site.yaml, and what each of SCRIPTS printed there."""
     folder = tmp_path_factory.mktemp("polled")
-    site = folder / "docs/site.yaml"
-    site.parent.mkdir()
-    text = (ROOT / "docs/site.yaml").read_text().replace("5020", str(free_port("127.96.1.1")))
-    for old, new in HOSTS.items():
-        text = text.replace(old, new)
-    site.write_text(text)
+    (folder / "docs").mkdir()
+    port = str(free_port("127.96.1.1"))
+    for name in ("site.yaml", *SCRIPTS):
+        text = (ROOT / "docs" / name).read_text().replace("5020", port)
+        for old, new in HOSTS.items():
+            text = text.replace(old, new)
+        (folder / "docs" / name).write_text(text)
+    site, printed = folder / "docs/site.yaml", {}
     with simulating(site):
-        script = [sys.executable, ROOT / "docs/two_devices.py"]
-        done = subprocess.run(script, cwd=folder, capture_output=True, text=True, check=False, timeout=30)
-        assert (done.returncode, done.stderr) == (0, "")
+        for name in SCRIPTS:
+            script = [sys.executable, folder / "docs" / name]
+            done = subprocess.run(script, cwd=folder, capture_output=True, text=True, check=False, timeout=30)
+            assert (done.returncode, done.stderr) == (0, ""), name
+            printed[name] = done.stdout
         run = fluxfast("run", site, "--duration", "2s", "--log", folder / "demo/log")
         assert run.returncode == 0, run.stderr
-    return folder, done.stdout
+    return folder, printed
 
 
 def shape(text: str) -> list[str]:
@@ -142,24 +147,28 @@ def shape(text: str) -> list[str]:
     return re.sub(r"\d[\d.,]*", "#", text).splitlines()
 
 
-def test_two_devices_print_what_the_readme_says(polled: tuple[Path, str]) -> None:
-    (said,) = [output for command, output in commands(README) if "two_devices" in command]
-    assert shape(polled[1]) == shape(said)
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_prints_what_the_readme_says(name: str, polled: tuple[Path, dict[str, str]]) -> None:
+    (said,) = [output for command, output in commands(README) if command.endswith(name)]
+    assert shape(polled[1][name]) == shape(said)
 
 
 def test_the_readme_shows_the_files_as_they_are() -> None:
     assert f"# docs/site.yaml\n{(ROOT / 'docs/site.yaml').read_text()}" in blocks(README, "yaml")
+    for name in SCRIPTS:
+        assert (ROOT / "docs" / name).read_text() in blocks(README, "python"), name
     script = (ROOT / "docs/two_devices.py").read_text()
-    assert script in blocks(README, "python")
     assert len([line for line in script.splitlines() if line]) == 12
 
 
-def test_queries_of_the_readme_answer(polled: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_of_the_readme_answer(
+    polled: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(polled[0])
+    scripts = [(ROOT / "docs" / name).read_text() for name in SCRIPTS]
     ran = 0
     for code in blocks(README, "python"):
-        library = code.split()[1]
-        if library == "uvloop" or importlib.util.find_spec(library) is None:
+        if code in scripts or importlib.util.find_spec(code.split()[1]) is None:
             continue
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(code, {})
@@ -168,7 +177,7 @@ def test_queries_of_the_readme_answer(polled: tuple[Path, str], monkeypatch: pyt
     assert ran or importlib.util.find_spec("duckdb") is None
 
 
-def test_queries_of_the_log_page_answer(polled: tuple[Path, str]) -> None:
+def test_queries_of_the_log_page_answer(polled: tuple[Path, dict[str, str]]) -> None:
     duckdb = pytest.importorskip("duckdb")
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
     for sql in blocks(ROOT / "docs/log.md", "sql"):

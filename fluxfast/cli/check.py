@@ -15,7 +15,7 @@ from fluxfast.plan import compile_plan
 from fluxfast.profiles.document import one_line
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Say what is wrong in site files.")
 @click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def check(sites: Sequence[Path], as_json: bool) -> None:

@@ -28,7 +28,7 @@ QUERY = """import duckdb; duckdb.sql('''
     FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time''').show()"""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Try it: a simulated fleet, polled and drawn.")
 @click.option("--duration", type=DURATION, default="20s", show_default=True, help="How long to poll.")
 @click.option(
     "--dir",

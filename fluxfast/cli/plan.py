@@ -13,7 +13,7 @@ from fluxfast.cli.options import JSON, SITE, Command, load_fleet
 from fluxfast.plan import Cost, Plan, compile_plan, plan_cost
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show the reads of a tick, and their cost.")
 @SITE
 @JSON
 def plan(site: Path, as_json: bool) -> None:

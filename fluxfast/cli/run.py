@@ -28,7 +28,7 @@ FRAMES_EVERY_S = 0.05
 END_S = 2.0  # what a clean end takes at most
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Poll a site file's devices, show and log.")
 @SITE
 @click.option(
     "--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise."

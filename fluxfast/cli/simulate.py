@@ -13,16 +13,16 @@ from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.sim import KINDS, RANDOM, Counters, Simulator
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Answer for every device of a site file.")
 @SITE
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True,
     help="The same seed gives the same values at a moment.",
 )  # fmt: skip
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND[:SHARE][:FROM-TO]",
-    help=f"What is wrong with which part of the addresses, and when: hang:10%, blackhole:5%:10s-20s, random. "
-    f"KIND is one of {', '.join((*KINDS, RANDOM))}. May be given several times.",
+    "--fault", "faults", multiple=True, metavar="KIND[=AMOUNT][:SHARE][:FROM-TO]",
+    help=f"What is wrong with which part of the addresses, and when: hang:10%, slow=200ms, "
+    f"blackhole:5%:10s-20s. KIND is one of {', '.join((*KINDS, RANDOM))}. May be given several times.",
 )  # fmt: skip
 @click.option("--duration", type=DURATION, help="End after a time such as 30s.")
 @JSON

@@ -1,8 +1,7 @@
 # Single requests beside the plan: setpoints, and what a Client asks. Sans-IO; see calls.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
-cdef enum:
-    PDU_MAX = 253
+from fluxfast.modbus.constants cimport FX_MAX_PDU_SIZE
 
 
 cdef enum call_state:
@@ -36,8 +35,8 @@ ctypedef struct Call:
     uint16_t newer_size      # of a request that waits until this one's outcome is taken; 0: none
     int64_t newer_expires_ns
     int64_t newer_timeout_ns
-    uint8_t pdu[PDU_MAX]
-    uint8_t answer[PDU_MAX]  # the response; while newer_size is not 0, the newer request instead
+    uint8_t pdu[FX_MAX_PDU_SIZE]
+    uint8_t answer[FX_MAX_PDU_SIZE]   # the response; while newer_size is not 0, the newer request instead
 
 
 ctypedef struct Calls:

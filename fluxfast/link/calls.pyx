@@ -28,12 +28,13 @@ from fluxfast.modbus.frame cimport (
     check_write_response, frame_status,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
-from fluxfast.table.quality cimport Q_EXCEPTION, Q_GOOD, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
+from fluxfast.table.quality cimport Q_GOOD, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT, exception_quality
 
 cdef enum:
     READ_BACK_SIZE = 5
     GATEWAY_TARGET_FAILED = 0x0B
-# Function codes that change nothing in the device, as bits: 1-4, 7, 11, 12, 17, 20, 24, 43.
+# Function codes that change nothing in the device, as bits: 1-4, 7, 11, 12, 17, 20, 24, 43. (client.py has
+# them too.)
 cdef int64_t READS = (
     0b11110 | 1 << 7 | 1 << 11 | 1 << 12 | 1 << 17 | 1 << 20 | 1 << 24 | <int64_t>1 << 43
 )
@@ -101,7 +102,7 @@ cdef void calls_submit(
     Calls *s, int32_t slot, int32_t link, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns
 ) noexcept nogil:
-    # A slot keeps to one link and unit while it is not idle. `size` is 1 to PDU_MAX.
+    # A slot keeps to one link and unit while it is not idle. `size` is 1 to FX_MAX_PDU_SIZE.
     cdef Call *call = &s.calls[slot]
     if call.state == CALL_IN_FLIGHT or call.reading_back or call.ended:
         memcpy(call.answer, pdu, size)
@@ -155,7 +156,7 @@ cdef int64_t calls_deadline(const Calls *s, int32_t link) noexcept nogil:
 
 
 cdef uint16_t calls_request(const Call *call, uint8_t *out) noexcept nogil:
-    # Writes the PDU to be sent, PDU_MAX bytes at the most, and returns its size.
+    # Writes the PDU to be sent, FX_MAX_PDU_SIZE bytes at the most, and returns its size.
     cdef uint8_t code = call.pdu[0]
     if not call.reading_back:
         memcpy(out, call.pdu, call.size)
@@ -242,10 +243,6 @@ cdef bint calls_has_answer(const Calls *s, int32_t slot) noexcept nogil:
     # Whether what calls_answer was given answered the request.
     cdef const Call *call = &s.calls[slot]
     return not call.reading_back and call.outcome != CALL_FAILED and call.outcome != CALL_UNKNOWN
-
-
-cdef inline uint8_t exception_quality(uint8_t code) noexcept nogil:
-    return Q_EXCEPTION + (code if code <= 62 else 0)
 
 
 cdef bint holds(const Call *call, const uint8_t *data) noexcept nogil:

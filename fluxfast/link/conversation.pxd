@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 from fluxfast.link.structs cimport Block
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
 
 cdef enum:
     MAX_IN_FLIGHT = 16       # MIG 4.2: NumberMaxOfClientTransaction is 1..16
@@ -43,14 +44,15 @@ ctypedef struct Event:
 ctypedef struct Conversation:
     Transaction transactions[MAX_IN_FLIGHT]   # [0, in_flight), oldest first
     int32_t in_flight
-    int32_t strays           # frames dropped since the last good one
+    int32_t strays           # frames dropped since the last good one, late answers aside
+    int32_t owed             # requests that have timed out and whose late answers may still come
     int32_t timeouts         # in a row
     int32_t held             # bytes of `rest` that are the beginning of a frame
     uint8_t zero_ids         # replies may bear the identifier 0
     uint16_t next_id
     uint16_t issued          # identifiers used on this connection, 65,535 at the most
     int64_t run_ended_ns[ID_RUNS]   # when the last identifier of a run was issued
-    uint8_t rest[260]
+    uint8_t rest[FX_MAX_TCP_ADU_SIZE]
 
 
 cdef void conversation_open(Conversation *c, uint16_t first_id, uint8_t zero_ids) noexcept nogil

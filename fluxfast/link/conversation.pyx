@@ -13,8 +13,9 @@ Invariants:
 4. Where replies may bear the identifier 0 (`zero_ids`), one request is in flight at a time, and whatever
    could make a reply seem the answer to another request ends the stream: a timeout, a frame that answers
    nothing or does not match, and exception 5, which the true reply may follow.
-5. A stream is broken by a wrong header (at once), by a frame before any request, by 8 frames in a row that
-   answer nothing, or by a deadline that passes with half a frame received: there is no resynchronising.
+5. A stream is broken by a wrong header (at once), by a frame before any request, by more than 8 frames in a
+   row that answer nothing (late answers aside), or by a deadline that passes with half a frame received:
+   there is no resynchronising.
 
 The struct owns the bytes of an unfinished frame (`rest`); all other bytes are the caller's.
 """
@@ -34,7 +35,7 @@ from fluxfast.modbus.frame cimport (
     split_mbap,
 )
 from fluxfast.native.endian cimport load_u16, store_u16
-from fluxfast.table.quality cimport Q_EXCEPTION, Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT
+from fluxfast.table.quality cimport Q_FRAMING, Q_MALFORMED, Q_MISMATCH, Q_TIMEOUT, exception_quality
 
 
 cdef enum:
@@ -46,6 +47,7 @@ cdef void conversation_open(Conversation *c, uint16_t first_id, uint8_t zero_ids
     # A new connection begins: nothing in flight, nothing held.
     c.in_flight = 0
     c.strays = 0
+    c.owed = 0
     c.timeouts = 0
     c.held = 0
     c.issued = 0
@@ -135,8 +137,12 @@ cdef void conversation_next(
     while slot < c.in_flight and c.transactions[slot].id != id:
         slot += 1
     if slot == 1 and id == 0 and c.zero_ids:
-        slot = 0
+        slot = 0  # the only one in flight
     if slot == c.in_flight:
+        if c.owed and <uint16_t>(c.next_id - 1 - id) < c.issued and not (id == 0 and c.zero_ids):
+            c.owed -= 1  # the answer that a request did not wait for: the device is slow, the stream is sound
+            event.kind = EVENT_LATE
+            return
         c.strays += 1
         if c.issued == 0 or c.strays > MAX_STRAYS or (id == 0 and c.zero_ids):
             event.kind = EVENT_BROKEN
@@ -171,7 +177,7 @@ cdef void conversation_next(
         event.kind = EVENT_REPLY
         event.data = adu + 9
     elif status == FX_EXCEPTION:
-        event.quality = Q_EXCEPTION + (code if code <= 62 else 0)
+        event.quality = exception_quality(code)
     elif status == FX_WRONG_FUNCTION:
         event.quality = Q_MISMATCH
     else:
@@ -201,6 +207,7 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
             event.quality = Q_TIMEOUT
             forget(c, slot)
             c.timeouts += 1
+            c.owed += 1
             event.kind = EVENT_BROKEN if c.held or c.zero_ids else EVENT_FAILED
             return True
     return False

@@ -7,11 +7,11 @@ from fluxfast.link.schedule cimport Schedule
 from fluxfast.link.structs cimport LinkPlan
 from fluxfast.link.timers cimport Timers
 from fluxfast.link.trace cimport Trace
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
 
 cdef enum:
     REQUEST_SIZE = 12
-    ADU_MAX = 260
-    OUT_SIZE = MAX_IN_FLIGHT * REQUEST_SIZE + ADU_MAX   # all reads that may be in flight, and one call
+    OUT_SIZE = MAX_IN_FLIGHT * REQUEST_SIZE + FX_MAX_TCP_ADU_SIZE   # all reads in flight, and one call
     EVENTS = 1024            # link events kept until Python fetches them
     MAX_TIMEOUTS = 2         # in a row, before the connection of one unit is given up
     MAX_TIMEOUTS_OF_UNITS = 3   # the same where several units share it, who may be silent each for itself
@@ -34,6 +34,7 @@ ctypedef struct Link:
     uint8_t attempts         # connects since the last good reply
     uint8_t has_slot         # this connect has been given its time by the pacing
     uint8_t settled          # it has been up, or has failed once
+    uint16_t evidence        # bytes of the conversation's `rest` that broke its stream, while it is down
     uint64_t connects
     uint64_t late
     uint64_t foreign
@@ -69,8 +70,6 @@ ctypedef struct Links:
     int32_t events[EVENTS]
     uint8_t event_quality[EVENTS]
     int32_t n_events
-    uint8_t broken[ADU_MAX]  # what came last that was no frame, for a hint at what it is
-    int32_t broken_size
 
 
 cdef bint links_make(Links *s, const LinkPlan *plans, int32_t n_links, int32_t n_calls) noexcept nogil

@@ -14,7 +14,7 @@ Invariants:
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memmove
+from libc.string cimport memmove
 
 from fluxfast.link.calls cimport (
     Call, calls_answer, calls_deadline, calls_expire, calls_fail, calls_free, calls_has_answer, calls_make,
@@ -36,6 +36,7 @@ from fluxfast.link.trace cimport (
     TRACE_BROKEN, TRACE_DOWN, TRACE_FAILED, TRACE_FOREIGN, TRACE_LATE, TRACE_REPLY, TRACE_UP, is_traced,
     trace_add, trace_free, trace_kind, trace_sent,
 )
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
 from fluxfast.table.quality cimport Q_FRAMING, Q_LOST, Q_NEVER, Q_NO_HOST, Q_TIMEOUT, Q_UNREACHABLE
 
 cdef int64_t SECOND = 1_000_000_000
@@ -90,16 +91,21 @@ cdef int64_t links_phase_ns(const Links *s) noexcept nogil:
 
 cdef bint links_send_next(Links *s, int64_t now_ns) noexcept nogil:
     # Send to one more link what the tick reads of it; false if none is to be sent to yet.
-    cdef int32_t i = s.next_link
     if now_ns < links_phase_ns(s):
         return False
+    begin_next(s, now_ns)
+    links_pump(s, s.next_link - 1, now_ns)
+    return True
+
+
+cdef void begin_next(Links *s, int64_t now) noexcept nogil:
+    # The tick comes to one more link: what it reads of it is due, or is bad because the link is down.
+    cdef int32_t i = s.next_link
     s.next_link += 1
     if s.links[i].state == LINK_UP:
-        schedule_begin_link(&s.schedule, i, s.tick, now_ns)
-        links_pump(s, i, now_ns)
+        schedule_begin_link(&s.schedule, i, s.tick, now)
     else:
         schedule_begin_down(&s.schedule, i, s.links[i].failure)
-    return True
 
 
 cdef bint links_complete(const Links *s) noexcept nogil:
@@ -110,11 +116,7 @@ cdef bint links_complete(const Links *s) noexcept nogil:
 cdef int links_end_tick(Links *s, int64_t now_ns) noexcept nogil:
     # A link that had not even been sent to has missed the tick too.
     while s.next_link < s.n_links:
-        if s.links[s.next_link].state == LINK_UP:
-            schedule_begin_link(&s.schedule, s.next_link, s.tick, now_ns)
-        else:
-            schedule_begin_down(&s.schedule, s.next_link, s.links[s.next_link].failure)
-        s.next_link += 1
+        begin_next(s, now_ns)
     return schedule_end_tick(&s.schedule, now_ns)
 
 
@@ -162,7 +164,7 @@ cdef bint fill(Links *s, int32_t i, int64_t now) noexcept nogil:
     cdef const LinkPlan *plan = &s.plans[i]
     cdef int32_t b
     cdef int64_t wait
-    while k.conversation.in_flight < plan.max_in_flight and k.out_size <= OUT_SIZE - ADU_MAX:
+    while k.conversation.in_flight < plan.max_in_flight and k.out_size <= OUT_SIZE - FX_MAX_TCP_ADU_SIZE:
         wait = max(k.next_send_ns, conversation_ready_ns(&k.conversation, 2 * plan.timeout_ns))
         if now >= wait:
             b = calls_next(&s.calls, i, now) if s.calls.heads[i] >= 0 else -1
@@ -193,6 +195,7 @@ cdef int32_t put_call(Links *s, int32_t i, int32_t slot, int64_t now) noexcept n
     cdef uint8_t aliases[2]
     cdef const Block *b
     cdef int32_t n
+    # A unit's aliases stand in its blocks; one that the plan does not read has none.
     aliases[0] = aliases[1] = call.unit_id
     for n in range(s.plans[i].n_blocks):
         b = &s.schedule.blocks[s.plans[i].first_block + n]
@@ -241,8 +244,8 @@ cdef void links_receive(
         if event.kind == EVENT_NONE:
             break
         if event.kind == EVENT_BROKEN:
-            s.broken_size = <int32_t>min(end - frame, ADU_MAX)
-            memcpy(s.broken, frame, s.broken_size)
+            k.evidence = <uint16_t>min(end - frame, FX_MAX_TCP_ADU_SIZE)
+            memmove(k.conversation.rest, frame, k.evidence)
             links_down(s, i, event.quality, True, now_ns)
             return
         if event.kind == EVENT_LATE:
@@ -250,7 +253,6 @@ cdef void links_receive(
         elif event.kind == EVENT_FOREIGN:
             k.foreign += 1
         elif not credit(s, i, &event, now_ns):
-            s.broken_size = 0
             links_down(s, i, Q_FRAMING, True, now_ns)
             return
         elif event.ends_stream:
@@ -372,6 +374,7 @@ cdef void links_up(Links *s, int32_t i, int64_t now_ns) noexcept nogil:
     # The transport has connected.
     cdef Link *k = &s.links[i]
     k.state = LINK_UP
+    k.evidence = 0
     k.next_send_ns = now_ns + s.plans[i].connect_delay_ns
     conversation_open(
         &k.conversation, <uint16_t>schedule_random(&s.schedule), <uint8_t>s.plans[i].zero_ids

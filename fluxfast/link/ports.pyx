@@ -13,9 +13,10 @@ from posix.unistd cimport close
 
 from fluxfast.link.conversation cimport Conversation
 from fluxfast.link.links cimport (
-    ADU_MAX, LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, Link, Links, links_down, links_phase_ns,
-    links_receive, links_sent, links_up,
+    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, Link, Links, links_down, links_phase_ns, links_receive,
+    links_sent, links_up,
 )
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
 from fluxfast.native.poll cimport (
     FX_POLL_BATCH, FX_POLL_READ, FX_POLL_WRITE, fx_now_ns, fx_pause, fx_poll_add, fx_poll_create,
     fx_poll_event, fx_poll_modify, fx_poll_wait,
@@ -35,7 +36,7 @@ cdef bint ports_make(Ports *s, Links *links) noexcept nogil:
     s.poll_set = fx_poll_create()
     s.ports = <Port *>calloc(links.n_links, sizeof(Port))
     s.wishing = <int32_t *>malloc(links.n_links * sizeof(int32_t))
-    s.buffer = <uint8_t *>malloc(RECEIVE_SIZE + ADU_MAX)
+    s.buffer = <uint8_t *>malloc(RECEIVE_SIZE + FX_MAX_TCP_ADU_SIZE)
     if s.ports == NULL:
         return False
     for i in range(links.n_links):  # before anything else may fail: 0 is somebody's stdin, not ours to close
@@ -120,7 +121,7 @@ cdef void ports_data(Ports *s, int32_t i, const uint8_t *data, Py_ssize_t n) noe
     # The same from a stream: at most RECEIVE_SIZE bytes. They end where the buffer ends, so that a sanitizer
     # sees a read past them.
     cdef int32_t held = s.links.links[i].conversation.held
-    cdef uint8_t *p = s.buffer + RECEIVE_SIZE + ADU_MAX - held - n
+    cdef uint8_t *p = s.buffer + RECEIVE_SIZE + FX_MAX_TCP_ADU_SIZE - held - n
     memcpy(p + held, data, n)
     hand_over(s, i, p, n)
 
@@ -148,6 +149,8 @@ cdef void connected(Ports *s, int32_t i) noexcept nogil:
 cdef void port_connect(void *owner, int32_t i, int64_t now_ns) noexcept nogil:
     cdef Ports *s = <Ports *>owner
     cdef Port *port = &s.ports[i]
+    # How long sent bytes may stay unacknowledged: no shorter than the timeouts in a row that close a link, so
+    # that those decide wherever a request is in flight.
     cdef int64_t patience = max(3 * s.links.plans[i].timeout_ns, 2 * SECOND)
     if port.is_stream:
         wish(s, i, WISH_CONNECT)

@@ -1,6 +1,6 @@
 """The reactor: all links' sockets in one poll set, drained in batches without the GIL.
 
-    begin_tick ─▶ requests of every link that is up
+    begin_tick ─▶ requests of the links whose phase has come; process sends the others theirs
     process    ─▶ receive ─▶ conversation ─▶ decode into columns ─▶ send what is next     (once per wake-up)
     end_tick   ─▶ whatever is unanswered is marked
 
@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fluxfast.link.calls cimport CALL_IDLE, PDU_MAX, Call, calls_cancel, calls_take
+from fluxfast.link.calls cimport CALL_IDLE, Call, calls_cancel, calls_take
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
     LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_complete, links_down,
@@ -33,6 +33,7 @@ from fluxfast.link.schedule cimport (
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
+from fluxfast.modbus.constants cimport FX_MAX_PDU_SIZE
 from fluxfast.native.tcp cimport fx_address_set
 from fluxfast.table.decode cimport Column, Op
 from fluxfast.table.quality cimport Q_LOST, Q_NO_HOST
@@ -113,7 +114,7 @@ cdef class Reactor:
     # ---- ticks ----
 
     def begin_tick(self, int64_t tick, int64_t length_ns=NEVER):
-        """Make due what the tick reads and send what may be sent; return how many blocks it waits for.
+        """Begin a tick: send to the links whose phase is 0; return how many blocks that waits for so far.
 
         ``length_ns`` is when ``end_tick`` will come: what can't be asked for in time is not waited for.
         """
@@ -127,7 +128,8 @@ cdef class Reactor:
         """Handle what has arrived and whose time has come; return true once the open tick is complete."""
         with nogil:
             ports_drain(&self.ports, SLICE)
-            links_run_timers(&self.links, ports_now(&self.ports))  # first: a link whose end has come gets no more
+            # First: a link whose end has come gets no more.
+            links_run_timers(&self.links, ports_now(&self.ports))
             self.send_tick()
         return links_complete(&self.links)
 
@@ -154,8 +156,8 @@ cdef class Reactor:
         """
         cdef Call *call = self.call_at(slot)
         self.link_at(link)
-        if not 1 <= pdu.shape[0] <= PDU_MAX:
-            raise ValueError(f"a PDU has 1 to {PDU_MAX} bytes, not {pdu.shape[0]}")
+        if not 1 <= pdu.shape[0] <= FX_MAX_PDU_SIZE:
+            raise ValueError(f"a PDU has 1 to {FX_MAX_PDU_SIZE} bytes, not {pdu.shape[0]}")
         if (call.state != CALL_IDLE or call.ended) and (call.link != link or call.unit_id != unit_id):
             raise ValueError(f"call {slot} is under way to another unit, or its outcome has not been taken")
         links_call(
@@ -258,10 +260,10 @@ cdef class Reactor:
         cdef Link *k = self.link_at(link)
         return 0 if k.state == LINK_UP else k.failure
 
-    @property
-    def broken(self):
-        """The bytes (260 at most) that last made a link "not Modbus"; b"" if they were frames."""
-        return PyBytes_FromStringAndSize(<char *>self.links.broken, self.links.broken_size)
+    def evidence(self, int link):
+        """Return the bytes (260 at most) that showed a link's stream not to be Modbus, while it is down."""
+        cdef Link *k = self.link_at(link)
+        return PyBytes_FromStringAndSize(<char *>k.conversation.rest, k.evidence)
 
     def connects(self, int link):
         """Return how often a link has tried to connect."""

@@ -44,7 +44,7 @@ ctypedef struct UnitState:
     uint64_t malformed
     uint64_t mismatched
     uint64_t lost            # with their connection
-    uint64_t retries         # requests sent before an earlier one had found an answer; probes too
+    uint64_t retries         # requests sent while an earlier one had found no answer; probes too
     uint32_t exceptions[EXCEPTION_CODES]   # by code; [0]: any other
     uint32_t longest_us      # round trip
     uint32_t round_trips[ROUND_TRIP_BUCKETS]   # replies by the time they took: round_trips.py

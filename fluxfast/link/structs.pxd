@@ -23,7 +23,7 @@ ctypedef packed struct UnitPlan:
     int32_t link
     int32_t first_block
     int32_t n_blocks
-    int32_t retry_count  # failures in a row that are met with a further try at once, not with a growing wait
+    int32_t retry_count  # so often what got no answer is repeated, then the unit is dead
 
 
 ctypedef packed struct LinkPlan:

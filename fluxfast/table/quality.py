@@ -6,6 +6,7 @@ The codes themselves are in quality.pxd, where the decode kernel and the reactor
 from typing import Final
 
 from fluxfast.constants import exception_name
+from fluxfast.modbus import framing_hint
 
 GOOD: Final = 0
 LATE: Final = 1
@@ -61,6 +62,14 @@ def reason(code: int) -> str | None:
         number = code - EXCEPTION
         return f"exception {number} {exception_name(number)}" if number else "unknown exception"
     return _REASONS.get(code)
+
+
+def framing_reason(evidence: bytes) -> str:
+    """Return why a stream is not Modbus, as far as the bytes that broke it tell."""
+    hint = framing_hint(evidence)
+    if hint.startswith(_REASONS[FRAMING]):
+        return hint
+    return f"{_REASONS[FRAMING]}: {hint}" if hint else _REASONS[FRAMING]
 
 
 QUALITY_NAMES: Final = tuple(quality_name(code) for code in range(256))

@@ -191,6 +191,21 @@ def test_a_refused_connection_an_unknown_host_and_forbidden_requests():
     assert [type(error) for error in found] == [errors.LocalProtocolError] * 3
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"port": 70000}, "a port is 1 to 65535, not 70000"),
+        ({"timeout_s": float("nan")}, "a timeout is more than 0 and at most 3600 s, not nan"),
+        ({"request_gap_s": -1.0}, "a pause is 0 to 3600 s, not -1.0"),
+        ({"connect_delay_s": float("nan")}, "a pause is 0 to 3600 s, not nan"),
+        ({"max_in_flight": 17}, "max_in_flight must be 1 to 16, not 17"),
+    ],
+)
+def test_a_client_that_cannot_be_says_why(options, message):
+    with pytest.raises(errors.LocalProtocolError, match=message):
+        fluxfast.Client("127.0.0.1", **options)
+
+
 def test_a_device_that_closes_after_each_answer_is_reached_again():
     async def once(peer):
         await peer.send((await peer.request()).reply())
@@ -236,9 +251,14 @@ def test_closing_ends_what_still_waits():
         client = fluxfast.Client("127.0.0.1", port, timeout_s=30)
         async with client:
             task = asyncio.create_task(read_two(client))
+            written = asyncio.create_task(write(client))
             await asyncio.sleep(0.05)
-        with pytest.raises(fluxfast.FluxfastError):
+            assert client.is_connected
+        assert not client.is_connected
+        with pytest.raises(errors.TransportError, match="connection lost"):
             await task
+        with pytest.raises(errors.UncertainWriteError, match="connection lost"):
+            await written
         with pytest.raises(fluxfast.FluxfastError, match="inside"):
             await read_two(client)
         with pytest.raises(fluxfast.FluxfastError, match="once"):
@@ -315,36 +335,6 @@ def test_another_loop_than_that_which_opened_it_is_refused():
         with pytest.raises(fluxfast.FluxfastError, match="on the loop that opened it"):
             asyncio.run(asyncio.wait_for(read_two(client), 5))
         client.close()
-
-
-@pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_cannot_be_is_refused(port):
-    with pytest.raises(errors.LocalProtocolError, match=f"a port is 0 to 65535, not {port}"):
-        fluxfast.Client("127.0.0.1", port)
-
-
-NOT_MODBUS = {
-    "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.6\\r\\n'"),
-    "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400 Bad Request'"),
-    "TLS": (bytes.fromhex("15030100020246"), "not Modbus: TLS"),
-    "RTU": (bytes.fromhex("01030400000000fa33"), "not Modbus: RTU over TCP?"),
-    "nothing known": (bytes(range(1, 30)), "not Modbus"),
-}
-
-
-@pytest.mark.parametrize("speaker", NOT_MODBUS)
-def test_a_port_where_another_protocol_is_spoken(speaker):
-    said, hint = NOT_MODBUS[speaker]
-
-    async def speak(peer):
-        if speaker == "RTU":
-            await peer.request()
-        await peer.send(said)
-        await peer.reader.read()
-
-    with serving(speak) as server:
-        (error,) = ask(server.port, read_two)
-    assert str(error) == f"127.0.0.1:{server.port} unit 1: {hint}"
 
 
 class BadReader:
@@ -450,3 +440,22 @@ def test_well_behaved_peer_under_uvloop():
 
     with serving(well_behaved) as server:
         assert uvloop.run(run(server.port)) == [(n,) for n in range(100)]
+
+
+@pytest.mark.parametrize(("said", "hint"), [
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.2"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400"),
+    (bytes.fromhex("0103140000000000000000000000000000000000000000a367"), "not Modbus: RTU over TCP?"),
+    (bytes.fromhex("15030300020246"), "not Modbus: TLS"),
+    (bytes(100), "not Modbus"),
+])  # fmt: skip
+def test_what_is_not_modbus_is_named(said, hint):
+    async def other(peer):
+        await peer.request()
+        await peer.send(said)
+        await peer.reader.read()
+
+    with serving(other) as server:
+        (error,) = ask(server.port, read_two)
+    assert isinstance(error, errors.FramingError)
+    assert f"unit 1: {hint}" in str(error)

@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from fluxfast.errors import FluxfastError
+from fluxfast.grid import Grid
 from fluxfast.link import driver
-from fluxfast.station import Grid, Station
+from fluxfast.station import Station
 from fluxfast.table import quality
 from tests.support.fleets import device, fleet, registers
 from tests.support.scripted import serving, well_behaved
@@ -154,7 +155,7 @@ def test_a_name_that_resolves_at_once_does_not_wait_for_one_that_hangs(monkeypat
             hanging.set()
 
     resolving(monkeypatch, {"quick.test": ["127.0.0.1"], "slow.test": hanging})
-    monkeypatch.setattr("fluxfast.station.SETTLE_S", 1.0)
+    monkeypatch.setattr("fluxfast.poller.SETTLE_S", 1.0)
     with serving(well_behaved) as server:
         asyncio.run(run(server.port))
 

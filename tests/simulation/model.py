@@ -88,6 +88,7 @@ class LinkModel:
     def opened(self, now: int) -> None:
         self.held = b""
         self.strays = 0
+        self.owed = 0  # late answers that may still come
         self.issued = 0
         self.must_close = ""
         self.may_send_ns = now + self.link.connect_delay_ns
@@ -163,8 +164,12 @@ class LinkModel:
 
     def frame(self, adu: bytes) -> None:
         world, now = self.world, self.world.now
-        request = self.outstanding.pop(adu[0] << 8 | adu[1], None)
+        tid = adu[0] << 8 | adu[1]
+        request = self.outstanding.pop(tid, None)
         if request is None:
+            if self.owed and tid in self.used_ns:
+                self.owed -= 1
+                return
             self.strays += 1
             if not self.issued or self.strays > MAX_STRAYS:
                 self.must_close = "frames that answer nothing"
@@ -219,6 +224,7 @@ class LinkModel:
         for tid, request in list(self.outstanding.items()):
             if request.deadline_ns <= now:
                 del self.outstanding[tid]
+                self.owed += 1
                 self.may_send_ns = now + self.link.request_gap_ns
                 if self.held:
                     self.must_close = "a deadline with half a frame in hand"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fluxfast import station
+from fluxfast import grid as grids
 from fluxfast.log.dataset import RESERVED
 from fluxfast.profiles.point import RESERVED_COLUMNS
 
@@ -16,14 +16,14 @@ START = 1_700_000_000_000_000_000
 def clock(monkeypatch):
     """Both clocks in the test's hand; ``wall`` is what the wall clock shows beyond the monotonic one."""
     clock = SimpleNamespace(monotonic=0, wall=START)
-    monkeypatch.setattr(station.time, "monotonic_ns", lambda: clock.monotonic)
-    monkeypatch.setattr(station.time, "time_ns", lambda: clock.monotonic + clock.wall)
+    monkeypatch.setattr(grids.time, "monotonic_ns", lambda: clock.monotonic)
+    monkeypatch.setattr(grids.time, "time_ns", lambda: clock.monotonic + clock.wall)
     return clock
 
 
 def test_slots_stand_on_the_wall_clock(clock):
     clock.monotonic = 1234 * MS
-    grid = station.Grid(500 * MS)
+    grid = grids.Grid(500 * MS)
     slot = grid.next_slot()
     assert grid.time_us(slot) == (START + 1500 * MS) // 1000
     assert grid.seconds_until(slot) == pytest.approx(0.266)
@@ -33,7 +33,7 @@ def test_slots_stand_on_the_wall_clock(clock):
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_that_was_set_is_followed_and_told_once(clock, hours):
-    grid = station.Grid(500 * MS)
+    grid = grids.Grid(500 * MS)
     before = grid.next_slot()
     clock.wall += hours * 3_600_000 * MS
     assert grid.check_clock() == hours * 3600
@@ -42,7 +42,7 @@ def test_a_clock_that_was_set_is_followed_and_told_once(clock, hours):
 
 
 def test_a_clock_that_is_slewed_is_left_alone(clock):
-    grid = station.Grid(500 * MS)
+    grid = grids.Grid(500 * MS)
     clock.wall += 99 * MS
     assert grid.check_clock() == 0
 

@@ -185,3 +185,14 @@ def test_noise_is_never_a_reply(talk, seed):
             assert bytes(stream[:9]) == good[:9]
         if kind == "broken":
             break
+
+
+def test_late_answers_are_no_strays_as_long_as_requests_are_owed_them(talk):
+    """A slow device answers each request after its time: the stream is sound, whatever the count."""
+    conversation = talk()
+    for n in range(50):
+        late = reply(conversation.request(1, n * 2 * SECOND))[0]
+        assert conversation.expire(n * 2 * SECOND + SECOND) == ("failed", 1, quality.TIMEOUT)
+        assert conversation.feed_kinds(late) == ["late"]
+    # But each only once: more of the same is nobody's answer.
+    assert conversation.feed_kinds(late * 9) == ["late"] * 8 + ["broken"]

@@ -166,15 +166,15 @@ def test_meters_come_last_and_waves_are_spread_over_the_tick(tmp_path):
 poll: {every: 1s, spread: 20%}
 devices:
   meters:
-    - {id: "m{n}", count: 70, type: acuvim2, modbus: {host: 127.0.1.1}}
+    - {id: "m{n}", count: 200, type: acuvim2, modbus: {host: 127.0.1.1}}
   bess:
-    - {id: "b{n}", count: 130, type: powerpack, modbus: {host: 127.0.2.1}}
+    - {id: "b{n}", count: 400, type: powerpack, modbus: {host: 127.0.2.1}}
 """,
     )
     kinds = [device.kind for device in plan.unit_devices]
-    assert kinds == ["bess"] * 130 + ["meter"] * 70
-    step_ns = 50_000_000  # 200 links in four waves over 200 ms
-    assert plan.links["phase_ns"].tolist() == [i // 64 * step_ns for i in range(200)]
+    assert kinds == ["bess"] * 400 + ["meter"] * 200
+    # 600 links in three waves of at most 256, over 200 ms.
+    assert plan.links["phase_ns"].tolist() == [i // 256 * 200_000_000 // 3 for i in range(600)]
 
 
 def test_few_devices_are_asked_at_once(tmp_path):
@@ -183,7 +183,7 @@ def test_few_devices_are_asked_at_once(tmp_path):
         """
 devices:
   bess:
-    - {id: "b{n}", count: 64, type: powerpack, modbus: {host: 127.0.2.1}}
+    - {id: "b{n}", count: 256, type: powerpack, modbus: {host: 127.0.2.1}}
 """,
     )
     assert not plan.links["phase_ns"].any()

@@ -1,0 +1,45 @@
+"""A table as Arrow, over the same memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fluxfast.table import quality
+from fluxfast.table.table import Table
+
+_QUALITIES = pa.array(quality.QUALITY_NAMES)
+_REASONS = pa.array(quality.REASONS)
+
+
+def device_array(devices: Sequence[str]) -> pa.Array:
+    """Return the ids of a table's devices, to be made once."""
+    return pa.array(devices, pa.string())
+
+
+def record_batch(table: Table, devices: pa.Array) -> pa.RecordBatch:
+    """Return device, quality, reason, latency_ms and a column per point, [rows] each, without a copy.
+
+    ``devices`` are the ids in the order of the rows. Only validity (a bit per cell) and booleans are made
+    anew; quality and reason are dictionaries whose indices are the table's own codes.
+    """
+    codes = pa.array(table.row_quality)
+    columns = {
+        "device": devices,
+        "quality": pa.DictionaryArray.from_arrays(codes, _QUALITIES),
+        "reason": pa.DictionaryArray.from_arrays(codes, _REASONS),
+        "latency_ms": pa.array(table.latency_ms),
+    }
+    for name, values, valid in zip(table.names, table.values, table.valid, strict=True):
+        columns[name] = _array(values, valid)
+    return pa.record_batch(columns)
+
+
+def _array(values: NDArray[np.generic], valid: NDArray[np.uint8]) -> pa.Array:
+    if values.dtype == np.bool_:
+        return pa.array(values, mask=valid == 0)
+    is_text = values.dtype.kind == "S"
+    type_ = pa.binary(values.dtype.itemsize) if is_text else pa.from_numpy_dtype(values.dtype)
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(type_, len(values), [bits, pa.py_buffer(values)])
