@@ -248,7 +248,7 @@ def test_closing_ends_what_still_waits():
         await peer.reader.read()
 
     async def run(port):
-        client = fluxfast.Client("127.0.0.1", port, timeout_s=30)
+        client = fluxfast.Client("127.0.0.1", port, timeout_s=30, max_in_flight=2)
         async with client:
             task = asyncio.create_task(read_two(client))
             written = asyncio.create_task(write(client))
