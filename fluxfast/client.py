@@ -14,6 +14,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
@@ -122,6 +123,7 @@ class Client:
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._free = deque(range(CALLS))
         self._turn = asyncio.Semaphore(CALLS)
+        self._closed = asyncio.Event()
         self._entered = self._open = False
 
     async def __aenter__(self) -> Self:
@@ -141,6 +143,7 @@ class Client:
     def close(self) -> None:
         """Close the connection; requests that still wait fail."""
         self._open = False
+        self._closed.set()
         self._reactor.stream_down(0)  # ends what is in flight, by stream or socket …
         for slot in self._waiting:
             self._reactor.cancel_call(slot)  # … and this what was not sent, or was to be read back
@@ -254,10 +257,15 @@ class Client:
             except ExceptionResponseError as error:
                 if error.exception_code not in _BUSY:
                     raise
-                await asyncio.sleep(max(BUSY_WAIT_S, attempt))
+                await self._pause(max(BUSY_WAIT_S, attempt))
             except (NoAnswerError, TransportError, RemoteProtocolError):
-                await asyncio.sleep(attempt)
+                await self._pause(attempt)
         return await self._request_once(request, unit_id, timeout_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     async def _request_once(self, request: modbus.Request, unit_id: int, timeout_s: float | None) -> Any:
         answer = await self._call(request.pdu, unit_id, timeout_s)
@@ -323,8 +331,6 @@ class Client:
             raise
         if outcome in (_ANSWERED, _CONFIRMED):
             return answer if outcome == _ANSWERED else None
-        if pdu[0] in _READS:
-            outcome = _FAILED  # also if `close` has ended it, which does not know
         raise self._error(outcome, code, unit_id, timeout_s)
 
     def _ended(self, slot: int, outcome: int, code: int, answer: bytes) -> None:
@@ -343,7 +349,7 @@ class Client:
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:
-            text = "read back since, the unit holds something else: was it written by another?"
+            text = "the unit holds something else: it was not carried out, or has been written over"
         else:
             text = _UNCERTAIN
         return UncertainWriteError(f"{self._where(unit_id)}: {reason}; {text}")

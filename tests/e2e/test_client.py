@@ -250,7 +250,7 @@ def test_closing_ends_what_still_waits():
         await peer.reader.read()
 
     async def run(port):
-        client = fluxfast.Client("127.0.0.1", port, timeout_s=30)
+        client = fluxfast.Client("127.0.0.1", port, timeout_s=30, max_in_flight=2)
         async with client:
             task = asyncio.create_task(read_two(client))
             written = asyncio.create_task(write(client))
@@ -307,6 +307,25 @@ def test_closing_ends_each_request_as_what_it_is(one_ends_first):
     assert {type(error) for error in others} == {errors.TransportError}
 
 
+def test_closing_ends_the_wait_before_a_retry(monkeypatch):
+    monkeypatch.setattr("fluxfast.client.BUSY_WAIT_S", 3600)
+
+    async def busy(peer):
+        while True:
+            await peer.send((await peer.request()).reply(pdu=b"\x83\x06"))
+
+    async def run(port):
+        async with fluxfast.Client("127.0.0.1", port, retry_count=1) as client:
+            task = asyncio.create_task(fails(read_two(client)))
+            while client.counters()["requests"] == 0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        await task
+
+    with serving(busy) as server:
+        asyncio.run(asyncio.wait_for(run(server.port), 20))
+
+
 def test_another_loop_than_that_which_opened_it_is_refused():
     async def run(port):
         client = fluxfast.Client("127.0.0.1", port)
@@ -318,36 +337,6 @@ def test_another_loop_than_that_which_opened_it_is_refused():
         with pytest.raises(fluxfast.FluxfastError, match="on the loop that opened it"):
             asyncio.run(asyncio.wait_for(read_two(client), 5))
         client.close()
-
-
-@pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_cannot_be_is_refused(port):
-    with pytest.raises(errors.LocalProtocolError, match=f"a port is 0 to 65535, not {port}"):
-        fluxfast.Client("127.0.0.1", port)
-
-
-NOT_MODBUS = {
-    "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", "not Modbus: b'SSH-2.0-OpenSSH_9.6\\r\\n'"),
-    "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not Modbus: b'HTTP/1.1 400 Bad Request'"),
-    "TLS": (bytes.fromhex("15030100020246"), "not Modbus: TLS"),
-    "RTU": (bytes.fromhex("01030400000000fa33"), "not Modbus: RTU over TCP?"),
-    "nothing known": (bytes(range(1, 30)), "not Modbus"),
-}
-
-
-@pytest.mark.parametrize("speaker", NOT_MODBUS)
-def test_a_port_where_another_protocol_is_spoken(speaker):
-    said, hint = NOT_MODBUS[speaker]
-
-    async def speak(peer):
-        if speaker == "RTU":
-            await peer.request()
-        await peer.send(said)
-        await peer.reader.read()
-
-    with serving(speak) as server:
-        (error,) = ask(server.port, read_two)
-    assert str(error) == f"127.0.0.1:{server.port} unit 1: {hint}"
 
 
 class BadReader:
