@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from fluxfast.errors import FluxfastError
 from fluxfast.link.reactor import Reactor
 from fluxfast.link.streams import Connect, Streams
 
@@ -84,6 +85,8 @@ class Driver:
 
     async def scan(self, tick: int, deadline_s: float) -> int:
         """Read what tick number ``tick`` reads; return how many blocks gave no answer within deadline_s."""
+        if self._complete is not None:
+            raise FluxfastError("one tick at a time: let one task iterate `ticks()` and tell the others")
         self._complete = self._loop.create_future()
         deadline = self._loop.call_later(max(deadline_s, 0), self._end_scan)
         try:

@@ -66,6 +66,26 @@ def test_a_poller_is_opened_once_and_polls_only_when_open():
         asyncio.run(run(server.port))
 
 
+def test_two_at_once_cannot_tick():
+    async def tick(poller):
+        return [tick.number async for tick in poller.ticks(0.2)]
+
+    async def run(port):
+        async with fluxfast.Poller(fleet(device("d", registers(2000, 3), port), every_ms=100)) as poller:
+            return await asyncio.gather(tick(poller), tick(poller), return_exceptions=True)
+
+    async def slow(peer):
+        while True:
+            request = await peer.request()
+            await asyncio.sleep(0.05)
+            await peer.send(request.reply())
+
+    with serving(slow) as server:
+        first, second = asyncio.run(asyncio.wait_for(run(server.port), 20))
+    assert first == [0, 1]
+    assert isinstance(second, fluxfast.FluxfastError)
+
+
 def test_booleans_and_texts_come_as_arrow_has_them():
     from fluxfast.table import Table
     from fluxfast.table.arrow import device_array, record_batch
