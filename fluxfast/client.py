@@ -346,6 +346,8 @@ class Client:
             reason = f"no answer within {timeout_s:g} s"
         elif code == quality.FRAMING:
             reason = quality.framing_reason(self._reactor.evidence(0))
+        elif code == quality.UNREACHABLE and 0 in self._driver.streams.failures:
+            reason += f": {self._driver.streams.failures[0]}"
         if outcome == _FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
         if outcome == _DIFFERS:

@@ -20,6 +20,7 @@ from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.status import as_json as status_json
 from fluxfast.config import Fleet
 from fluxfast.errors import ConfigError, Problem
+from fluxfast.profiles.findings import nearest
 from fluxfast.station import Station
 from fluxfast.status import Status
 from fluxfast.trace import Trace
@@ -54,7 +55,7 @@ def run(
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)
-    units = [_unit_of(trace) for trace in traced]
+    units = [_unit_of(trace, fleet) for trace in traced]
     station = Station(fleet, log_dir=log_dir or fleet.log.dir)
     trace = station.trace(units) if units else None
     display = Display(as_json=as_json, with_frames=trace is not None)
@@ -70,11 +71,16 @@ def run(
     sys.exit(code)
 
 
-def _unit_of(trace: str) -> str:
+def _unit_of(trace: str, fleet: Fleet) -> str:
     """Return the device's id out of ``unit=ID``."""
     key, _, unit = trace.partition("=")
     if key != "unit" or not unit:
         raise click.BadParameter(f"{trace!r} is not unit=ID, where ID is a device's id", param_hint="--trace")
+    known = {device.id for device in fleet.devices}
+    if unit not in known:
+        raise click.BadParameter(
+            f"no device {unit} in the site ({nearest(unit, known)})", param_hint="--trace"
+        )
     return unit
 
 

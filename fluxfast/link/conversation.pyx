@@ -207,7 +207,7 @@ cdef bint conversation_expire(Conversation *c, int64_t now_ns, Event *event) noe
             event.quality = Q_TIMEOUT
             forget(c, slot)
             c.timeouts += 1
-            c.owed += 1
+            c.owed += c.owed < MAX_IN_FLIGHT
             event.kind = EVENT_BROKEN if c.held or c.zero_ids else EVENT_FAILED
             return True
     return False

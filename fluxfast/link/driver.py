@@ -40,7 +40,7 @@ class Driver:
         """
         self.reactor = reactor
         self._endpoints = endpoints
-        self._streams = Streams(reactor, streams or {}, self.wake)
+        self.streams = Streams(reactor, streams or {}, self.wake)
         self._on_call = on_call
         self._names: list[int] = []  # links whose host is a name
         self._found: dict[int, deque[Any]] = {}  # what these names stand for, as getaddrinfo says it
@@ -57,7 +57,7 @@ class Driver:
         """Start connecting every link; names are resolved off the loop, again and again where they fail."""
         self._loop = asyncio.get_running_loop()
         for link, (host, port) in enumerate(self._endpoints):
-            if self._streams.carries(link):
+            if self.streams.carries(link):
                 self.reactor.set_stream(link)
                 continue
             try:
@@ -119,7 +119,7 @@ class Driver:
         if self._open:
             self._loop.remove_reader(self.reactor.fileno())
             self._open = False
-        self._streams.close()
+        self.streams.close()
         self.reactor.close()
 
     def wake(self) -> None:
@@ -135,7 +135,7 @@ class Driver:
         if self._on_call is not None and self.reactor.calls_ended:
             for outcome in self.reactor.take_calls():
                 self._on_call(*outcome)
-        self._streams.fulfil()
+        self.streams.fulfil()
         if self.reactor.settled == self.reactor.n_links:
             self._settled.set()
         wait_s = (self.reactor.next_timer_ns() - self.reactor.now_ns()) / 1e9

@@ -26,6 +26,9 @@ class Streams:
         self._wake = wake
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._writers: dict[int, asyncio.StreamWriter] = {}
+        self.failures: dict[
+            int, str
+        ] = {}  # why a link could not connect the last time, in the stream's words
 
     def carries(self, link: int) -> bool:
         """Return whether a link's bytes go through a stream."""
@@ -63,13 +66,16 @@ class Streams:
             reader, writer = await self._connect[link]()
         except ConnectionRefusedError:
             self._reactor.stream_down(link, quality.REFUSED)
-        except OSError:
+        except OSError as error:
+            self.failures[link] = str(error)
             self._reactor.stream_down(link, quality.UNREACHABLE)
         except Exception as error:  # a mistake in what the caller gave us: no reason to wait for a timeout
             self._tell(error)
+            self.failures[link] = repr(error)
             self._reactor.stream_down(link, quality.UNREACHABLE)
         else:
             self._writers[link] = writer
+            self.failures.pop(link, None)
             self._reactor.stream_up(link)
             self._wake()
             try:

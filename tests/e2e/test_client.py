@@ -356,7 +356,11 @@ async def cannot_read():
 @pytest.mark.parametrize(
     ("connect", "error", "said"),
     [
-        (cannot_connect, "unreachable", "a stream failed: ValueError('no such tunnel')"),
+        (
+            cannot_connect,
+            "unreachable: ValueError('no such tunnel')",
+            "a stream failed: ValueError('no such tunnel')",
+        ),
         (cannot_read, "connection lost", "a stream failed: EOFError('the tunnel is gone')"),
     ],
 )
@@ -431,6 +435,28 @@ def test_a_stream_of_any_kind_carries_the_same_conversation(certificate):
     found, served = asyncio.run(run())
     assert found == [(n, n + 1, n + 2) for n in range(8)]
     assert len(served) == 2
+
+
+def test_why_a_stream_does_not_connect_is_said(certificate):
+    async def run():
+        async def serve(_, writer):
+            writer.close()
+
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+
+        async def untrusted():
+            return await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context())
+
+        async with fluxfast.Client("gateway", connect=untrusted, timeout_s=5) as client:
+            with pytest.raises(errors.TransportError, match=r"unreachable: .*CERTIFICATE_VERIFY_FAILED"):
+                await client.read_coils(0)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(run())
 
 
 def test_well_behaved_peer_under_uvloop():

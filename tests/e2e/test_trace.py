@@ -65,7 +65,7 @@ def test_two_devices_as_lines(site, tmp_path):
 
 
 @pytest.mark.parametrize(("trace", "code", "said"), [
-    ("unit=b77", 3, "no device b77"), ("b7", 2, "'b7' is not unit=ID"), ("unit=", 2, "is not unit=ID"),
+    ("unit=b77", 2, "no device b77"), ("b7", 2, "'b7' is not unit=ID"), ("unit=", 2, "is not unit=ID"),
 ])  # fmt: skip
 def test_a_wrong_trace_is_refused_in_one_line(site, tmp_path, trace, code, said):
     done = fluxfast("run", site, "--duration", "1s", "--log", tmp_path / "log", "--trace", trace)
