@@ -158,7 +158,7 @@ def test_the_readme_shows_the_files_as_they_are() -> None:
     for name in SCRIPTS:
         assert (ROOT / "docs" / name).read_text() in blocks(README, "python"), name
     script = (ROOT / "docs/two_devices.py").read_text()
-    assert len([line for line in script.splitlines() if line]) == 12
+    assert len([line for line in script.splitlines() if line]) == 11
 
 
 def test_queries_of_the_readme_answer(
