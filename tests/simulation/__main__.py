@@ -1,5 +1,6 @@
 """Replays schedules: ``python -m tests.simulation SEED`` with its trace, ``FIRST LAST`` many without."""
 
+import resource
 import sys
 import time
 
@@ -18,8 +19,10 @@ def main() -> int:
         print(explain(seeds[0]))
         return 0
     begin = time.process_time()
-    failed = 0
+    failed = warm_kib = 0
     for seed in range(seeds[0], seeds[1]):
+        if seed - seeds[0] <= (seeds[1] - seeds[0]) // 10:
+            warm_kib = peak_kib()
         try:
             World(seed).run()
         except ViolationError as violation:
@@ -28,7 +31,13 @@ def main() -> int:
     took = time.process_time() - begin
     n = seeds[1] - seeds[0]
     print(f"{n} schedules in {took:.1f} s of one core, {n / took * 60:.0f} a minute; {failed} failed")
+    print(f"memory grew by {peak_kib() - warm_kib} KiB after the first tenth")
     return int(failed > 0)
+
+
+def peak_kib() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
 
 
 def explain(seed: int) -> str:
