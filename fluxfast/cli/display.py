@@ -41,7 +41,7 @@ class Display:
         self._is_live = self._console.is_terminal and not as_json and not with_frames
         self._waiting: queue.Queue[Status | Frame | None] = queue.Queue(WAITING)
         self._lost = 0
-        self._next_line = 0.0  # set when it begins
+        self._next_line = 0.0
         self._thread = threading.Thread(target=self._work, name="fluxfast-display", daemon=True)
 
     def show(self, what: Status | Frame) -> None:
