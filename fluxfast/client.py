@@ -94,9 +94,10 @@ class Client:
 
         ``unit_id`` and ``timeout_s`` may be given for a single request too. A timeout holds for all of a
         request: waiting for its turn, connecting, the answer. A read that fails in any way but by an
-        exception response other than 5 and 6 (busy) is sent again ``retry_count`` times, at once, then after 1 s, 2 s, … and with a
-        timeout of its own. ``max_in_flight`` requests (1 to 16) may wait for answers; some devices get
-        confused by more than one. ``request_gap_s`` passes between an answer and the next request,
+        exception response other than 5 and 6 (busy) is sent again ``retry_count`` times, at once, then after
+        1 s, 2 s, … and with a timeout of its own. ``max_in_flight`` requests (1 to 16) may wait for answers;
+        some devices get confused by more than one. ``request_gap_s`` passes between an answer and the next
+        request,
         ``connect_delay_s`` between connecting and the first one. ``connect`` opens an asyncio stream (as
         ``asyncio.open_connection`` does) that is used instead of a socket to host and port.
         """
