@@ -97,9 +97,8 @@ class Client:
         exception response other than 5 and 6 (busy) is sent again ``retry_count`` times, at once, then after
         1 s, 2 s, … and with a timeout of its own. ``max_in_flight`` requests (1 to 16) may wait for answers;
         some devices get confused by more than one. ``request_gap_s`` passes between an answer and the next
-        request,
-        ``connect_delay_s`` between connecting and the first one. ``connect`` opens an asyncio stream (as
-        ``asyncio.open_connection`` does) that is used instead of a socket to host and port.
+        request, ``connect_delay_s`` between connecting and the first one. ``connect`` opens an asyncio stream
+        (as ``asyncio.open_connection`` does) that is used instead of a socket to host and port.
         """
         if not 1 <= port <= 65535:
             raise LocalProtocolError(f"a port is 1 to 65535, not {port}")
