@@ -33,7 +33,9 @@ from fluxfast.link.schedule cimport (
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
-from fluxfast.link.writes cimport WRITE_ACCEPTED, Write, WriteState, writes_accept, writes_end
+from fluxfast.link.writes cimport (
+    WRITE_ACCEPTED, Write, WriteState, write_refusal, writes_accept, writes_end,
+)
 from fluxfast.modbus.constants cimport FX_MAX_PDU_SIZE
 from fluxfast.native.tcp cimport fx_address_set
 from fluxfast.table.decode cimport Column, Op
@@ -52,8 +54,8 @@ cdef class Reactor:
     the sentinels (uint64), the ``times`` of each table (uint64), ``owners`` (whatever owns that
     memory), the pacing of new connections per second (0: none), the longest wait between two tries of a link
     or a unit that does not answer, a seed for jitter and first transaction_ids, how many calls may be
-    under way at once, and what may be written: the WRITE array, and WRITE_STATE, in which it tells what became
-    of that.
+    under way at once, and what may be written: the WRITE array, and WRITE_STATE, in which it tells what
+    became of that.
     """
 
     def __cinit__(
@@ -77,7 +79,8 @@ cdef class Reactor:
         self.links.schedule.random = seed | 1
         if writes is not None and writes.shape[0]:
             self.writes.n_writes = <int32_t>(writes.shape[0] // <Py_ssize_t>sizeof(Write))
-            if write_states is None or write_states.shape[0] != self.writes.n_writes * <int>sizeof(WriteState):
+            size = self.writes.n_writes * <Py_ssize_t>sizeof(WriteState)
+            if write_states is None or write_states.shape[0] != size:
                 raise ValueError("every write needs its state")
             self.writes.writes = <const Write *>&writes[0]
             self.writes.states = <WriteState *>&write_states[0]
@@ -170,8 +173,8 @@ cdef class Reactor:
         if (call.state != CALL_IDLE or call.ended) and (call.link != link or call.unit_id != unit_id):
             raise ValueError(f"call {slot} is under way to another unit, or its outcome has not been taken")
         links_call(
-            &self.links, link, self.writes.n_writes + slot, unit_id, &pdu[0], <uint16_t>pdu.shape[0], timeout_ns, expires_ns,
-            ports_now(&self.ports),
+            &self.links, link, self.writes.n_writes + slot, unit_id, &pdu[0], <uint16_t>pdu.shape[0],
+            timeout_ns, expires_ns, ports_now(&self.ports),
         )
 
     def cancel_call(self, int slot):
@@ -218,6 +221,7 @@ cdef class Reactor:
         cdef int64_t now = ports_now(&self.ports)
         cdef Py_ssize_t k, n = which.shape[0]
         cdef int32_t i, accepted = 0
+        cdef write_refusal refusal
         cdef const Write *w
         cdef uint8_t pdu[FX_MAX_PDU_SIZE]
         cdef uint16_t size
@@ -227,7 +231,8 @@ cdef class Reactor:
         with nogil:
             for k in range(n):
                 i = which[k]
-                if writes_accept(&self.writes, i, values[k], expires_ns[k], now, pdu, &size) == WRITE_ACCEPTED:
+                refusal = writes_accept(&self.writes, i, values[k], expires_ns[k], now, pdu, &size)
+                if refusal == WRITE_ACCEPTED:
                     w = &self.writes.writes[i]
                     accepted += 1
                     links_call(
@@ -436,7 +441,7 @@ cdef class Reactor:
 
 
 def struct_sizes():
-    """Return the sizes of LinkPlan, UnitPlan, Block, Write, WriteState: the plan's NumPy dtypes must agree."""
+    """Return the sizes of LinkPlan, UnitPlan, Block, Write, WriteState: the NumPy dtypes must agree."""
     return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block), sizeof(Write), sizeof(WriteState)
 
 

@@ -1,4 +1,4 @@
-"""The one way by which a setpoint reaches a wire: a checked encoder over an allow-list that is frozen at start.
+"""The one way by which a setpoint reaches a wire: a checked encoder over a list that is frozen at start.
 
 ``Write`` i of the list may be written with ``Write`` i's function, address and type, inside its bounds, and
 nothing else: what is not in the list has no bytes. Everything that Python or NumPy do silently (int16(40000.)
