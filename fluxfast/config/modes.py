@@ -135,10 +135,8 @@ class SoeTarget(Mode):
         start, by = self.from_, self.by
         if start is None:
             return self
-        place, cure = (
-            ("from",),
-            'write both like "07:00", or both with a date and both or neither with a zone',
-        )
+        place = ("from",)
+        cure = 'write both like "07:00", or both with a date and both or neither with a zone'
         if isinstance(start, datetime) and isinstance(by, datetime):
             if (start.tzinfo is None) != (by.tzinfo is None):
                 raise_findings([Finding(place, "only one of 'from' and 'by' names its zone", cure)])
