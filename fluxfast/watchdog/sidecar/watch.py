@@ -38,9 +38,8 @@ class Watch:
             if word == HAND_OVER:
                 return f"station {task.station} handed over"
             if word == b"" or self._gone():
-                how = "ended without a goodbye" if self._gone() else "closed its pipe"
-                self._end_station()
-                return f"station {task.station} {how}"
+                self._end_station()  # a pipe may have been closed by mistake
+                return f"station {task.station} ended without a goodbye"
             now = time.monotonic()
             before, (beat,) = beat, struct.unpack_from("=Q", task.shared)
             # If this process itself was stopped (with the machine, by a debugger), the station may have been
@@ -49,7 +48,7 @@ class Watch:
                 since = now
             elif now - since > task.hang_s:
                 self._end_station()
-                return f"station {task.station} gave no sign of life for {now - since:.1f} s"
+                return f"station {task.station} gave no sign of life for {now - since:.1f} s and was killed"
             looked = now
             pulse += 1
             struct.pack_into("=Q", task.shared, PULSE_AT, pulse)
