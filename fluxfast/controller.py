@@ -5,7 +5,7 @@
 The same code runs live (``commander.py`` sends what it decides) and in replay over a log.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -15,11 +15,12 @@ from fluxfast.control import reasons
 from fluxfast.control.columns import SPLITS, Columns
 from fluxfast.control.kernel import Kernel
 from fluxfast.control.loop import Loop, Measured
+from fluxfast.control.modes import Modes
 from fluxfast.plan.control import ControlPlan, MeterGroup, UnitGroup
 from fluxfast.table import Table, quality
 
 MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site file says otherwise
-OWN_PACE_KW: Final = np.inf
+NOT_KNOWN: Final = -1  # a command source that could not be read
 
 
 class Controller:
@@ -47,13 +48,11 @@ class Controller:
         self._given_kw = np.zeros(n)
         self._max_age_ns = self._ages(every_ns)
         self._set_parameters()
-        meter_age_s = [site.control.max_age_s or MAX_AGE_TICKS * every_ns / 1e9 for site in plan.sites]
-        self.loop = Loop(self.columns, [site.control for site in plan.sites], meter_age_s)
+        controls = [site.control for site in plan.sites]
+        self.modes = Modes([control.modes for control in controls])
+        self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9)
         self._kernel = Kernel(self.columns)
-        n_sites = len(plan.sites)
-        self.measured = Measured(
-            np.full(n_sites, np.nan), np.full(n_sites, np.nan), np.full(n_sites, np.nan), np.full(n_sites, np.nan)
-        )
+        self.measured = Measured.make(len(plan.sites))
         self._last_ns = 0
 
     def _ages(self, every_ns: int) -> NDArray[np.int64]:
@@ -182,10 +181,3 @@ class Controller:
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)
 
-
-NOT_KNOWN: Final = -1  # a command source that could not be read
-
-
-def unit_names(plan: ControlPlan) -> Sequence[str]:
-    """Return the ids of the units, in the order of the columns."""
-    return [device.id for device in plan.devices]
