@@ -11,12 +11,11 @@ What a site may do is in its ``control:``; without that a station only reads. Un
 or hangs, its watchdog does it. A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +116,7 @@ class Station(Poller):
         if self._log is not None:
             self._log.close()
 
-    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
+    async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle as Poller does, deciding and writing at the end of each tick."""
         try:
             async with aclosing(super().ticks(duration_s)) as ticks:

@@ -95,9 +95,7 @@ def plan_control(fleet: Fleet, plan: Plan) -> ControlPlan | None:
         return None
     number = {id(site): s for s, site in enumerate(sites)}
     places = {
-        id(device): (layout.name, row)
-        for layout in plan.tables
-        for row, device in enumerate(layout.devices)
+        id(device): (layout.name, row) for layout in plan.tables for row, device in enumerate(layout.devices)
     }
     devices = [(site, device) for site in sites for device in site.units]
     writes = _Writes(fleet, plan)
