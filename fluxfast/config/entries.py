@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from fluxfast.config.modes import ModeEntry, repeated_names
 from fluxfast.config.values import Host, Identifier, Percent, PercentOrZero, Role, Text, parse_identifier
 from fluxfast.constants import DEFAULT_PORT
 from fluxfast.profiles.fields import Duration, FileModel, Number, wrong
@@ -239,14 +240,6 @@ class LogEntry(FileModel):
         return dir_
 
 
-class ModeEntry(FileModel):
-    """One of ``control.modes``; its other keys are the mode's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(min_length=1)
-
-
 class ControlEntry(FileModel):
     """``control:``; modes and limits are read and kept, but this version only observes."""
 
@@ -255,6 +248,12 @@ class ControlEntry(FileModel):
     action: Literal["observe", "shadow", "act"] = "observe"
     modes: Entries[ModeEntry] = ()
     limits: dict[str, Number] = Field(default={})
+
+    @field_validator("modes")
+    @classmethod
+    def _names_differ(cls, modes: tuple[ModeEntry, ...]) -> tuple[ModeEntry, ...]:
+        raise_findings(repeated_names(modes))
+        return modes
 
     @field_validator("action")
     @classmethod

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from fluxfast.config.modes import Mode
 from fluxfast.errors import Problem
 from fluxfast.profiles import Profile
 
@@ -76,7 +77,7 @@ class Control:
     """The control section; this version observes only, modes and limits are kept as they were written."""
 
     action: Literal["observe"]
-    modes: tuple[Mapping[str, Any], ...]
+    modes: tuple[Mode, ...]
     limits: Mapping[str, Decimal]
 
 

@@ -76,9 +76,7 @@ class _Loader:
             devices=tuple(device for site in self._sites for device in site.devices),
             poll=Poll(**poll.model_dump()),
             log=Log(folder / log.dir),
-            control=Control(
-                control.action, tuple(mode.model_dump() for mode in control.modes), control.limits
-            ),
+            control=Control(control.action, control.modes, control.limits),
             warnings=tuple(self._warnings),
         )
 

@@ -135,11 +135,7 @@ devices:
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (250_000_000, 0.725)
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
-    assert fleet.control.modes[0] == {
-        "type": "peak_shaving",
-        "import_limit_kw": 800,
-        "recharge_below_kw": 400,
-    }
+    assert [mode.name for mode in fleet.control.modes] == ["peak_shaving", "fixed_power"]
     assert fleet.control.limits["soe_max_pct"] == Decimal("95.5")
     assert fleet.warnings == ()
 
@@ -198,7 +194,7 @@ devices:
 
 
 def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
-    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: a, steps: [{at: 1}]}]}\n")
+    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: python, function: f, steps: [{at: 1}]}]}\n")
     assert pickle.loads(pickle.dumps(fleet)) == fleet
 
 
