@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from fluxfast.profiles.control import BatteryControl, ControlMap
+from fluxfast.profiles.control_points import check_control
 from fluxfast.profiles.fields import POINT_NAME, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
 from fluxfast.profiles.point import FAST, Point
@@ -30,6 +32,9 @@ class Profile(FileModel):
         default={}, description="Poll groups beside fast: {slow: 10} is read every 10th tick."
     )
     points: dict[str, Point] = Field(min_length=1)
+    control: ControlMap | None = Field(
+        default=None, description="Which points command a battery unit, or which a meter is read by."
+    )
 
     @field_validator("name")
     @classmethod
@@ -70,6 +75,23 @@ class Profile(FileModel):
     def _points_agree(self) -> "Profile":
         raise_findings([*self._check_points(), *self._check_overlaps()])
         return self
+
+    def control_findings(self) -> Iterator[Finding]:
+        """Yield what keeps ``control`` from working with these points.
+
+        Not checked with every override: a point may be removed where nothing is controlled.
+        """
+        if self.control is not None:
+            for finding in check_control(self.control, self.points):
+                yield finding._replace(loc=("control", *finding.loc))
+
+    def write_function(self, point: str) -> int:
+        """Return the function code that writes a register point: 6 or 16."""
+        if isinstance(self.control, BatteryControl) and self.control.write is not None:
+            return 6 if self.control.write == "fc06" else 16
+        if self.quirks.write_function != "auto":
+            return self.quirks.write_function
+        return 6 if self.points[point].size == 1 else 16
 
     def _check_points(self) -> Iterator[Finding]:
         names: dict[str, str] = {}
