@@ -25,8 +25,8 @@ REFRESH_S = 10.0  # no meter takes longer from one value to the next
 class Estimate:
     """The load of every site, float64 [sites]; all times are monotonic seconds, all powers kW.
 
-    ``settle_s``: from a new setpoint until the meter shows it, apart from its refresh. ``notable_kw``: a meter
-    whose value stands still although the batteries have moved by more is frozen. ``tick_s``: between updates.
+    ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``notable_kw``: a meter
+    that shows nothing of a move of the batteries by more than that is frozen. ``tick_s``: between updates.
     """
 
     def __init__(self, settle_s: Floats, notable_kw: Floats, tick_s: float) -> None:
@@ -49,7 +49,7 @@ class Estimate:
         self._row = -1
 
     def update(self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats) -> None:
-        """Take in what the batteries have done since the last update, and the meters' samples that are new."""
+        """Take in what the batteries have done since the last update, and the samples that are new."""
         self._row = (self._row + 1) % len(self._until_s)
         self._until_s[self._row] = now_s
         self._battery_kw[self._row] = battery_kw
