@@ -18,7 +18,6 @@ Rules, each with a test (tests/e2e/test_guard.py):
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -60,12 +59,16 @@ class Commander:
         reactor: Reactor,
         states: NDArray[np.void],
         watchdog: Watchdog,
+        follow: Callable[[], None],
         on_event: Callable[[int, str], None],
     ) -> None:
-        """``states``: what the reactor tells of its writes; ``on_event`` hears (row of the columns, text)."""
+        """``states``: what the reactor tells of its writes; ``follow`` is called after each that is sent.
+
+        ``on_event`` hears (row of the columns, text).
+        """
         plan = controller.plan
         self._controller, self._reactor, self._watchdog = controller, reactor, watchdog
-        self._on_event = on_event
+        self._follow, self._on_event = follow, on_event
         self.units = np.flatnonzero(plan.setpoints >= 0).astype(np.int32)
         n = len(self.units)
         self._all_states = states
@@ -238,7 +241,7 @@ class Commander:
 
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
         self._beat(np.flatnonzero(beat), orders, now_ns)
-        orders.send(self._reactor)
+        self._send(orders)
         self._tell_refusals(due | stop)
 
     def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
@@ -295,27 +298,34 @@ class Commander:
         self, at: NDArray[np.intp], entries: NDArray[np.int32], values: NDArray[Any], end_s: float
     ) -> NDArray[np.intp]:
         """Write each unit's value until it has confirmed it; return those that have."""
-        for step in itertools.count():
+        step = 0
+        while True:
             self._reactor.take_calls()
             states = self._all_states[entries[at]]
             left = (
                 (states["held"] != values[at]) | (states["asked"] != values[at]) | (states["under_way"] != 0)
             )
             if not left.any() or asyncio.get_running_loop().time() > end_s:
-                return at[~left]
+                held: NDArray[np.intp] = at[~left]
+                return held
             if step % STEPS_PER_TRY == 0:
                 again = at[left & ~((states["asked"] == values[at]) & (states["under_way"] != 0))]
                 orders = _Orders()
                 orders.add(entries[again], values[again], self._reactor.now_ns() + SECOND_NS)
-                orders.send(self._reactor)
+                self._send(orders)
             self._watchdog.beat()
+            step += 1
             await asyncio.sleep(STEP_S)
-        raise AssertionError("never")
 
     def acknowledge(self, site: int) -> None:
         """Let units of a site be taken again that were left to another."""
         back = (self._controller.plan.site_of[self.units] == site) & (self.phase == YIELDED)
         self._go(back, OFF, 0)
+
+    def _send(self, orders: "_Orders") -> None:
+        if columns := orders.columns():
+            self._reactor.write(*columns)
+            self._follow()
 
     def _tell(self, units: NDArray[np.bool_] | NDArray[np.intp], text: Callable[[int], str]) -> None:
         at = np.flatnonzero(units) if units.dtype == np.bool_ else units
@@ -345,11 +355,9 @@ class _Orders:
                 )
             )
 
-    def send(self, reactor: Reactor) -> None:
-        """Hand all to the reactor."""
-        if self._parts:
-            which, values, expires_ns = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-            reactor.write(which, values, expires_ns)
+    def columns(self) -> list[NDArray[Any]]:
+        """Return all entries, all values, all times."""
+        return [np.concatenate(column) for column in zip(*self._parts, strict=True)]
 
 
 _WHY_NOT: Final = np.array(

@@ -84,7 +84,7 @@ class Controller:
             if control.ramp_kw_per_s is not None:
                 units.ramp_kw_per_s[at] = float(control.ramp_kw_per_s)
         for s, site in enumerate(self.plan.sites):
-            control, limits = site.control, site.control.limits
+            wish, limits = site.control, site.control.limits
             rows = slice(self.columns.first[s], self.columns.first[s + 1])
             units.soe_min_pct[rows], units.soe_max_pct[rows] = limits.soe_min_pct, limits.soe_max_pct
             units.reserve_pct[rows] = limits.reserve_pct or 0
@@ -92,10 +92,10 @@ class Controller:
                 np.minimum(
                     units.ramp_kw_per_s[rows], limits.unit_ramp_kw_per_s, out=units.ramp_kw_per_s[rows]
                 )
-            sites.split[s] = SPLITS[control.split]
-            sites.horizon_s[s], sites.hold_off_s[s] = control.horizon_s, control.hold_off_s
-            sites.deadband_kw[s], sites.efficient_kw[s] = control.deadband_kw, control.efficient_kw
-            sites.rotate_s[s] = control.rotate_s
+            sites.split[s] = SPLITS[wish.split]
+            sites.horizon_s[s], sites.hold_off_s[s] = wish.horizon_s, wish.hold_off_s
+            sites.deadband_kw[s], sites.efficient_kw[s] = wish.deadband_kw, wish.efficient_kw
+            sites.rotate_s[s] = wish.rotate_s
 
     def gather(self, now_ns: int) -> None:
         """Take a tick's readings out of the tables; ``now_ns`` is the clock of their times."""

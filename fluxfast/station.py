@@ -92,7 +92,12 @@ class Station(Poller):
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
         self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
         self.commander = Commander(
-            self.controller, self.reactor, self._write_states, self._watchdog, self._unit_event
+            self.controller,
+            self.reactor,
+            self._write_states,
+            self._watchdog,
+            self._driver.follow,
+            self._unit_event,
         )
 
     async def __aexit__(self, *_: object) -> None:
@@ -160,7 +165,6 @@ class Station(Poller):
         controller.decide(now_ns, tick.time_us)
         self.commander.command(now_ns)
         self._watchdog.beat()
-        self._driver.follow()
 
     def _unit_event(self, unit: int, text: str) -> None:
         assert self._control is not None
