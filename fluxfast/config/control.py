@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from fluxfast.config.modes import Mode, ModeEntry, repeated_names
 from fluxfast.config.values import Entries, PctNumber, Positive, ZeroOrMore, lists_may_be_none
 from fluxfast.profiles.fields import Duration, FileModel, parse_duration, wrong
-from fluxfast.profiles.findings import nearest, raise_findings
+from fluxfast.profiles.findings import Finding, nearest, raise_findings
 
 _S: Final = 1_000_000_000
 
@@ -49,16 +49,11 @@ class LimitsEntry(FileModel):
 
     @model_validator(mode="after")
     def _window_is_open(self) -> Self:
-        if self.soe_min_pct >= self.soe_max_pct:
-            raise wrong(
-                f"soe_min_pct {self.soe_min_pct} leaves nothing below soe_max_pct {self.soe_max_pct}",
-                "make soe_min_pct the smaller one",
-            )
-        if self.reserve_pct is not None and self.reserve_pct >= self.soe_max_pct:
-            raise wrong(
-                f"reserve_pct {self.reserve_pct} leaves nothing below soe_max_pct {self.soe_max_pct}",
-                "make reserve_pct the smaller one",
-            )
+        for key in ("soe_min_pct", "reserve_pct"):
+            value = getattr(self, key)
+            if value is not None and value >= self.soe_max_pct:
+                message = f"{key} {value} is not below soe_max_pct {self.soe_max_pct}"
+                raise_findings([Finding((key,), message, f"make {key} the smaller one")])
         return self
 
 
@@ -146,11 +141,11 @@ class ControlEntry(FileModel):
         try:
             ZoneInfo(name)
         except (LookupError, ValueError, OSError):
-            raise wrong(f"'{name[:70]}' is no time zone", nearest_zone(name)) from None
+            raise wrong(f"'{name[:70]}' is no time zone", _nearest_zone(name)) from None
         return name
 
 
-def nearest_zone(name: str) -> str:
+def _nearest_zone(name: str) -> str:
     """Return the cure for a time zone that does not exist."""
     cure = nearest(name, available_timezones())
     return cure if cure.startswith("did") else "write one like Europe/Berlin"
