@@ -221,7 +221,9 @@ def test_every_key_is_documented_with_its_default(file: str, names: list[str], t
         if key in definitions[0].get("required", ()):
             assert default == "required", key
         elif properties[key].get("default", "") != "" and key in definitions[0]["properties"]:
-            assert default == f"`{properties[key]['default']}`".replace(".0`", "`"), key
+            shown = properties[key]["default"]
+            shown = json.dumps(shown) if isinstance(shown, bool) else shown
+            assert default == f"`{shown}`".replace(".0`", "`"), key
         else:
             assert not default.startswith("`"), key
 

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
+from fluxfast.config.modes import Mode, ModeEntry, repeated_names
 from fluxfast.config.values import Entries, PctNumber, Positive, ZeroOrMore, lists_may_be_none
 from fluxfast.profiles.fields import Duration, FileModel, parse_duration, wrong
-from fluxfast.profiles.findings import nearest
+from fluxfast.profiles.findings import nearest, raise_findings
 
 _S: Final = 1_000_000_000
 
@@ -27,14 +28,6 @@ def _within(low: str, high: str) -> AfterValidator:
 def _shown(default: str) -> dict[str, Any]:
     """A duration's default in the JSON Schema, as it is written in a file."""
     return {"default": default}
-
-
-class ModeEntry(FileModel):
-    """One of ``control.modes``; its other keys are the mode's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(min_length=1)
 
 
 class LimitsEntry(FileModel):
@@ -140,6 +133,12 @@ class ControlEntry(FileModel):
         json_schema_extra=_shown("2s"),
         description="The watchdog stops the units of a station that hangs longer.",
     )
+
+    @field_validator("modes")
+    @classmethod
+    def _names_differ(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        raise_findings(repeated_names(modes))
+        return modes
 
     @field_validator("time_zone")
     @classmethod

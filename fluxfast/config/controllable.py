@@ -56,9 +56,9 @@ def check_site(site: Site) -> Iterator[Finding]:
         for finding in _check_grid_meter(site, needed):
             yield finding._replace(loc=grid[0][0])
     for index, mode in enumerate(control.modes):
-        if mode.type in FREQUENCY_MODES and site.frequency_meter is None:
-            message = f"{mode.type} needs a meter that measures frequency"
-            yield Finding(("modes", index), message, "use one whose profile has control: {frequency: …}")
+        if mode.type in FREQUENCY_MODES:
+            for finding in _check_frequency_meter(site, f"{mode.type} needs"):
+                yield finding._replace(loc=("modes", index))
 
 
 def _check_grid_meter(site: Site, needed: str) -> Iterator[Finding]:
@@ -67,21 +67,34 @@ def _check_grid_meter(site: Site, needed: str) -> Iterator[Finding]:
     if meter is None:
         yield Finding((), f"{needed} a meter of the grid connection", "add a meter with role: grid")
     elif len(grid) > 1:
-        yield Finding(
-            (), f"{needed} one meter of role grid, not {_join(grid)}", "give the others another role"
-        )
+        message = f"{needed} one meter of role grid, not {_join(grid)}"
+        yield Finding((), message, "give the others another role")
     elif not isinstance(meter.profile.control, MeterControl):
         message = (
-            f"{needed} the power of '{meter.id}', and its profile '{meter.profile.name}' does not name it"
+            f"{needed} the power of '{meter.id}', which its profile '{meter.profile.name}' does not name"
         )
         yield Finding((), message, "add control: {power: …} to the profile")
     else:
-        control, profile = meter.profile.control, meter.profile
-        findings = list(profile.control_findings())
-        if not findings and site.control.max_age_s is None:
-            findings += _check_groups(profile, {"power": control.power})
-        for finding in findings:
-            yield Finding((), f"{needed} the power of '{meter.id}': {finding.message}", finding.cure)
+        used = {"power": meter.profile.control.power}
+        yield from _check_reading(meter, used, f"{needed} the power of '{meter.id}'", site.control)
+
+
+def _check_frequency_meter(site: Site, needed: str) -> Iterator[Finding]:
+    meter = site.frequency_meter
+    if meter is None or not isinstance(meter.profile.control, MeterControl):
+        cure = "use one whose profile has control: {frequency: …}"
+        yield Finding((), f"{needed} a meter that measures frequency", cure)
+    elif meter.profile.control.frequency is not None:
+        used = {"frequency": meter.profile.control.frequency}
+        yield from _check_reading(meter, used, f"{needed} the frequency of '{meter.id}'", site.control)
+
+
+def _check_reading(meter: Device, used: dict[str, str], needed: str, control: Control) -> Iterator[Finding]:
+    findings = [one for one in meter.profile.control_findings() if one.loc[1] in used]
+    if not findings and control.max_age_s is None:
+        findings += _check_groups(meter.profile, used)
+    for finding in findings:
+        yield Finding((), f"{needed}, but {finding.message}", finding.cure)
 
 
 def _check_groups(profile: Profile, used: dict[str, str]) -> Iterator[Finding]:

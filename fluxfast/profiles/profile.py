@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from fluxfast.profiles.control import BatteryControl, ControlMap
-from fluxfast.profiles.control_points import check_control
+from fluxfast.profiles.control import ControlMap
+from fluxfast.profiles.control_points import check_control, write_function
 from fluxfast.profiles.fields import POINT_NAME, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
 from fluxfast.profiles.point import FAST, Point
@@ -82,16 +82,12 @@ class Profile(FileModel):
         Not checked with every override: a point may be removed where nothing is controlled.
         """
         if self.control is not None:
-            for finding in check_control(self.control, self.points):
+            for finding in dict.fromkeys(check_control(self.control, self.points, self.quirks)):
                 yield finding._replace(loc=("control", *finding.loc))
 
     def write_function(self, point: str) -> int:
         """Return the function code that writes a register point: 6 or 16."""
-        if isinstance(self.control, BatteryControl) and self.control.write is not None:
-            return 6 if self.control.write == "fc06" else 16
-        if self.quirks.write_function != "auto":
-            return self.quirks.write_function
-        return 6 if self.points[point].size == 1 else 16
+        return write_function(self.control, self.quirks, self.points[point])
 
     def _check_points(self) -> Iterator[Finding]:
         names: dict[str, str] = {}

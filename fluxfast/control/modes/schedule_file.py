@@ -89,7 +89,8 @@ def _rows_of_csv(file: str) -> Iterator[_Row]:
 
 
 def _rows_of_parquet(file: str) -> Iterator[_Row]:
-    table = pq.ParquetFile(file).read()
+    with open(file, "rb") as stream:  # whose errors say in few words what is wrong
+        table = pq.ParquetFile(stream).read()
     places = _places(file, table.column_names, None)
     columns: list[Iterable[Any]] = []
     for name in _COLUMNS:
