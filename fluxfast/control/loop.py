@@ -164,7 +164,7 @@ class Loop:
             discharge_kw=totals.discharge_kw,
             frequency_hz=frequency_hz,
         )
-        wanted, _, self.mode[:] = self._modes.decide(view, load, load)
+        wanted, self.mode[:] = self._modes.decide(view)
         return wanted
 
     def _narrow(self, previous: Floats, moved: Floats, dt_s: float) -> Bounds:
