@@ -48,7 +48,7 @@ def check_site(site: Site) -> Iterator[Finding]:
     if not site.units:
         yield Finding((), "there is no battery unit to control", "add one, or write action: observe")
     grid: list[tuple[Loc, str]] = [
-        (("modes", index), mode.type) for index, mode in enumerate(control.modes) if mode.type in GRID_MODES
+        (("modes", index), mode.name) for index, mode in enumerate(control.modes) if mode.type in GRID_MODES
     ]
     grid += [(("limits", key), key) for key in GRID_LIMITS if getattr(control.limits, key) is not None]
     if grid:
@@ -57,7 +57,7 @@ def check_site(site: Site) -> Iterator[Finding]:
             yield finding._replace(loc=grid[0][0])
     for index, mode in enumerate(control.modes):
         if mode.type in FREQUENCY_MODES:
-            for finding in _check_frequency_meter(site, f"{mode.type} needs"):
+            for finding in _check_frequency_meter(site, f"{mode.name} needs"):
                 yield finding._replace(loc=("modes", index))
 
 

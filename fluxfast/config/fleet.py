@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fluxfast.config.control import ModeEntry
+from fluxfast.config.modes import Mode
 from fluxfast.errors import Problem
 from fluxfast.profiles import MeterControl, Profile
 
@@ -68,7 +68,7 @@ class Control:
     """How a site is controlled."""
 
     action: Action = "observe"
-    modes: tuple[ModeEntry, ...] = ()  # the first that applies sets the target
+    modes: tuple[Mode, ...] = ()  # the first that applies sets the target
     limits: Limits = Limits()
     split: Literal["energy", "power", "equal"] = "energy"
     time_zone: str = "UTC"

@@ -1,6 +1,7 @@
 """One site: its entries become devices with their profiles, checked against the rest of the fleet."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +63,8 @@ class SiteBuilder:
             if not entries:
                 self._wrong(self._loc, f"the site '{name}' has no devices", "list them under devices:")
             self._check_overrides_are_used()
-        site = Site(name, tuple(devices), self._control)
+        modes = tuple(mode.placed(file.parent, self._control.time_zone) for mode in self._control.modes)
+        site = Site(name, tuple(devices), replace(self._control, modes=modes))
         if not self._source.dropped and not self._is_incomplete:
             self._report(self._control_loc, check_site(site))
         return site

@@ -137,7 +137,7 @@ devices:
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
     control = fleet.sites[0].control
-    assert [mode.type for mode in control.modes] == ["peak_shaving", "fixed_power"]
+    assert [mode.name for mode in control.modes] == ["peak_shaving", "fixed_power"]
     assert control.limits == Limits(import_kw=1000, export_kw=500, soe_min_pct=10, soe_max_pct=95.5)
     assert fleet.warnings == ()
 
@@ -196,7 +196,7 @@ devices:
 
 
 def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
-    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: fixed_power, power_kw: 5}]}\n")
+    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: python, function: f, steps: [{at: 1}]}]}\n")
     assert pickle.loads(pickle.dumps(fleet)) == fleet
 
 

@@ -53,6 +53,7 @@ def test_builtin_profiles_are_valid(name: str) -> None:
         "sites: [{site: a, overrides: {powerpack: {points: {soe: {scale: 0.1}, status: null}}}}]",
         "poll: {connects_per_s: 0, probe_interval: 1h}",
         "poll: {every: 500ms, deadline: 80%}\ncontrol: {limits: {import_kw: 0.5}}",
+        "control: {modes: [{type: python, function: f, own: 1}, {type: balance, between: [17:00, 24:00]}]}",
     ],
 )
 def test_sites_are_valid(text: str) -> None:
@@ -75,6 +76,9 @@ def test_sites_are_valid(text: str) -> None:
         "control: {limits: {import_kw: -1}}",
         "control: {limits: {unit_ramp_kw_per_s: 0}}",
         "overrides: {t: {control: 5}}",
+        "control: {modes: [{type: fixed_power}]}",
+        "control: {modes: [{power_kw: 1}]}",
+        "control: {modes: [{type: time_of_use, periods: []}]}",
         "devices: {bess: [{id: b1, type: powerpack, capacity_kwh: 0, modbus: {host: h}}]}",
     ],
 )
