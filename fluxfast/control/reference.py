@@ -23,7 +23,7 @@ LEAVE_PCT = 2.0  # a unit at the end of its window comes back when it is this fa
 EVEN_PCT = 1.0  # states of energy no further from the mean than this are left alone
 HYSTERESIS = 1.2  # units are put to rest when so much more power would not need them
 STEPS = 60  # Newton steps at most: five are usual
-LEVELS = 256  # fractions are compared in so many steps
+LEVELS = 64  # fractions are compared in so many steps
 CODES = 64  # reasons are smaller
 
 Array = NDArray[Any]
