@@ -164,8 +164,8 @@ FX_CLONES static void fx_bounds(
             ramp_left[i] = part ? step : 0;
             run_s[i] = good ? runs : 0;
             quantum_out[i] = part ? quantum : 0;
-            bool is_empty = good ? empty : (flag & FX_AT_MIN) != 0;
-            bool is_filled = good ? filled : (flag & FX_AT_MAX) != 0;
+            bool is_empty = (good & empty) | (!good & ((flag & FX_AT_MIN) != 0));
+            bool is_filled = (good & filled) | (!good & ((flag & FX_AT_MAX) != 0));
             double ends = (is_empty ? (double)FX_AT_MIN : 0) + (is_filled ? (double)FX_AT_MAX : 0);
             double both = part ? why_upper + FX_CODES * why_lower : (double)(FX_BAD * (1 + FX_CODES));
             marks[i] = ends + 8 * both;
