@@ -49,7 +49,7 @@ def test_builtin_profiles_are_valid(name: str) -> None:
         "control: {modes: }",
         "sites: [{site: a, overrides: {powerpack: {points: {soe: {scale: 0.1}, status: null}}}}]",
         "poll: {connects_per_s: 0, probe_interval: 1h}",
-        "poll: {every: 500ms, deadline: 80%}\ncontrol: {limits: {c: 0.5}}",
+        "poll: {every: 500ms, deadline: 80%}\ncontrol: {limits: {import_kw: 0.5}}",
         "control: {modes: [{type: python, function: f, own: 1}, {type: balance, between: [17:00, 24:00]}]}",
     ],
 )
