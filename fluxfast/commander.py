@@ -18,7 +18,6 @@ Rules, each with a test (tests/e2e/test_guard.py):
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -60,12 +59,16 @@ class Commander:
         reactor: Reactor,
         states: NDArray[np.void],
         watchdog: Watchdog,
+        follow: Callable[[], None],
         on_event: Callable[[int, str], None],
     ) -> None:
-        """``states``: what the reactor tells of its writes; ``on_event`` hears (row of the columns, text)."""
+        """``states``: what the reactor tells of its writes; ``follow`` is called after each that is sent.
+
+        ``on_event`` hears (row of the columns, text).
+        """
         plan = controller.plan
         self._controller, self._reactor, self._watchdog = controller, reactor, watchdog
-        self._on_event = on_event
+        self._follow, self._on_event = follow, on_event
         self.units = np.flatnonzero(plan.setpoints >= 0).astype(np.int32)
         n = len(self.units)
         self._all_states = states
@@ -99,7 +102,7 @@ class Commander:
         return bool(self._armed.any())
 
     def _heartbeat_kinds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the largest number that each unit's heartbeat counts to (0: it does not), and its constant."""
+        """Return the number that each unit's heartbeat counts up to (0: it does not), and its constant."""
         top, value = np.zeros(len(self.units)), np.zeros(len(self.units))
         for i, row in enumerate(self.units):
             device = self._controller.plan.devices[row]
@@ -107,7 +110,9 @@ class Commander:
             if not isinstance(control, BatteryControl) or control.heartbeat is None:
                 continue
             point, kind = device.profile.points[control.heartbeat.point], control.heartbeat.kind
-            top[i] = {"count": 2.0 ** (16 * point.size - (point.kind == "signed")) - 1, "toggle": 1}.get(kind, 0)
+            top[i] = {"count": 2.0 ** (16 * point.size - (point.kind == "signed")) - 1, "toggle": 1}.get(
+                kind, 0
+            )
             value[i] = control.heartbeat.value or 0
         return top, value
 
@@ -136,7 +141,9 @@ class Commander:
         self._failures[ended & ~worked] += 1
         failed = (self._failures >= MAX_FAILURES) & (self.phase == OURS)
         self._go(failed, FAILED, now_ns)
-        self._tell(failed, lambda i: f"its setpoint could not be written: {_outcome(states[i])}; left alone for 10 s")
+        self._tell(
+            failed, lambda i: f"its setpoint could not be written: {_outcome(states[i])}; left alone for 10 s"
+        )
         again = (self.phase == FAILED) & (now_ns - self._since_ns > AGAIN_NS)
         self._failures[again] = 0
         self._go(again, OFF, now_ns)
@@ -153,7 +160,12 @@ class Commander:
         self._go(at[taken], OURS, now_ns)
         late = at[~taken & (now_ns - self._since_ns[at] > TAKE_NS)]
         self._go(late, FAILED, now_ns)
-        self._tell(late, lambda i: f"its command source could not be taken: {_outcome(self._all_states[self._sources[i]])}")
+        self._tell(
+            late,
+            lambda i: (
+                f"its command source could not be taken: {_outcome(self._all_states[self._sources[i]])}"
+            ),
+        )
 
     def _see_who_else_writes(self, now_ns: int) -> None:
         controller, states, rows = self._controller, self.states, self.units
@@ -164,10 +176,14 @@ class Commander:
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
         self._tell(
             foreign,
-            lambda i: f"another has set its command source to {source[i]}; left to that one until acknowledged",
+            lambda i: (
+                f"another has set its command source to {source[i]}; left to that one until acknowledged"
+            ),
         )
         shown, held = controller.shown_kw[rows], states["held"]
-        quiet = ours & ~foreign & (states["under_way"] == 0) & (controller.oldest_ns[rows] > states["ended_ns"])
+        quiet = (
+            ours & ~foreign & (states["under_way"] == 0) & (controller.oldest_ns[rows] > states["ended_ns"])
+        )
         differs = quiet & (np.abs(shown - held) > TOLERANCE_KW)  # false where one of them is not known
         differs &= ~((shown == self._before_kw) & (now_ns - states["ended_ns"] < LAG_NS))
         # A unit that leaves READY may go to 0 by itself.
@@ -178,8 +194,10 @@ class Commander:
         self._yield(differs, reasons.FOREIGN_TARGET, now_ns)
         self._tell(
             differs,
-            lambda i: f"another has set its target power to {shown[i]:g} kW where we had {held[i]:g}; "
-            "left to that one until acknowledged",
+            lambda i: (
+                f"another has set its target power to {shown[i]:g} kW where we had {held[i]:g}; "
+                "left to that one until acknowledged"
+            ),
         )
 
     def _yield(self, units: NDArray[np.bool_], to: int, now_ns: int) -> None:
@@ -223,7 +241,7 @@ class Commander:
 
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
         self._beat(np.flatnonzero(beat), orders, now_ns)
-        orders.send(self._reactor)
+        self._send(orders)
         self._tell_refusals(due | stop)
 
     def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
@@ -280,32 +298,43 @@ class Commander:
         self, at: NDArray[np.intp], entries: NDArray[np.int32], values: NDArray[Any], end_s: float
     ) -> NDArray[np.intp]:
         """Write each unit's value until it has confirmed it; return those that have."""
-        for step in itertools.count():
+        step = 0
+        while True:
             self._reactor.take_calls()
             states = self._all_states[entries[at]]
-            left = (states["held"] != values[at]) | (states["asked"] != values[at]) | (states["under_way"] != 0)
+            left = (
+                (states["held"] != values[at]) | (states["asked"] != values[at]) | (states["under_way"] != 0)
+            )
             if not left.any() or asyncio.get_running_loop().time() > end_s:
-                return at[~left]
+                held: NDArray[np.intp] = at[~left]
+                return held
             if step % STEPS_PER_TRY == 0:
                 again = at[left & ~((states["asked"] == values[at]) & (states["under_way"] != 0))]
                 orders = _Orders()
                 orders.add(entries[again], values[again], self._reactor.now_ns() + SECOND_NS)
-                orders.send(self._reactor)
+                self._send(orders)
             self._watchdog.beat()
+            step += 1
             await asyncio.sleep(STEP_S)
-        raise AssertionError("never")
 
     def acknowledge(self, site: int) -> None:
         """Let units of a site be taken again that were left to another."""
         back = (self._controller.plan.site_of[self.units] == site) & (self.phase == YIELDED)
         self._go(back, OFF, 0)
 
+    def _send(self, orders: "_Orders") -> None:
+        if columns := orders.columns():
+            self._reactor.write(*columns)
+            self._follow()
+
     def _tell(self, units: NDArray[np.bool_] | NDArray[np.intp], text: Callable[[int], str]) -> None:
         at = np.flatnonzero(units) if units.dtype == np.bool_ else units
         for i in at[:EVENTS_EACH]:
             self._on_event(int(self.units[i]), text(int(i)))
         if len(at) > EVENTS_EACH:
-            self._on_event(int(self.units[at[EVENTS_EACH]]), f"and {len(at) - EVENTS_EACH} units more likewise")
+            self._on_event(
+                int(self.units[at[EVENTS_EACH]]), f"and {len(at) - EVENTS_EACH} units more likewise"
+            )
 
 
 class _Orders:
@@ -319,14 +348,16 @@ class _Orders:
         if len(entries):
             n = len(entries)
             self._parts.append(
-                (entries, np.broadcast_to(values, n).astype(float), np.broadcast_to(expires_ns, n).astype(np.int64))
+                (
+                    entries,
+                    np.broadcast_to(values, n).astype(float),
+                    np.broadcast_to(expires_ns, n).astype(np.int64),
+                )
             )
 
-    def send(self, reactor: Reactor) -> None:
-        """Hand all to the reactor."""
-        if self._parts:
-            which, values, expires_ns = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-            reactor.write(which, values, expires_ns)
+    def columns(self) -> list[NDArray[Any]]:
+        """Return all entries, all values, all times."""
+        return [np.concatenate(column) for column in zip(*self._parts, strict=True)]
 
 
 _WHY_NOT: Final = np.array(
@@ -337,7 +368,9 @@ _WHY_NOT: Final = np.array(
 def _worked(states: NDArray[np.void]) -> NDArray[np.bool_]:
     """Whether the newest write of each that ended was confirmed; true before the first."""
     outcome = states["outcome"]
-    good = (outcome == outcomes.CONFIRMED) | ((outcome == outcomes.ANSWERED) & (states["quality"] == quality.GOOD))
+    good = (outcome == outcomes.CONFIRMED) | (
+        (outcome == outcomes.ANSWERED) & (states["quality"] == quality.GOOD)
+    )
     return np.asarray(good | (states["n_ended"] == 0))
 
 

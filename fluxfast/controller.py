@@ -84,28 +84,30 @@ class Controller:
             if control.ramp_kw_per_s is not None:
                 units.ramp_kw_per_s[at] = float(control.ramp_kw_per_s)
         for s, site in enumerate(self.plan.sites):
-            control, limits = site.control, site.control.limits
+            wish, limits = site.control, site.control.limits
             rows = slice(self.columns.first[s], self.columns.first[s + 1])
             units.soe_min_pct[rows], units.soe_max_pct[rows] = limits.soe_min_pct, limits.soe_max_pct
             units.reserve_pct[rows] = limits.reserve_pct or 0
             if limits.unit_ramp_kw_per_s is not None:
-                np.minimum(units.ramp_kw_per_s[rows], limits.unit_ramp_kw_per_s, out=units.ramp_kw_per_s[rows])
-            sites.split[s] = SPLITS[control.split]
-            sites.horizon_s[s], sites.hold_off_s[s] = control.horizon_s, control.hold_off_s
-            sites.deadband_kw[s], sites.efficient_kw[s] = control.deadband_kw, control.efficient_kw
-            sites.rotate_s[s] = control.rotate_s
+                np.minimum(
+                    units.ramp_kw_per_s[rows], limits.unit_ramp_kw_per_s, out=units.ramp_kw_per_s[rows]
+                )
+            sites.split[s] = SPLITS[wish.split]
+            sites.horizon_s[s], sites.hold_off_s[s] = wish.horizon_s, wish.hold_off_s
+            sites.deadband_kw[s], sites.efficient_kw[s] = wish.deadband_kw, wish.efficient_kw
+            sites.rotate_s[s] = wish.rotate_s
 
     def gather(self, now_ns: int) -> None:
         """Take a tick's readings out of the tables; ``now_ns`` is the clock of their times."""
         for group in self.plan.groups:
             self._gather_units(group, now_ns)
         self.measured.grid_kw[:] = self.measured.frequency_hz[:] = np.nan
-        for group in self.plan.meters:
-            self.measured.grid_kw[group.sites] = self._meter(group)
-            times_ns = self._tables[group.table].requested_ns[group.slot][group.rows]
-            self.measured.grid_sample_s[group.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
-        for group in self.plan.frequencies:
-            self.measured.frequency_hz[group.sites] = self._meter(group)
+        for meters in self.plan.meters:
+            self.measured.grid_kw[meters.sites] = self._meter(meters)
+            times_ns = self._tables[meters.table].requested_ns[meters.slot][meters.rows]
+            self.measured.grid_sample_s[meters.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
+        for meters in self.plan.frequencies:
+            self.measured.frequency_hz[meters.sites] = self._meter(meters)
         # A sum over no units is 0; one of which a unit is not known is not known.
         self.measured.battery_kw[:] = np.bincount(
             self.plan.site_of, weights=self._given_kw, minlength=len(self.plan.sites)
@@ -161,7 +163,9 @@ class Controller:
         units.soe_pct[at] = soe
         units.available[at] = available
         units.usable[at] = np.where(
-            stale, reasons.STALE, np.where(~good, reasons.BAD, np.where(ready, reasons.NONE, reasons.NOT_READY))
+            stale,
+            reasons.STALE,
+            np.where(~good, reasons.BAD, np.where(ready, reasons.NONE, reasons.NOT_READY)),
         )
 
     def _meter(self, group: MeterGroup) -> NDArray[np.float64]:
@@ -180,4 +184,3 @@ class Controller:
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)
-

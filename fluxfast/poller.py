@@ -16,7 +16,7 @@ import resource
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -172,7 +172,7 @@ class Poller:
         self._end_nap()
         self._driver.stop(LAST_TICK_S)
 
-    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
+    async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
         if not self._entered:
             raise FluxfastError("a poller polls inside `async with`")

@@ -11,12 +11,11 @@ What a site may do is in its ``control:``; without that a station only reads. Un
 or hangs, its watchdog does it. A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +92,12 @@ class Station(Poller):
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
         self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
         self.commander = Commander(
-            self.controller, self.reactor, self._write_states, self._watchdog, self._unit_event
+            self.controller,
+            self.reactor,
+            self._write_states,
+            self._watchdog,
+            self._driver.follow,
+            self._unit_event,
         )
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,7 +121,7 @@ class Station(Poller):
         if self._log is not None:
             self._log.close()
 
-    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
+    async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle as Poller does, deciding and writing at the end of each tick."""
         try:
             async with aclosing(super().ticks(duration_s)) as ticks:
@@ -161,7 +165,6 @@ class Station(Poller):
         controller.decide(now_ns, tick.time_us)
         self.commander.command(now_ns)
         self._watchdog.beat()
-        self._driver.follow()
 
     def _unit_event(self, unit: int, text: str) -> None:
         assert self._control is not None

@@ -1,4 +1,4 @@
-"""What the watchdog needs to stop the units that a station commands: an address and finished frames for each."""
+"""What the watchdog needs to stop a station's units: an address and finished frames for each."""
 
 import socket
 from pathlib import Path
@@ -53,6 +53,8 @@ def _address(host: str, device: str) -> str:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise FluxfastError(f"{device}: the watchdog needs its address, but {host}: {error.strerror}") from None
+        raise FluxfastError(
+            f"{device}: the watchdog needs its address, but {host}: {error.strerror}"
+        ) from None
     # IPv4 first, as link/driver.py has it.
     return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])

@@ -1,4 +1,4 @@
-"""What became of a call or a write: ``call_outcome`` of link/calls.pxd and ``write_refusal`` of writes.pxd."""
+"""What became of a call or a write: ``call_outcome`` of calls.pxd and ``write_refusal`` of writes.pxd."""
 
 from typing import Final
 

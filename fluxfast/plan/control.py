@@ -95,9 +95,7 @@ def plan_control(fleet: Fleet, plan: Plan) -> ControlPlan | None:
         return None
     number = {id(site): s for s, site in enumerate(sites)}
     places = {
-        id(device): (layout.name, row)
-        for layout in plan.tables
-        for row, device in enumerate(layout.devices)
+        id(device): (layout.name, row) for layout in plan.tables for row, device in enumerate(layout.devices)
     }
     devices = [(site, device) for site in sites for device in site.units]
     writes = _Writes(fleet, plan)
@@ -146,7 +144,7 @@ class _Writes:
         kw = POWER_UNITS[setpoint.unit]
         if setpoint.limits is not None:
             low, high = max(low, float(setpoint.limits[0]) * kw), min(high, float(setpoint.limits[1]) * kw)
-        source = points[next(iter(control.source))] if control.source else None
+        source = points[control.source.point] if control.source else None
         heartbeat = points[control.heartbeat.point] if control.heartbeat else None
         # No more than one a tick, whatever asks for it.
         return (
@@ -203,8 +201,7 @@ def _groups(
         profile = devices[units[0]].profile
         control = _battery(devices[units[0]])
         points = profile.points
-        ((status, labels),) = control.ready.items()
-        ((source, (ours,)),) = control.source.items() if control.source else ((None, (None,)),)
+        status, source = control.ready.point, control.source.point if control.source else None
         setpoint = control.setpoint if points[control.setpoint].readable else None
         power = control.power
         inputs = [name for name in (control.soe, status, source, control.blocks, power) if name is not None]
@@ -217,8 +214,8 @@ def _groups(
                 every=every,
                 control=control,
                 slots=slots,
-                ready=tuple(_code(points[status], label) for label in labels),
-                ours=_code(points[source], ours) if source is not None and ours is not None else 0,
+                ready=control.ready.codes(points),
+                ours=control.source.codes(points)[0] if control.source else 0,
                 setpoint_kw=POWER_UNITS[points[control.setpoint].unit],
                 power_kw=POWER_UNITS[points[power].unit] if power else 0.0,
                 status=status,
@@ -270,7 +267,3 @@ def _slots(plan: Plan, profile: Profile, names: Sequence[str]) -> tuple[tuple[in
         if any(point.name in names for point in block.points)
     }
     return tuple(found), max(found.values())
-
-
-def _code(point: Point, label: str) -> int:
-    return next(raw for raw, text in (point.states or {}).items() if text == label)

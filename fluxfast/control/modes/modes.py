@@ -76,6 +76,9 @@ class Modes:
         self._cells = np.array([cell for cell, _ in placed], np.intp)
         self._enabled = np.zeros(shape, np.bool_)
         self._enabled.reshape(-1)[self._cells] = [mode.enabled for _, mode in placed]
+        self.uses_load = np.zeros(shape, np.bool_)  # whether a mode's target depends on the load
+        for family, cells in self._parts:
+            self.uses_load.reshape(-1)[cells] = family.uses_load
         self._windows = Windows([Window(mode.between, mode.days, mode.time_zone) for _, mode in placed])
         self._active = np.zeros(shape, np.bool_)  # switched on, and in its window
         self._minute: int | None = None  # of which _active is
