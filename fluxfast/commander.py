@@ -94,7 +94,7 @@ class Commander:
         self._beat_ns = np.zeros(n, np.int64)
         self._beat_top, self._beat_value = self._heartbeat_kinds()
         self._told = np.zeros(n, np.uint8)  # refusal that was last told of
-        self.wrote = 0  # setpoints handed to the links in the newest tick
+        self.handed_ns = 0  # when the newest setpoints had been handed to the sockets (reactor's clock)
 
     @property
     def in_charge(self) -> bool:
@@ -233,7 +233,6 @@ class Commander:
         )
         np.copyto(self._before_kw, states["held"], where=due & changed)
         orders.add(self._setpoints[due], wanted[due], self._controller.expires_ns[self.units[due]])
-        self.wrote = int(np.count_nonzero(due))
 
         stop = ((self.phase == OURS) | (self.phase == FAILED)) & ~go & (states["n_asked"] > 0)
         stop &= ((states["asked"] != 0) | (states["held"] != 0)) & ~((states["asked"] == 0) & ~idle)
@@ -242,6 +241,7 @@ class Commander:
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
         self._beat(np.flatnonzero(beat), orders, now_ns)
         self._send(orders)
+        self.handed_ns = self._reactor.now_ns()
         self._tell_refusals(due | stop)
 
     def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:

@@ -94,7 +94,7 @@ def _control_lines(sites: list[dict[str, Any]]) -> Iterator[str]:
         units = [unit for site in group for unit in site["units"]]
         listed = f": {', '.join(units)}" if 0 < len(units) <= _MAX_LISTED else ""
         does = {
-            "observe": "decides nothing, writes nothing",
+            "observe": "decides and writes nothing",
             "shadow": f"decides for {_plural(len(units), 'units')}{listed}; writes nothing",
             "act": f"writes to {_plural(len(units), 'units')}{listed}",
         }

@@ -9,7 +9,7 @@ from fluxfast.config.modes import Mode, ModeEntry, repeated_names
 from fluxfast.config.times import TimeZone
 from fluxfast.config.values import Entries, PctNumber, Positive, ZeroOrMore, lists_may_be_none
 from fluxfast.profiles.fields import Duration, FileModel, parse_duration, wrong
-from fluxfast.profiles.findings import raise_findings
+from fluxfast.profiles.findings import Finding, raise_findings
 
 _S: Final = 1_000_000_000
 
@@ -49,16 +49,11 @@ class LimitsEntry(FileModel):
 
     @model_validator(mode="after")
     def _window_is_open(self) -> Self:
-        if self.soe_min_pct >= self.soe_max_pct:
-            raise wrong(
-                f"soe_min_pct {self.soe_min_pct} leaves nothing below soe_max_pct {self.soe_max_pct}",
-                "make soe_min_pct the smaller one",
-            )
-        if self.reserve_pct is not None and self.reserve_pct >= self.soe_max_pct:
-            raise wrong(
-                f"reserve_pct {self.reserve_pct} leaves nothing below soe_max_pct {self.soe_max_pct}",
-                "make reserve_pct the smaller one",
-            )
+        for key in ("soe_min_pct", "reserve_pct"):
+            value = getattr(self, key)
+            if value is not None and value >= self.soe_max_pct:
+                message = f"{key} {value} is not below soe_max_pct {self.soe_max_pct}"
+                raise_findings([Finding((key,), message, f"make {key} the smaller one")])
         return self
 
 

@@ -62,7 +62,7 @@ class Loop:
         self._columns, self._modes, self._totals = columns, modes, Totals(columns)
         self._site = np.arange(sites)
         self._unit_site = np.repeat(self._site, np.diff(columns.first))
-        rated_kw: Floats = np.bincount(self._unit_site, columns.units.discharge_kw, sites)
+        rated_kw = np.bincount(self._unit_site, columns.units.discharge_kw, sites).astype(np.float64)
         settle_s = np.array([control.settle_s for control in controls])
         self.estimate = Estimate(settle_s, FROZEN_SHARE * rated_kw, tick_s)
 
@@ -164,7 +164,7 @@ class Loop:
             discharge_kw=totals.discharge_kw,
             frequency_hz=frequency_hz,
         )
-        wanted, _, self.mode[:] = self._modes.decide(view, load, load)
+        wanted, self.mode[:] = self._modes.decide(view)
         return wanted
 
     def _narrow(self, previous: Floats, moved: Floats, dt_s: float) -> Bounds:

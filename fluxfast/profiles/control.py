@@ -147,11 +147,13 @@ class MeterControl(FileModel):
 
 
 def _parse_control(value: Any) -> Any:
-    """A map with a setpoint, or with more than a meter has, is meant for a battery unit."""
-    if not isinstance(value, dict):
+    if value is None or isinstance(value, BatteryControl | MeterControl):
         return value
-    is_meter = "setpoint" not in value and value.keys() <= MeterControl.model_fields.keys()
-    model: type[FileModel] = MeterControl if is_meter else BatteryControl
+    if not isinstance(value, dict) or not value:
+        cure = "name setpoint, soe and ready of a battery unit, or power of a meter"
+        raise wrong(f"must be a mapping to points, not {describe(value)}", cure)
+    is_battery = not value.keys().isdisjoint({"setpoint", "soe", "ready"})
+    model: type[FileModel] = BatteryControl if is_battery else MeterControl
     control, findings = validate(model, value)
     raise_findings(findings)
     return control

@@ -117,7 +117,9 @@ class _Check:
         if not point.writable:
             yield Finding(loc, f"'{point.name}' may not be written", f"write access: rw for {point.name}")
         if point.register != "holding":
-            yield Finding(loc, f"'{point.name}' is a {point.register}", "control writes holding registers")
+            yield Finding(
+                loc, f"'{point.name}' is register: {point.register}", "control writes holding registers"
+            )
         if point.bit is not None or point.bits is not None:
             message = f"'{point.name}' is part of a register, and writing it would change the rest"
             yield Finding(loc, message, "name a point that is whole registers")

@@ -75,6 +75,7 @@ class Watchdog:
                 "as process 1 of a container fluxfast takes its watchdog along when it dies; "
                 "start it below an init (docker run --init)"
             )
+        rows = [_row(unit) for unit in units]
         n = len(units)
         commanded, known, source, text = task.places(n)
         theirs, self._pipe = socket.socketpair()
@@ -88,7 +89,7 @@ class Watchdog:
                 "hang_s": hang_s,
                 "report": None if report is None else str(report.absolute()),
                 "stop_within_s": stop_within_s,
-                "unit": [_row(unit) for unit in units],
+                "unit": rows,
             }
         ).encode()
         memory = _memory(text + len(said))
@@ -199,7 +200,11 @@ class Watchdog:
 
 
 def _row(unit: StopUnit) -> list[object]:
+    # What is wrong must show now: later there is nobody to hear of it.
     ipaddress.ip_address(unit.host)
+    for frame in (unit.stop, unit.release or unit.stop):
+        if len(frame) < 12 or len(frame) != 6 + int.from_bytes(frame[4:6], "big"):
+            raise ValueError(f"unit {unit.name}: {frame.hex(' ')} is no whole write")
     release = None if unit.release is None else unit.release.hex()
     times = [unit.connect_delay_s, unit.request_gap_s]
     return [unit.name, unit.host, unit.port, unit.stop.hex(), release, *times]

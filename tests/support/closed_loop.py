@@ -27,7 +27,11 @@ class Trace:
         """Return what happened from then on."""
         tick, step = round(time_s / self.tick_s), round(time_s / STEP_S)
         return Trace(
-            self.tick_s, self.target_kw[tick:], self.setpoint_kw[tick:], self.reason[tick:], self.grid_kw[step:]
+            self.tick_s,
+            self.target_kw[tick:],
+            self.setpoint_kw[tick:],
+            self.reason[tick:],
+            self.grid_kw[step:],
         )
 
     def turns(self, least_kw: float = 0.5) -> NDArray[np.int_]:
@@ -102,13 +106,19 @@ def decide(columns: Columns, dt_s: float) -> None:
     units, sites = columns.units, columns.sites
     usable = units.usable == 0
     units.lower_kw[:] = np.maximum(-units.charge_kw, units.setpoint_kw - units.ramp_kw_per_s * dt_s) * usable
-    units.upper_kw[:] = np.minimum(units.discharge_kw, units.setpoint_kw + units.ramp_kw_per_s * dt_s) * usable
+    units.upper_kw[:] = (
+        np.minimum(units.discharge_kw, units.setpoint_kw + units.ramp_kw_per_s * dt_s) * usable
+    )
     low = units.lower_kw.reshape(-1, 2).sum(axis=1)
     high = units.upper_kw.reshape(-1, 2).sum(axis=1)
     sites.units_lower_kw[:], sites.units_upper_kw[:] = low, high
     total = np.clip(sites.target_kw, np.maximum(low, sites.lower_kw), np.minimum(high, sites.upper_kw))
     total = np.rint(np.clip(total, low, high))
-    stay = (abs(sites.target_kw - sites.split_target_kw) < sites.deadband_kw) & (sites.setpoint_kw >= low) & (sites.setpoint_kw <= high)
+    stay = (
+        (abs(sites.target_kw - sites.split_target_kw) < sites.deadband_kw)
+        & (sites.setpoint_kw >= low)
+        & (sites.setpoint_kw <= high)
+    )
     total = np.where(stay, sites.setpoint_kw, total)
     sites.split_target_kw[:] = np.where(stay, sites.split_target_kw, sites.target_kw)
     units.setpoint_kw[:] = np.repeat(total / 2, 2)

@@ -41,10 +41,9 @@ def modes(*sites: str, folder: Path = Path(), time_zone: str = "UTC") -> Modes:
 
 
 def decide(asked: Modes, seen: View) -> list[tuple[float, int]]:
-    """Return (target, mode index) of each site for a load that is known exactly."""
-    low, high, index = asked.decide(seen, seen.load_kw, seen.load_kw)
-    np.testing.assert_array_equal(low, high)
-    return list(zip(low.tolist(), index.tolist(), strict=True))
+    """Return (target, mode index) of each site."""
+    power, index = asked.decide(seen)
+    return list(zip(power.tolist(), index.tolist(), strict=True))
 
 
 def target(asked: Modes, seen: View) -> float | None:

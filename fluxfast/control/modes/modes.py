@@ -82,8 +82,7 @@ class Modes:
         self._windows = Windows([Window(mode.between, mode.days, mode.time_zone) for _, mode in placed])
         self._active = np.zeros(shape, np.bool_)  # switched on, and in its window
         self._minute: int | None = None  # of which _active is
-        self._targets = np.full((3, *shape), np.nan)  # for the load, and the ends of its estimate
-        self._flat = self._targets.reshape(3, -1)  # the same cells
+        self._targets = np.full(shape, np.nan)
         self._site = np.arange(sites)
 
     def set_enabled(self, site_index: int, mode_name: str, on: bool) -> None:
@@ -94,34 +93,25 @@ class Modes:
         self._enabled[names.index(mode_name), site_index] = on
         self._minute = None
 
-    def decide(
-        self, view: View, load_low_kw: Floats, load_high_kw: Floats
-    ) -> tuple[Floats, Floats, NDArray[np.int16]]:
-        """Return the targets (kW, float64 [sites]) for both ends of the load, and which mode they are of.
+    def decide(self, view: View) -> tuple[Floats, NDArray[np.int16]]:
+        """Return the targets (kW, float64 [sites]), and which mode they are of.
 
-        The first mode of the site's list that applies for the load and for both ends; without one the targets
-        are nan and the index is -1. Once per decision: modes carry on what they remember.
+        The first mode of the site's list that applies; without one the target is nan and the index is -1.
+        Once per decision: modes carry on what they remember.
         """
         self._activate(int(view.time_s // 60))
-        targets, flat = self._targets, self._flat
+        targets, flat = self._targets, self._targets.reshape(-1)
         targets.fill(np.nan)
         with np.errstate(all="ignore"):
             for family, cells in self._parts:
                 family.update(view, self._active.take(cells))
-                target = family.target(view)
-                for end in range(1 if family.uses_load else 3):
-                    flat[end][cells] = target
-            views = view.with_load(load_low_kw), view.with_load(load_high_kw)
-            for family, cells in self._parts:
-                if family.uses_load:
-                    for end, changed in enumerate(views, 1):
-                        flat[end][cells] = family.target(changed)
+                flat[cells] = family.target(view)
             # An infinite input gives no target either.
-            applies = self._active & np.isfinite(targets).all(axis=0)
+            applies = self._active & np.isfinite(targets)
         first = applies.argmax(axis=0)
         any_ = applies[first, self._site]
-        low, high = (np.where(any_, targets[end, first, self._site] + 0.0, np.nan) for end in (1, 2))
-        return low, high, np.where(any_, first, -1).astype(np.int16)
+        target = np.where(any_, targets[first, self._site] + 0.0, np.nan)
+        return target, np.where(any_, first, -1).astype(np.int16)
 
     def take_events(self) -> list[tuple[int, str]]:
         """Return (site index, one line) for each function that has begun to fail, and forget them."""

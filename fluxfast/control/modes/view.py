@@ -29,10 +29,6 @@ class View:
     discharge_kw: Floats  # the most that they could discharge
     frequency_hz: Floats
 
-    def with_load(self, load_kw: Floats) -> Self:
-        """Return the same moment with another load."""
-        return replace(self, load_kw=load_kw)
-
     def of(self, sites: NDArray[np.intp]) -> Self:
         """Return some rows of it, as arrays of their own that cannot be written to."""
         rows = {name: getattr(self, name).take(sites) for name in ARRAYS}

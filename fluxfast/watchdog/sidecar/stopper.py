@@ -138,7 +138,6 @@ class Stopper:
         if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
         self._open[line] = False
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector.modify(sock, selectors.EVENT_READ, line)
         self._go_on(line, line.delay_s)
 
@@ -159,7 +158,7 @@ class Stopper:
         line.tid = line.tid % 0xFFFF + 1
         line.current = line.asked[line.tid] = job
         job.tries += 1
-        line.sock.send(line.tid.to_bytes(2) + job.frame[2:])
+        line.sock.send(line.tid.to_bytes(2, "big") + job.frame[2:])
         self._wake(line, now + job.patience_s)
 
     def _take(self, line: Line, data: bytes) -> None:

@@ -55,10 +55,13 @@ class Task:
         self.hang_s: float = said["hang_s"]
         self.report: str | None = said["report"]
         self.stop_within_s: float = said["stop_within_s"]
-        self._unit: list[list[Any]] = said["unit"]
+        self._unit = [
+            (name, (host, port), bytes.fromhex(stop), release and bytes.fromhex(release), delay_s, gap_s)
+            for name, host, port, stop, release, delay_s, gap_s in said["unit"]
+        ]
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         self._address: list[tuple[int, Any]] = []
-        for _, host, port, *_ in self._unit:
+        for _, (host, port), *_ in self._unit:
             family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0]
             self._address.append((family, place))
 
@@ -70,19 +73,19 @@ class Task:
         """Return the first job for each commanded unit, and the lines that they wait on."""
         jobs: list[Job] = []
         lines: dict[Any, Line] = {}
-        for index, (name, host, port, stop, release, delay_s, gap_s) in enumerate(self._unit):
+        for index, (name, endpoint, stop, release, delay_s, gap_s) in enumerate(self._unit):
             if not self.shared[self._commanded + index]:
                 continue
             then = None
             if release is not None and self.shared[self._known + index]:
                 (source,) = struct.unpack_from("=H", self.shared, self._source + 2 * index)
-                frame = bytes.fromhex(release)[:-2] + source.to_bytes(2)
+                frame = release[:-2] + source.to_bytes(2, "big")
                 then = Job(name, "give Command Source back", frame, None)
-            job = Job(name, "0 kW", bytes.fromhex(stop), then)
+            job = Job(name, "0 kW", stop, then)
             jobs.append(job)
-            line = lines.get((host, port))
+            line = lines.get(endpoint)
             if line is None:
-                line = lines[host, port] = Line(self._address[index])
+                line = lines[endpoint] = Line(self._address[index])
             line.jobs.append(job)
             line.delay_s, line.gap_s = max(line.delay_s, delay_s), max(line.gap_s, gap_s)
         for line in lines.values():

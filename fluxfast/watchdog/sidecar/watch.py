@@ -11,6 +11,7 @@ from typing import Final
 from .task import GOODBYE, HAND_OVER, PULSE_AT, Task
 
 LOOK_S: Final = 0.1
+CLOSING_S: Final = 0.2  # a process that ends by an exception closes its pipe a little before
 GONE_WITHIN_S: Final = 1.0  # a killed process that takes longer (in the kernel) cannot write any more either
 
 
@@ -38,6 +39,7 @@ class Watch:
             if word == HAND_OVER:
                 return f"station {task.station} handed over"
             if word == b"" or self._gone():
+                self._await_end(CLOSING_S)
                 self._end_station()  # a pipe may have been closed by mistake
                 return f"station {task.station} ended without a goodbye"
             now = time.monotonic()
@@ -61,7 +63,10 @@ class Watch:
                 signal.pidfd_send_signal(task.pidfd, signal.SIGKILL)
             elif not self._gone():
                 os.kill(task.station, signal.SIGKILL)
-        end = time.monotonic() + GONE_WITHIN_S
+        self._await_end(GONE_WITHIN_S)
+
+    def _await_end(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while not self._gone() and time.monotonic() < end:
             time.sleep(0.002)
 

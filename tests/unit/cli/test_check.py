@@ -98,3 +98,50 @@ def test_messages_hold_no_control_characters() -> None:
     result = run("evil.yaml")
     assert "\x1b" not in result.output
     assert len(result.output.splitlines()) == 3
+
+
+UNIT = "{{id: {0}, type: powerpack, capacity_kwh: 400, rated_power_kw: 200, modbus: {{host: {0}}}}}"
+
+
+def controlled(control: str, *units: str) -> str:
+    return f"control: {control}\ndevices: {{bess: [{', '.join(map(UNIT.format, units))}]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("control", "units", "line"),
+    [
+        ("{action: act}", ["b1", "b2"], "control: s: act, no mode; writes to 2 units: b1, b2"),
+        (
+            "{action: act, modes: [{type: soe_target, soe_pct: 50, by: '07:00'}, {type: balance}]}",
+            ["b1", "b2", "b3", "b4", "b5", "b6"],
+            "control: s: act, soe_target then balance; writes to 6 units",
+        ),
+        (
+            "{action: shadow, modes: [{type: balance}]}",
+            ["b1"],
+            "control: s: shadow, balance; decides for 1 unit: b1; writes nothing",
+        ),
+        (
+            "{modes: [{type: balance}]}",
+            ["b1"],
+            "control: s: observe, balance; decides and writes nothing",
+        ),
+    ],
+)
+def test_control(control: str, units: list[str], line: str) -> None:
+    Path("s.yaml").write_text(controlled(control, *units))
+    result = run("s.yaml")
+    assert result.output.splitlines()[:-1] == [line]
+    assert result.exit_code == 0
+
+
+def test_sites_that_are_controlled_alike_share_a_line() -> None:
+    Path("folder").mkdir()
+    for name, control in (("a", "{action: act}"), ("b", "{action: act}"), ("c", "{action: shadow}")):
+        Path(f"folder/{name}.yaml").write_text(controlled(control, f"{name}1"))
+    assert run("folder").output.splitlines()[:-1] == [
+        "control: 2 sites: act, no mode; writes to 2 units: a1, b1",
+        "control: c: shadow, no mode; decides for 1 unit: c1; writes nothing",
+    ]
+    (report,) = json.loads(run("--json", "folder").output)["sites"]
+    assert report["control"][2] == {"site": "c", "action": "shadow", "modes": [], "units": ["c1"]}

@@ -18,11 +18,10 @@ def test_the_first_that_applies_wins() -> None:
         "[]",
     )
     assert asked.names == (("reserve", "fixed_power", "balance"), ("balance",), ())
-    low, high, index = asked.decide(view(sites=3, soe_pct=[10, 10, 10]), np.zeros(3), np.zeros(3))
-    assert (low.dtype, high.dtype, index.dtype) == (np.float64, np.float64, np.int16)
+    power, index = asked.decide(view(sites=3, soe_pct=[10, 10, 10]))
+    assert (power.dtype, index.dtype) == (np.float64, np.int16)
     assert index.tolist() == [0, 0, -1]
-    np.testing.assert_array_equal(low, [-30, 0, np.nan])
-    np.testing.assert_array_equal(high, low)
+    np.testing.assert_array_equal(power, [-30, 0, np.nan])
     assert decide(asked, view(sites=3, soe_pct=50))[:2] == [(5, 1), (0, 0)]
 
 
@@ -71,24 +70,13 @@ def test_powers(mode: str, load: float, expected: float) -> None:
     assert target(modes(f"[{mode}]"), view(load_kw=load)) == expected
 
 
-def test_both_ends_of_the_load() -> None:
-    asked = modes("[{type: peak_shaving, import_limit_kw: 100}]", "[{type: fixed_power, power_kw: 1}]")
-    low, high, index = asked.decide(
-        view(sites=2, load_kw=110), np.array([95.0, np.nan]), np.array([125.0, np.nan])
-    )
-    assert (low.tolist(), high.tolist(), index.tolist()) == ([0, 1], [25, 1], [0, 0])
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["load_kw", "low", "high"])
-def test_a_load_that_is_unknown_at_any_end_gives_no_target(bad: float, where: str) -> None:
-    loads = {"load_kw": 10.0, "low": 9.0, "high": 11.0} | {where: bad}
-    asked = modes("[{type: self_consumption}]")
-    low, high, index = asked.decide(
-        view(load_kw=loads["load_kw"]), np.array([loads["low"]]), np.array([loads["high"]])
-    )
-    assert np.isnan([low, high]).all()
-    assert index.tolist() == [-1]
+def test_an_unknown_load_gives_no_target(bad: float) -> None:
+    asked = modes("[{type: self_consumption}]", "[{type: self_consumption}]")
+    power, index = asked.decide(view(sites=2, load_kw=[bad, 10]))
+    np.testing.assert_array_equal(power, [np.nan, 10])
+    assert index.tolist() == [-1, 0]
+    assert asked.uses_load.tolist() == [[True, True]]
 
 
 # Every type, in a moment in which it applies, and the inputs it cannot do without.
@@ -194,12 +182,10 @@ def test_all_sites_at_once_are_as_each_by_itself() -> None:
             frequency_hz=rng.normal(50, 0.05, sites),
             target_kw=rng.uniform(-50, 50, sites),
         )
-        low, high = seen.load_kw - rng.random(sites), seen.load_kw + rng.random(sites)
-        result = together.decide(seen, low, high)
-        np.testing.assert_array_equal(result, again.decide(seen, low, high))
+        result = together.decide(seen)
+        np.testing.assert_array_equal(result, again.decide(seen))
         for site, mode in enumerate(alone):
-            rows = np.array([site])
-            one = mode.decide(seen.of(rows), low[rows], high[rows])
+            one = mode.decide(seen.of(np.array([site])))
             np.testing.assert_array_equal([part[0] for part in one], [part[site] for part in result])
 
 

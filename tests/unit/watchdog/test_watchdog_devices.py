@@ -15,6 +15,7 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.watchdog import StopUnit, Watchdog
+from fluxfast.watchdog.sidecar.stopper import Job, Line, Stopper
 from fluxfast.watchdog.sidecar.task import EXIT_GOODBYE, EXIT_NOT_STOPPED, EXIT_SOURCE_KEPT, EXIT_STOPPED
 from tests.support.batteries import POWER, SOURCE, STOP, Battery, exception
 from tests.support.scripted import Servers
@@ -243,6 +244,20 @@ def test_only_what_was_commanded_is_written_to(tmp_path):
     assert [b.values(SOURCE) for b in batteries] == [[], [0xFFFE], [], []]  # the others' was never known
 
 
+def test_more_endpoints_than_descriptors_go_in_waves():
+    batteries = [Battery(f"127.55.2.{n}") for n in range(1, 31)]
+    with Servers([battery.server for battery in batteries]):
+        lines = []
+        for unit in [StopUnit("refuses", "127.55.2.100", 9, STOP), *(b.unit() for b in batteries)]:
+            lines.append(Line((socket.AF_INET, (unit.host, unit.port))))
+            lines[-1].jobs.append(Job(unit.name, "0 kW", unit.stop, None))
+        before = len(os.listdir("/proc/self/fd"))
+        Stopper(lines, room=4).run(2)
+    assert all(battery.values(POWER) == [0] for battery in batteries)
+    assert [job.why for line in lines for job in line.jobs] == ["Connection refused"]
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # its poll set
+
+
 def test_a_write_of_several_registers_is_answered_by_address_and_quantity(tmp_path):
     written = []
 
@@ -346,6 +361,14 @@ def test_it_has_nothing_of_the_station():
 def test_names_are_resolved_beforehand(host):
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
         Watchdog([StopUnit("b", host, 502, STOP)], LONG_S, None)
+
+
+@pytest.mark.parametrize("frame", [b"", STOP[:-1], STOP + b"\0", STOP[:4] + b"\0\2\1\6"])
+@pytest.mark.parametrize("which", ["stop", "release"])
+def test_a_frame_that_is_none_is_refused_at_once(which, frame):
+    frames = {"stop": STOP, which: frame or b"\0"}
+    with pytest.raises(ValueError, match="unit b: .* is no whole write"):
+        Watchdog([StopUnit("b", "127.55.0.1", 502, **frames)], LONG_S, None)
 
 
 @pytest.mark.parametrize(("program", "why"), [("/bin/false", "does not start"), ("/none", "No such file")])
