@@ -46,8 +46,9 @@ class _Call:
     def run(self, view: View) -> Floats:
         """Return what it wants; raises whatever it raises, and ``TypeError`` for a wrong result."""
         result = self.function(view.of(self.sites), **self.parameters)
-        if not isinstance(result, np.ndarray) or result.dtype != np.float64:
-            kind = result.dtype if isinstance(result, np.ndarray) else type(result).__name__
+        # Of a masked array, what is masked would be taken for a number.
+        if type(result) is not np.ndarray or result.dtype != np.float64:
+            kind = result.dtype if type(result) is np.ndarray else type(result).__name__
             raise TypeError(f"it must return a float64 array, not {kind}")
         if result.shape != self.sites.shape:
             raise TypeError(f"it must return {len(self.sites)} rows, not an array of shape {result.shape}")
