@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fluxfast.config.entries import ControlEntry
 from fluxfast.config.fleet import Control, Limits
 from fluxfast.control.columns import Columns
+from fluxfast.control.kernel import Kernel
 from fluxfast.control.loop import Loop, Measured
 from fluxfast.control.modes import Modes
 from fluxfast.profiles.document import parse_document
@@ -29,19 +30,23 @@ def control(modes: str, limits: dict[str, float] | None = None, **keys: Any) -> 
 
 @dataclass(frozen=True)
 class Trace:
-    """What happened: a row per tick, of the grid's true power one per step of the plant; [rows, sites]."""
+    """What happened: a row per tick, of the grid's true power one per step of the plant; [rows, sites].
+
+    ``unit_kw`` are the setpoints of the units, [ticks, units].
+    """
 
     tick_s: float
     target_kw: Floats
     setpoint_kw: Floats
+    unit_kw: Floats
     reason: NDArray[np.uint8]
     grid_kw: Floats
 
     def since(self, time_s: float) -> "Trace":
         """Return what happened from then on."""
         tick, step = round(time_s / self.tick_s), round(time_s / STEP_S)
-        ticks = (self.target_kw[tick:], self.setpoint_kw[tick:], self.reason[tick:])
-        return Trace(self.tick_s, *ticks, self.grid_kw[step:])
+        ticks = (self.target_kw, self.setpoint_kw, self.unit_kw, self.reason)
+        return Trace(self.tick_s, *(column[tick:] for column in ticks), self.grid_kw[step:])
 
     def turns(self, least_kw: float) -> NDArray[np.int_]:
         """Return how often each site's setpoint turned, by more than this each time; [sites]."""
@@ -88,6 +93,7 @@ class ClosedLoop:
         sites.hold_off_s[:] = [control.hold_off_s for control in controls]
         self.modes = Modes([control.modes for control in controls])
         self.loop = Loop(self.columns, controls, self.modes, tick_s)
+        self.kernel = Kernel(self.columns)
         self.measured = Measured.make(plant.sites)
         self.meter_answers = np.ones(plant.sites, bool)
         self.measures_batteries = False
@@ -95,7 +101,7 @@ class ClosedLoop:
 
     def run(self, duration_s: float) -> Trace:
         """Let time pass."""
-        sites, plant, measured = self.columns.sites, self.plant, self.measured
+        units, sites, plant, measured = self.columns.units, self.columns.sites, self.plant, self.measured
         rows: list[tuple[NDArray[Any], ...]] = []
         grid = []
         for _ in range(round(duration_s / self.tick_s)):
@@ -103,25 +109,10 @@ class ClosedLoop:
             measured.grid_sample_s[self.meter_answers] = plant.now_s
             if self.measures_batteries:
                 measured.battery_kw[:] = plant.battery_kw
-            self.columns.units.usable[:] = 0
+            units.usable[:] = 0
             self.loop.decide(plant.now_s, START_S + plant.now_s, self.tick_s, measured)
-            decide(self.columns, self.tick_s)
-            rows.append((sites.target_kw.copy(), sites.setpoint_kw.copy(), self.loop.reason.copy()))
+            self.kernel.decide(self.tick_s)
+            now = (sites.target_kw, sites.setpoint_kw, units.setpoint_kw, self.loop.reason)
+            rows.append(tuple(column.copy() for column in now))
             grid.append(plant.run(np.where(self.obeys, sites.setpoint_kw, 0.0), self.tick_s))
         return Trace(self.tick_s, *map(np.array, zip(*rows, strict=True)), np.concatenate(grid))
-
-
-def decide(columns: Columns, dt_s: float) -> None:
-    """Stand in for the kernel until it is there: equal units, whole kW."""
-    units, sites = columns.units, columns.sites
-    ramp = units.ramp_kw_per_s * dt_s
-    usable = units.usable == 0
-    units.lower_kw[:] = np.maximum(-units.charge_kw, units.setpoint_kw - ramp) * usable
-    units.upper_kw[:] = np.minimum(units.discharge_kw, units.setpoint_kw + ramp) * usable
-    sites.units_lower_kw[:] = units.lower_kw.reshape(-1, UNITS).sum(axis=1)
-    sites.units_upper_kw[:] = units.upper_kw.reshape(-1, UNITS).sum(axis=1)
-    stay = abs(sites.target_kw - sites.split_target_kw) < sites.deadband_kw
-    np.copyto(sites.split_target_kw, sites.target_kw, where=~stay)
-    target = np.clip(sites.split_target_kw, sites.units_lower_kw, sites.units_upper_kw)
-    sites.setpoint_kw[:] = np.rint(target)
-    units.setpoint_kw[:] = np.repeat(sites.setpoint_kw / UNITS, UNITS)

@@ -136,7 +136,9 @@ def test_what_units_cannot_do_does_not_wind_up() -> None:
 
 def test_the_grid_changes_no_faster_than_its_ramp() -> None:
     load = Load(30.0)
-    loop = at_once(load, control(f"[{PEAK}]", {"grid_ramp_kw_per_s": 4}, settle_s=0.0), tick_s=0.1)
+    loop = at_once(
+        load, control(f"[{PEAK}]", {"grid_ramp_kw_per_s": 4}, settle_s=0.0, hold_off_s=0), tick_s=0.1
+    )
     assert (loop.run(5).target_kw == 0).all()
     load.power_kw = np.array([100.0])
     trace = loop.run(20)
