@@ -34,7 +34,7 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan, self.every_ns = plan, every_ns
+        self.plan = plan
         self._tables = tables
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
