@@ -167,9 +167,7 @@ async def _try(site: str, request: dict[str, str], folders: Sequence[Path]) -> d
     return answer
 
 
-async def _connect(
-    site: str, folders: Sequence[Path]
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(site: str, folders: Sequence[Path]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     for folder in folders:
         with suppress(FileNotFoundError, ConnectionRefusedError):
             try:

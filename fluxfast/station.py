@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
 from fluxfast.config import Fleet
-from fluxfast.control_socket import ControlSockets
+from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
 from fluxfast.errors import FluxfastError
 from fluxfast.log import Column, Dataset, LogWriter
@@ -39,6 +39,7 @@ from fluxfast.watchdog import SiteLocks, Watchdog
 
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 HANG_TICKS: Final = 3  # the watchdog waits at least so long
+DESCRIPTORS_PER_SITE: Final = 2 + MAX_PEERS  # its lock, its control socket and who has connected to that
 WATCHDOG_REPORT: Final = "watchdog.jsonl"
 
 
@@ -69,6 +70,7 @@ class Station(Poller):
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
             self._operator = Operator(self.controller, self.messages.append)
+            self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 
     def _allow(self, fleet: Fleet) -> tuple[NDArray[np.void], NDArray[np.void]]:
         self._control = plan_control(fleet, self.plan)
