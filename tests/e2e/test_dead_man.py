@@ -50,7 +50,7 @@ def test_a_station_that_ends_by_itself(tmp_path, word, code):
 
 def test_a_station_that_hangs(tmp_path):
     units = batteries(12, slots=1)
-    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path) as station:
+    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s=0.5) as station:
         began = time.monotonic()
         station.say("hang")
         assert station.wait() == -signal.SIGKILL
@@ -61,7 +61,7 @@ def test_a_station_that_hangs(tmp_path):
 
 def test_a_station_that_is_suspended(tmp_path):
     units = batteries(13)
-    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path) as station:
+    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s=0.5) as station:
         began = time.monotonic()
         os.kill(station.popen.pid, signal.SIGSTOP)
         assert station.wait() == -signal.SIGKILL
@@ -100,7 +100,7 @@ def test_a_goodbye_leaves_the_batteries_to_the_next_station(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_station_that_loses_its_watchdog_stops_by_itself(tmp_path, number):
     units = batteries(16)
-    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path) as station:
+    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s=0.5) as station:
         station.signal_sidecar(number)
         assert station.line() == "watchdog lost"
         assert station.wait() == 0

@@ -28,7 +28,7 @@ class FakeStation(Process):
     """Commands 50 kW to each battery, over and over. It does so once this is made."""
 
     def __init__(
-        self, batteries: Sequence[Battery], folder: Path, hang_s: float = 0.5, site: str = "Plant-7"
+        self, batteries: Sequence[Battery], folder: Path, hang_s: float = 10, site: str = "Plant-7"
     ) -> None:
         self.report = folder / "watchdog.jsonl"
         units = [(b.unit().name, b.host, b.server.port, b.unit().stop.hex()) for b in batteries]
