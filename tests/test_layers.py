@@ -118,7 +118,9 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("config", "profiles"),
         ("config", "modbus"),
         ("profiles", "modbus"),
-        *itertools.combinations(("station", "poller", "grid", "status", "trace"), 2),
+        *itertools.combinations(
+            ("station", "commander", "stopping", "controller", "poller", "grid", "status", "trace"), 2
+        ),
     }
 
 

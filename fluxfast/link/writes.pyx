@@ -7,6 +7,7 @@ is -25536, int16(nan) is 0) is refused here, before and after rounding to what t
 What became of the newest write of each entry is in ``WriteState``, a row of a NumPy array that Python owns.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport NAN, isfinite, ldexp, rint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -146,3 +147,17 @@ cdef void writes_end(Writes *s, int32_t i, const Call *call) noexcept nogil:
         state.held = state.ended
     elif call.sent_ns != 0 and not (call.outcome == CALL_ANSWERED or call.outcome == CALL_FAILED):
         state.held = NAN   # unknown, or another value was read back
+
+
+def encode_write(const uint8_t[::1] writes, int32_t i, double value):
+    """Return (write_refusal, the request's PDU, the value that its register then stands for) of one entry.
+
+    ``writes``: the bytes of a structs.WRITE array. What the reactor sends is made by the same code.
+    """
+    cdef uint8_t pdu[16]
+    cdef uint16_t size = 0
+    cdef double held = NAN
+    if not 0 <= i < writes.shape[0] // <Py_ssize_t>sizeof(Write):
+        raise IndexError(f"write {i} of {writes.shape[0] // <Py_ssize_t>sizeof(Write)}")
+    cdef write_refusal refusal = write_encode(&(<const Write *>&writes[0])[i], value, pdu, &size, &held)
+    return <int>refusal, PyBytes_FromStringAndSize(<char *>pdu, 0 if refusal else size), held
