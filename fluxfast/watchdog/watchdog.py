@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluxfast.errors import FluxfastError
 from fluxfast.watchdog.sidecar import task
 
-SIDECAR: Final = Path(__file__).parent / "sidecar" / "__main__.py"
+SIDECAR: Final = Path(__file__).absolute().parent / "sidecar" / "__main__.py"
 READY_WITHIN_S: Final = 5.0
 GOODBYE_WITHIN_S: Final = 5.0
 
