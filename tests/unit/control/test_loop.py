@@ -83,6 +83,8 @@ def test_limits_narrow_what_the_mode_wants(
     assert (trace.target_kw == target_kw).all()
     sites = loop.columns.sites
     assert sites.lower_kw[0] <= target_kw <= sites.upper_kw[0]
+    if why is not None:  # the kernel is bound by it as well
+        assert target_kw in (sites.lower_kw[0], sites.upper_kw[0])
 
 
 def test_a_limit_without_any_mode() -> None:

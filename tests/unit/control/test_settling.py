@@ -86,7 +86,7 @@ def test_peak_shaving_settles_after_a_step(tick_s: float, noise_kw: float) -> No
     assert (settled_s <= allowed_s).all(), worst(settled_s - allowed_s, settled_s)
     # No way round: until a slow meter shows the load and the batteries answer, all of the 60 kW counts.
     violation_kws = trace.outside_kws(-np.inf, high_kw)
-    allowed_kws = 60 * (0.2 + DEAD_S + RESPONSE_S + tick_s + 1.8 * REFRESH_S)
+    allowed_kws = 60 * (0.5 + DEAD_S + RESPONSE_S + tick_s + 1.8 * REFRESH_S)
     assert (violation_kws <= allowed_kws).all(), worst(violation_kws - allowed_kws, violation_kws)
     turns = trace.turns(DEADBAND_KW)
     assert (turns <= np.where(SLOW, 2, 1)).all(), worst(turns, turns)
