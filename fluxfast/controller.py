@@ -34,7 +34,7 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan, self.every_ns = plan, every_ns
+        self.plan = plan
         self._tables = tables
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
@@ -46,7 +46,8 @@ class Controller:
         self._blocks = np.array([device.blocks or 0 for device in plan.devices], float)
         self._shadow = np.array([site.control.action != "act" for site in plan.sites])
         self._given_kw = np.zeros(n)
-        self._max_age_ns = self._ages(every_ns)
+        ages_s = [site.control.max_age_s or MAX_AGE_TICKS * every_ns / 1e9 for site in plan.sites]
+        self._max_age_ns = (np.array(ages_s)[plan.site_of] * 1e9).astype(np.int64)
         self._set_parameters()
         controls = [site.control for site in plan.sites]
         self.modes = Modes([control.modes for control in controls])
@@ -54,15 +55,6 @@ class Controller:
         self._kernel = Kernel(self.columns)
         self.measured = Measured.make(len(plan.sites))
         self._last_ns = 0
-
-    def _ages(self, every_ns: int) -> NDArray[np.int64]:
-        ages = np.zeros(len(self.plan.devices), np.int64)
-        for group in self.plan.groups:
-            ages[group.units] = MAX_AGE_TICKS * every_ns * group.every
-        for s, site in enumerate(self.plan.sites):
-            if site.control.max_age_s is not None:
-                ages[self.plan.site_of == s] = int(site.control.max_age_s * 1e9)
-        return ages
 
     def _set_parameters(self) -> None:
         units, sites = self.columns.units, self.columns.sites
@@ -72,13 +64,14 @@ class Controller:
         for group in self.plan.groups:
             point = self.plan.devices[group.units[0]].profile.points[group.control.setpoint]
             at, control = group.units, group.control
-            units.quantum_kw[at] = 0 if point.kind == "float" else float(point.scale) * group.setpoint_kw
+            units.quantum_kw[at] = 0 if point.kind == "float" else abs(float(point.scale)) * group.setpoint_kw
             if point.limits is not None:
                 low, high = (float(limit) * group.setpoint_kw for limit in point.limits)
                 units.charge_kw[at] = np.minimum(units.charge_kw[at], max(-low, 0))
                 units.discharge_kw[at] = np.minimum(units.discharge_kw[at], max(high, 0))
-            if point.kind == "unsigned":
-                units.charge_kw[at] = 0
+            if point.kind == "unsigned":  # it charges only as far as its offset reaches
+                least = -float(point.offset) * group.setpoint_kw
+                units.charge_kw[at] = np.minimum(units.charge_kw[at], max(least, 0))
             units.efficiency[at] = float(control.efficiency)
             units.rise_kw_per_s[at] = units.discharge_kw[at] * float(control.rise_pct_per_s) / 100
             if control.ramp_kw_per_s is not None:

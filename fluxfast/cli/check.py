@@ -53,7 +53,7 @@ def _examine(site: Path) -> dict[str, Any]:
             {
                 "site": site.name,
                 "action": site.control.action,
-                "modes": [mode.type for mode in site.control.modes],
+                "modes": [mode.name for mode in site.control.modes],
                 "units": [unit.id for unit in site.units],
             }
             for site in fleet.sites

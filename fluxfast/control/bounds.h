@@ -66,6 +66,7 @@ FX_CLONES static void fx_bounds(
 ) {
     uint8_t bytes[FX_BATCH];
     int64_t flags[FX_BATCH];
+    double marks[FX_BATCH]; /* which ends, and why; a double, as processors without AVX-512 need */
     for (int64_t from = 0; from < count; from += FX_BATCH) {
         int64_t n = count - from < FX_BATCH ? count - from : FX_BATCH;
         const uint8_t *restrict usable = u->usable + from;
@@ -124,8 +125,8 @@ FX_CLONES static void fx_bounds(
             double discharge_could = fx_min(discharge_rated, full), charge_could = fx_min(charge_rated, room);
             double discharge = fx_min(discharge_could, allowed_discharge[i] + rise);
             double charge = fx_min(charge_could, allowed_charge[i] + rise);
-            int64_t why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
-            int64_t why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
+            double why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
+            double why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
             why_upper = full < discharge_rated ? why_floor : why_upper;
             why_lower = room < charge_rated ? FX_SOE_MAX : why_lower;
             why_upper = discharge < discharge_could ? FX_RISE : why_upper;
@@ -163,17 +164,19 @@ FX_CLONES static void fx_bounds(
             ramp_left[i] = part ? step : 0;
             run_s[i] = good ? runs : 0;
             quantum_out[i] = part ? quantum : 0;
-            int64_t ends = (empty ? FX_AT_MIN : 0) | (filled ? FX_AT_MAX : 0);
-            ends = good ? ends : flag & (FX_AT_MIN | FX_AT_MAX);
-            int64_t both = part ? why_upper + FX_CODES * why_lower : FX_BAD * (1 + FX_CODES);
-            flags[i] = ends + (both << 8);
+            bool is_empty = (good & empty) | (!good & ((flag & FX_AT_MIN) != 0));
+            bool is_filled = (good & filled) | (!good & ((flag & FX_AT_MAX) != 0));
+            double ends = (is_empty ? (double)FX_AT_MIN : 0) + (is_filled ? (double)FX_AT_MAX : 0);
+            double both = part ? why_upper + FX_CODES * why_lower : (double)(FX_BAD * (1 + FX_CODES));
+            marks[i] = ends + 8 * both;
         }
         int32_t *restrict why_out = why + from;
+        for (int64_t i = 0; i < n; i++) why_out[i] = (int32_t)marks[i];
         for (int64_t i = 0; i < n; i++) {
-            int32_t flag = (int32_t)flags[i];
-            at_min[i] = (flag & FX_AT_MIN) != 0;
-            at_max[i] = (flag & FX_AT_MAX) != 0;
-            why_out[i] = usable[i] == 0 ? flag >> 8 : usable[i] % FX_CODES * (1 + FX_CODES);
+            int32_t mark = why_out[i];
+            at_min[i] = (mark & FX_AT_MIN) != 0;
+            at_max[i] = (mark & FX_AT_MAX) != 0;
+            why_out[i] = usable[i] == 0 ? mark >> 3 : usable[i] % FX_CODES * (1 + FX_CODES);
         }
     }
 }

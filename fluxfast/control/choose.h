@@ -9,40 +9,30 @@
 
 #include "fluxfast/control/split.h"
 
-enum { FX_LEVELS = 256, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1 };
+enum { FX_LEVELS = 64, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1 };
 #define FX_HYSTERESIS 1.2 /* units are put to rest when so much more power would not need them */
-
-/* Rounds down those of quantum `step`; key: how large the fraction is, 0 for those that cannot go up. */
-FX_CLONES static void fx_floor(
-    double *restrict power, const double *restrict high, const double *restrict quanta, int64_t n, double step,
-    int32_t *restrict key
-) {
-    double per_kw = 1 / step;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        double exact = power[i] * per_kw, base = floor(exact + FX_SLACK);
-        double fraction = fx_clip(rint((exact - base) * FX_LEVELS), 0, FX_LEVELS);
-        bool mine = quanta[i] == step, fits = mine & ((base + 1) * step <= high[i] + FX_SLACK * step);
-        power[i] = mine ? base * step : power[i];
-        key[i] = (int32_t)(fits ? fraction + 1 : 0);
-    }
-}
 
 typedef struct {
     double sum, finer_sum, finer_low, finer_high, finest; /* finest: the coarsest quantum below the level */
 } fx_level;
 
-FX_CLONES static void fx_look(
-    const double *restrict power, const double *restrict low, const double *restrict high,
-    const double *restrict quanta, int64_t n, double level, fx_level *out
+/* Rounds down those of quantum `step`; key: how large the fraction is, 0 for those that cannot go up. */
+FX_CLONES static void fx_floor(
+    double *restrict power, const double *restrict low, const double *restrict high,
+    const double *restrict quanta, int64_t n, double step, int32_t *restrict key, fx_level *out
 ) {
-    double sum = 0, finer_sum = 0, finer_low = 0, finer_high = 0, next = 0;
+    double sum = 0, finer_sum = 0, finer_low = 0, finer_high = 0, next = 0, per_kw = 1 / step;
 #pragma omp simd reduction(+:sum, finer_sum, finer_low, finer_high) reduction(max:next)
     for (int64_t i = 0; i < n; i++) {
-        bool finer = (quanta[i] > 0) & (quanta[i] < level);
-        double quantum = finer ? quanta[i] : 0;
-        sum += finer ? 0 : power[i];
-        finer_sum += finer ? power[i] : 0;
+        bool mine = quanta[i] == step, finer = (quanta[i] > 0) & (quanta[i] < step);
+        double exact = power[i] * per_kw, base = floor(exact + FX_SLACK), low_kw = base * step;
+        double fraction = fx_clip(rint((exact - base) * FX_LEVELS), 0, FX_LEVELS) + 1;
+        bool fits = mine & ((base + 1) * step <= high[i] + FX_SLACK * step);
+        double quantum = finer ? quanta[i] : 0, kw = mine ? low_kw : power[i];
+        key[i] = (int32_t)(fits ? fraction : 0);
+        power[i] = kw;
+        sum += finer ? 0 : kw;
+        finer_sum += finer ? kw : 0;
         finer_low += finer ? low[i] : 0;
         finer_high += finer ? high[i] : 0;
         next = next > quantum ? next : quantum;
@@ -91,15 +81,14 @@ static void fx_whole(
     fx_level at;
     for (double step = coarsest; step > 0; step = at.finest) {
         int32_t counts[FX_LEVELS + 2], enough = FX_LEVELS + 1;
-        fx_floor(power, high, quanta, n, step, key);
-        fx_look(power, low, high, quanta, n, step, &at);
+        fx_floor(power, low, high, quanta, n, step, key, &at);
         double wanted = fx_count(&at, step, total, lower, upper);
         if (wanted > 0) {
             memset(counts, 0, sizeof counts);
             for (int64_t i = 0; i < n; i++) counts[key[i]]++;
             for (; enough > 0 && counts[enough] <= wanted; enough--) wanted -= counts[enough];
             fx_raise(power, key, n, enough, step);
-            for (int64_t i = 0; enough > 0 && wanted > 0; i++)
+            for (int64_t i = 0; i < n && enough > 0 && wanted > 0; i++)
                 if (key[i] == enough) {
                     power[i] = fx_step_up(power[i], step, 1 / step);
                     wanted--;
@@ -109,33 +98,58 @@ static void fx_whole(
     }
 }
 
+typedef struct {
+    double longest, rooms; /* of those that run: the longest run_s, what they can do */
+    int64_t running;
+} fx_running;
+
 /* What each unit could do in the total's direction, beyond neutral, and its key if it can: first those that run,
  * then those that rest, by whole percents of state of energy.
  */
-FX_CLONES static double fx_able(
-    const fx_units *u, int64_t n, int up, double *restrict can, int32_t *restrict key, int64_t *running
+FX_CLONES static void fx_able(
+    const fx_units *u, int64_t n, int up, double *restrict can, int32_t *restrict key, fx_running *out
 ) {
     const double *restrict low = u->lower_kw, *restrict high = u->upper_kw, *restrict soe = u->soe_pct;
     const double *restrict run_s = u->run_s;
     const uint8_t *restrict resting = u->resting;
-    double longest = -INFINITY;
-    int64_t runs = 0;
-    int32_t base = up ? 0 : 100, sign = up ? 1 : -1;
+    double longest = -INFINITY, rooms = 0, running = 0, base = up ? 0 : 100, sign = up ? 1 : -1;
     for (int64_t i = 0; i < n; i++) key[i] = resting[i] != 0 ? FX_PERCENTS + 1 : 2 * FX_PERCENTS + 1;
-#pragma omp simd reduction(max:longest) reduction(+:runs)
+#pragma omp simd reduction(max:longest) reduction(+:running, rooms)
     for (int64_t i = 0; i < n; i++) {
-        double neutral = fx_clip(0, low[i], high[i]);
+        double neutral = fx_clip(0, low[i], high[i]), tier = key[i];
         double room = up ? high[i] - neutral : neutral - low[i];
-        bool fit = room > 0, run = fit & (key[i] > 2 * FX_PERCENTS);
-        int32_t percent = (int32_t)fx_clip(soe[i], 0, 100); /* a NaN: 0 */
+        bool fit = room > 0, run = fit & (tier > 2 * FX_PERCENTS);
+        double percent = floor(fx_clip(soe[i], 0, 100)); /* a NaN: 0 */
         double ran = run ? run_s[i] : -INFINITY;
+        tier += base + sign * percent;
         can[i] = room;
-        key[i] = fit ? key[i] + base + sign * percent : 0;
-        runs += run ? 1 : 0;
+        key[i] = (int32_t)(fit ? tier : 0);
+        rooms += run ? room : 0;
+        running += run ? 1 : 0;
         longest = longest > ran ? longest : ran;
     }
-    *running = runs;
-    return longest;
+    *out = (fx_running){longest, rooms, (int64_t)running};
+}
+
+/* Puts those to rest that have a key up to `enough`: their bounds become neutral. Returns how many switched. */
+FX_CLONES static int64_t fx_settle(
+    const fx_units *u, int64_t n, double *restrict low, double *restrict high, const int32_t *restrict key,
+    int32_t enough
+) {
+    uint8_t *restrict resting = u->resting;
+    int32_t switched = 0;
+    for (int64_t i = 0; i < n; i++) {
+        bool rests = (key[i] > 0) & (key[i] <= enough);
+        double neutral = fx_clip(0, low[i], high[i]);
+        low[i] = rests ? neutral : low[i];
+        high[i] = rests ? neutral : high[i];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int32_t was = resting[i], now = key[i] == 0 ? was : key[i] <= enough;
+        switched += was != now;
+        resting[i] = (uint8_t)(now | (was != now) << 1); /* the second bit: switched */
+    }
+    return switched;
 }
 
 /* Chooses who runs and who rests (u->resting); low and high: the bounds, those that rest kept at neutral. */
@@ -143,41 +157,43 @@ static void fx_rest(
     const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
     double *restrict low, double *restrict high, double *restrict can, int32_t *restrict key
 ) {
-    int64_t running, counts[FX_KEYS];
-    double rooms[FX_KEYS], longest = fx_able(u, n, need > 0, can, key, &running);
-    if (longest > rotate_s) /* the one that has run longest is due for relief: it comes last */
-        for (int64_t i = 0; i < n; i++)
-            if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == longest) {
-                key[i] -= 2 * FX_PERCENTS;
-                break;
-            }
-    memset(counts, 0, sizeof counts);
-    memset(rooms, 0, sizeof rooms);
-    for (int64_t i = 0; i < n; i++) {
-        counts[key[i]]++;
-        rooms[key[i]] += can[i];
-    }
+    fx_running now;
+    fx_able(u, n, need > 0, can, key, &now);
     double needed = fabs(total) / efficient_kw, missing = fabs(need), fewest = fx_max(ceil(needed - 1e-9), 1);
     double most = fx_max(ceil(FX_HYSTERESIS * needed - 1e-9), 1);
-    double wanted = fx_min(fx_max((double)running, fewest), most);
-    int32_t enough = FX_KEYS - 1;
-    for (; enough > 0; enough--) {
-        if ((double)counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
-        wanted -= (double)counts[enough];
-        missing -= rooms[enough];
-    }
-    for (int64_t i = 0; i < n; i++) {
-        bool runs = key[i] > enough;
-        if (key[i] == 0) continue;
-        if (key[i] == enough) {
-            runs = wanted > 0 || missing > FX_SLACK;
-            wanted--;
-            missing -= can[i];
+    double wanted = fx_min(fx_max((double)now.running, fewest), most);
+    int32_t enough = 2 * FX_PERCENTS; /* those that run go on, and no other */
+    if (now.longest > rotate_s || wanted != (double)now.running || missing - now.rooms > FX_SLACK) {
+        int32_t counts[FX_KEYS];
+        double rooms[FX_KEYS];
+        for (int64_t i = 0; i < n && now.longest > rotate_s; i++)
+            if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == now.longest) {
+                key[i] -= 2 * FX_PERCENTS; /* the one that has run longest is due for relief: it comes last */
+                break;
+            }
+        memset(counts, 0, sizeof counts);
+        memset(rooms, 0, sizeof rooms);
+        for (int64_t i = 0; i < n; i++) {
+            counts[key[i]]++;
+            rooms[key[i]] += can[i];
         }
-        if (runs == (u->resting[i] != 0)) u->run_s[i] = 0;
-        u->resting[i] = !runs;
-        if (!runs) low[i] = high[i] = fx_clip(0, low[i], high[i]);
+        for (enough = FX_KEYS - 1; enough > 0; enough--) {
+            if (counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
+            wanted -= counts[enough];
+            missing -= rooms[enough];
+        }
+        for (int64_t i = 0; i < n && enough > 0 && (wanted > 0 || missing > FX_SLACK); i++)
+            if (key[i] == enough) {
+                key[i] = FX_KEYS;
+                wanted--;
+                missing -= can[i];
+            }
     }
+    if (fx_settle(u, n, low, high, key, enough))
+        for (int64_t i = 0; i < n; i++) {
+            if (u->resting[i] > 1) u->run_s[i] = 0;
+            u->resting[i] &= 1;
+        }
 }
 
 #endif

@@ -137,7 +137,7 @@ devices:
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
     control = fleet.sites[0].control
-    assert [mode.type for mode in control.modes] == ["peak_shaving", "fixed_power"]
+    assert [mode.name for mode in control.modes] == ["peak_shaving", "fixed_power"]
     assert control.limits == Limits(import_kw=1000, export_kw=500, soe_min_pct=10, soe_max_pct=95.5)
     assert fleet.warnings == ()
 
