@@ -135,33 +135,31 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
         *(u.efficiency, u.quantum_kw, u.soe_pct, u.available, u.setpoint_kw, u.run_s, u.ramp_left_kw),
     ):
         size = size + np.abs(column)
-    good = (size <= HUGE) & (u.efficiency > 0) & (u.idle_s >= 0)
-    for column in (u.ramp_kw_per_s, u.rise_kw_per_s, u.allowed_charge_kw, u.allowed_discharge_kw):
-        good &= column >= 0
+    endless = u.idle_s + u.ramp_kw_per_s + u.rise_kw_per_s + u.allowed_charge_kw + u.allowed_discharge_kw
+    good = (size <= HUGE) & (u.efficiency > 0) & (endless >= 0)
     part = good & (u.usable == reasons.NONE)
 
-    # State of energy: the window, with hysteresis at its ends, and the energy in it.
-    floor = np.maximum(u.soe_min_pct, u.reserve_pct)
-    at_min = (u.soe_pct <= floor) | ((u.at_min != 0) & (u.soe_pct < floor + LEAVE_PCT))
-    at_max = (u.soe_pct >= u.soe_max_pct) | ((u.at_max != 0) & (u.soe_pct > u.soe_max_pct - LEAVE_PCT))
-    u.at_min[:] = np.where(good, at_min, u.at_min != 0)
-    u.at_max[:] = np.where(good, at_max, u.at_max != 0)
+    # State of energy: the window, with hysteresis at its ends (a NaN is at both), and the energy in it.
+    soe, top_pct = u.soe_pct, u.soe_max_pct
+    floor = np.where(u.soe_min_pct > u.reserve_pct, u.soe_min_pct, u.reserve_pct)
+    at_min = ~(soe > floor) | ((u.at_min != 0) & ~(soe >= floor + LEAVE_PCT))
+    at_max = ~(soe < top_pct) | ((u.at_max != 0) & ~(soe <= top_pct - LEAVE_PCT))
+    u.at_min[:], u.at_max[:] = at_min, at_max
     soonest = max(dt_s, 1e-3)
     horizon_s = sites.horizon_s
     per_pct = np.where(
         horizon_s >= soonest, 36 / horizon_s, np.where(np.isnan(horizon_s), 0, 36 / soonest)
     )[site]
-    full = np.where(at_min, 0, np.maximum(u.soe_pct - floor, 0)) * u.capacity_kwh * u.efficiency * per_pct
-    room = np.where(at_max, 0, np.maximum(u.soe_max_pct - u.soe_pct, 0)) * u.capacity_kwh / u.efficiency * per_pct
-    full, room = np.maximum(full, 0), np.maximum(room, 0)
+    full = np.where(at_min, 0, (soe - floor) * u.capacity_kwh * u.efficiency * per_pct)
+    room = np.where(at_max, 0, (top_pct - soe) * u.capacity_kwh / u.efficiency * per_pct)
 
     # Allowed power: falls at once, rises slowly.
     there = np.minimum(np.maximum(u.available, 0), 1)
     rise = np.where(u.rise_kw_per_s > AT_ONCE, AT_ONCE, u.rise_kw_per_s * dt_s)
-    discharge_rated, charge_rated = np.maximum(u.discharge_kw, 0) * there, np.maximum(u.charge_kw, 0) * there
+    discharge_rated, charge_rated = u.discharge_kw * there, u.charge_kw * there
     discharge_could, charge_could = np.minimum(discharge_rated, full), np.minimum(charge_rated, room)
-    discharge = np.minimum(discharge_could, u.allowed_discharge_kw + rise)
-    charge = np.minimum(charge_could, u.allowed_charge_kw + rise)
+    discharge = np.maximum(np.minimum(discharge_could, u.allowed_discharge_kw + rise), 0)
+    charge = np.maximum(np.minimum(charge_could, u.allowed_charge_kw + rise), 0)
     why_rated = np.where(there < 1, reasons.BLOCKS, reasons.RATED)
     why_upper = np.where(
         full < discharge_rated,
@@ -179,8 +177,8 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     u.idle_s[:] = np.where(idle >= 0, idle, 0)
     waits = ~(idle >= sites.hold_off_s[site])
     no_discharge, no_charge = waits & (u.direction < 0), waits & (u.direction > 0)
-    why_upper = np.where(no_discharge & (discharge > 0), reasons.HOLD_OFF, why_upper)
-    why_lower = np.where(no_charge & (charge > 0), reasons.HOLD_OFF, why_lower)
+    why_upper = np.where(no_discharge & (discharge_could > 0), reasons.HOLD_OFF, why_upper)
+    why_lower = np.where(no_charge & (charge_could > 0), reasons.HOLD_OFF, why_lower)
     discharge, charge = np.where(no_discharge, 0, discharge), np.where(no_charge, 0, charge)
 
     # Whole quanta, inward; the ramp inside what is safe. What is left of a ramp slower than a quantum is saved.
