@@ -44,7 +44,7 @@ def next_inputs(rng, columns, wild=True):
     """Change targets, states of energy and what is usable, a little."""
     units, sites = columns.units, columns.sites
     n, s = units.rows, sites.rows
-    reach = np.add.reduceat(np.append(units.discharge_kw, 0), columns.first[:-1]) + 50 if n else np.full(s, 50)
+    reach = np.bincount(np.repeat(np.arange(s), np.diff(columns.first)), np.clip(np.nan_to_num(units.discharge_kw), 0, 1e3), s) + 50.0
     fresh = rng.choice([-1.2, -0.5, -0.05, 0, 0.05, 0.3, 0.5, 1.2], s) * reach + rng.choice([0, 0, 0.5, 1 / 3], s)
     sites.target_kw[:] = np.where(rng.random(s) < 0.4, fresh, sites.target_kw + rng.choice([0, 1, -1], s))
     units.soe_pct[:] = np.clip(units.soe_pct - np.sign(units.setpoint_kw) * (rng.random(n) < 0.2), 0, 100)
