@@ -53,7 +53,7 @@ def test_what_one_cannot_do_others_do(site):
 
 
 def test_unserved_power_and_its_main_reason(site):
-    columns, decide = site([50, 50, 10], usable=[0, reasons.STALE, 0])
+    columns, decide = site([50, 50, 10], usable=[0, reasons.STALE, 0], discharge_kw=[100, 100, 60])
     assert decide(250) == [100, 0, 0]
     assert columns.sites.unserved_kw[0] == 150
     assert list(columns.units.reason) == [reasons.RATED, reasons.STALE, reasons.SOE_MIN]
@@ -87,6 +87,7 @@ def test_power_tapers_towards_the_minimum_and_the_reserve(site):
 def test_an_empty_unit_comes_back_two_percent_above_and_a_full_one_below(site):
     columns, decide = site([10, 90])
     columns.sites.hold_off_s[:] = 0
+    decide(200)
     for soe, could in ((11, False), (11.9, False), (12, True), (11, True)):
         columns.units.soe_pct[0] = soe
         decide(200)
