@@ -33,6 +33,7 @@ class Segments:
     """Sums over the units of each site."""
 
     def __init__(self, first: NDArray[np.int32]) -> None:
+        """Take ``first`` of the columns."""
         self.first = first[:-1].astype(np.int64)
         self.counts = np.diff(first)
         self.site = np.repeat(np.arange(len(self.counts)), self.counts)
@@ -111,7 +112,9 @@ def _decide(units: Units, sites: Sites, segments: Segments, dt_s: float) -> None
     rested = rest(units, sites, segments, bounds, neutral, need, total, ~held & ~exchanged)
     low, high = np.where(rested, neutral, bounds.lower), np.where(rested, neutral, bounds.upper)
     weight = weights(units, sites, site, need)
-    power = np.where(exchanged[site], power, split(segments, weight, low, high, total, need, ~held & ~exchanged))
+    power = np.where(
+        exchanged[site], power, split(segments, weight, low, high, total, need, ~held & ~exchanged)
+    )
     power = spread(segments, power, low, high, total, bounds.quantum > 0)
     power = whole(segments, power, low, high, bounds.quantum, total, lower, upper)
 
@@ -147,9 +150,7 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     u.at_min[:], u.at_max[:] = at_min, at_max
     soonest = max(dt_s, 1e-3)
     horizon_s = sites.horizon_s
-    per_pct = np.where(
-        horizon_s >= soonest, 36 / horizon_s, np.where(np.isnan(horizon_s), 0, 36 / soonest)
-    )[site]
+    per_pct = np.where(np.isnan(horizon_s), 0, 36 / np.fmax(horizon_s, soonest))[site]  # kW for a % of a kWh
     full = np.where(at_min, 0, (soe - floor) * u.capacity_kwh * u.efficiency * per_pct)
     room = np.where(at_max, 0, (top_pct - soe) * u.capacity_kwh / u.efficiency * per_pct)
 
@@ -181,7 +182,7 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     why_lower = np.where(no_charge & (charge_could > 0), reasons.HOLD_OFF, why_lower)
     discharge, charge = np.where(no_discharge, 0, discharge), np.where(no_charge, 0, charge)
 
-    # Whole quanta, inward; the ramp inside what is safe. What is left of a ramp slower than a quantum is saved.
+    # Whole quanta, inward; the ramp inside what is safe. What a slow ramp leaves of a quantum is saved.
     per_kw = 1 / quantum
     step = u.ramp_kw_per_s * dt_s
     step = np.where(
@@ -225,7 +226,7 @@ def hold(
     was, coarsest = segments.sum(last), np.maximum(segments.max(bounds.quantum), 0)
     split_s = sites.split_s + dt_s
     sites.split_s[:] = np.where(split_s >= 0, split_s, 0)
-    return (
+    held: Array = (
         ~segments.any(moves)
         & (np.abs(target - sites.split_target_kw) < sites.deadband_kw)
         & (np.abs(total - was) < sites.deadband_kw + coarsest + SLACK)
@@ -233,6 +234,7 @@ def hold(
         & (was <= np.minimum(upper, sites.units_upper_kw) + SLACK)
         & (sites.split_s < sites.resplit_s)
     )
+    return held
 
 
 def exchange(
@@ -276,7 +278,7 @@ def rest(
 ) -> Array:
     """Choose which units run and which rest (``units.resting``); return those that must, bool [units].
 
-    First those that run, the one that is due for relief last; among equals by whole percents of state of energy.
+    First those that run, the one that is due for relief last; among equals by whole percents of energy.
     """
     site = segments.site
     stays = ~asked | (np.abs(need) <= SLACK)
@@ -330,8 +332,8 @@ def split(
 ) -> Array:
     """Return P = clip(λ·weight, low, high), with each site's λ such that its sum is its total.
 
-    The sum rises with λ in straight pieces, so Newton's steps find it; where nothing is free they go on to the
-    next piece, and one that would leave the bracket halves it.
+    The sum rises with λ in straight pieces, so Newton's steps find it; where nothing is free they go on to
+    the next piece, and one that would leave the bracket halves it.
     """
     site = segments.site
     everything = segments.sum(weight)
@@ -357,18 +359,18 @@ def split(
         step = np.where((step > below) & (step < above), step, (below + above) / 2)
         active = active & np.isfinite(step) & (step != slope)
         slope = np.where(active, step, slope)
-    return np.minimum(np.maximum(slope[site] * weight, low), high)
+    return np.asarray(np.clip(slope[site] * weight, low, high))
 
 
 def spread(segments: Segments, power: Array, low: Array, high: Array, total: Array, over: Array) -> Array:
-    """Return the powers with what is missing from the total spread over some units, by what room they have."""
+    """Return the powers with what is missing from the total spread by what room units have."""
     site = segments.site
     miss = total - segments.sum(power)
     miss = np.where(np.abs(miss) > 1e-9 * (1 + np.abs(total)), miss, 0)
     room = np.where(over, np.where((miss > 0)[site], high - power, power - low), 0)
     rooms = segments.sum(room)
     part = np.where(rooms > 0, np.clip(miss / np.where(rooms > 0, rooms, 1), -1, 1), 0)
-    return np.minimum(np.maximum(power + room * part[site], low), high)
+    return np.asarray(np.clip(power + room * part[site], low, high))
 
 
 def whole(
@@ -381,7 +383,7 @@ def whole(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """Return the powers in whole quanta with the same sum: the largest fractions go up, then the lowest index.
+    """Return the powers in whole quanta with the same sum: the largest fractions go up, then the first.
 
     The coarsest quantum of a site goes first; finer ones take over what it leaves.
     """
@@ -401,9 +403,7 @@ def whole(
         share = left - segments.sum(np.where(finer, power, 0))
         count = np.maximum(np.floor(share / step + 1e-9), 0)
         rest = left - count * step
-        off, off_up = (
-            np.maximum(np.maximum(least - r, r - most), 0) for r in (rest, rest - step)
-        )
+        off, off_up = (np.maximum(np.maximum(least - r, r - most), 0) for r in (rest, rest - step))
         nearer_up = share / step - count >= 0.5 - 1e-9
         up = np.where(np.abs(off - off_up) > 1e-9 * step, off_up < off, nearer_up)
         last = ~segments.any(finer)
@@ -442,8 +442,8 @@ def explain(
     rated = np.where(np.abs(rated) <= HUGE, np.maximum(rated, 0), 0)
     lost = np.where(units.reason == reasons.NONE, 0, np.maximum(rated - way * power, 0))
     rows = len(sites.reason)
-    by_reason = np.bincount(site * CODES + units.reason, lost, rows * CODES)
-    by_reason = by_reason.astype(np.float64).reshape(rows, CODES)
+    flat: Array = np.bincount(site * CODES + units.reason, lost, rows * CODES)
+    by_reason = flat.astype(np.float64).reshape(rows, CODES)
     by_units = np.abs(missing) - np.abs(target - limited)  # the rest is the site's own bounds'
     by_reason[:, reasons.RATED] += np.maximum(by_units - by_reason.sum(axis=1), 0)
     sites.reason[:] = np.where(by_units > np.abs(target - limited), by_reason.argmax(axis=1), reasons.NONE)

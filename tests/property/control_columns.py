@@ -11,7 +11,7 @@ QUANTA = [0, 0.1, 1, 5]
 
 
 def make_columns(rng, counts, wild=True):
-    """Return columns of units at any state of energy. ``wild``: all parameters differ, all stages are in use."""
+    """Return columns of units at any state of energy. ``wild``: all parameters differ, all stages in use."""
     columns = Columns.make(list(counts))
     units, sites = columns.units, columns.sites
     n, s = units.rows, sites.rows
@@ -44,8 +44,17 @@ def next_inputs(rng, columns, wild=True):
     """Change targets, states of energy and what is usable, a little."""
     units, sites = columns.units, columns.sites
     n, s = units.rows, sites.rows
-    reach = np.bincount(np.repeat(np.arange(s), np.diff(columns.first)), np.clip(np.nan_to_num(units.discharge_kw), 0, 1e3), s) + 50.0
-    fresh = rng.choice([-1.2, -0.5, -0.05, 0, 0.05, 0.3, 0.5, 1.2], s) * reach + rng.choice([0, 0, 0.5, 1 / 3], s)
+    reach = (
+        np.bincount(
+            np.repeat(np.arange(s), np.diff(columns.first)),
+            np.clip(np.nan_to_num(units.discharge_kw), 0, 1e3),
+            s,
+        )
+        + 50.0
+    )
+    fresh = rng.choice([-1.2, -0.5, -0.05, 0, 0.05, 0.3, 0.5, 1.2], s) * reach + rng.choice(
+        [0, 0, 0.5, 1 / 3], s
+    )
     sites.target_kw[:] = np.where(rng.random(s) < 0.4, fresh, sites.target_kw + rng.choice([0, 1, -1], s))
     units.soe_pct[:] = np.clip(units.soe_pct - np.sign(units.setpoint_kw) * (rng.random(n) < 0.2), 0, 100)
     if wild:
@@ -67,7 +76,9 @@ def spoil(rng, columns, share=0.05):
         for name, dtype in rows.dtypes().items():
             if dtype == "f8":
                 cells = rng.random(rows.rows) < share / 10
-                getattr(rows, name)[cells] = rng.choice([np.nan, np.inf, -np.inf, 1e300, -1e300, 1e20], cells.sum())
+                getattr(rows, name)[cells] = rng.choice(
+                    [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e20], cells.sum()
+                )
                 bad |= cells
         touched.append(bad)
     return touched
@@ -86,5 +97,7 @@ def differences(one, other, tolerance=1e-6):
             near = np.isclose(a, b, rtol=1e-9, atol=tolerance, equal_nan=True) if dtype == "f8" else a == b
             if not near.all():
                 at = np.flatnonzero(~near)
-                found.append(f"{type(rows).__name__}.{name} at {at[:5]} ({len(at)}): {a[at[:5]]} != {b[at[:5]]}")
+                found.append(
+                    f"{type(rows).__name__}.{name} at {at[:5]} ({len(at)}): {a[at[:5]]} != {b[at[:5]]}"
+                )
     return found

@@ -1,5 +1,7 @@
 """The kernel's promises over random sequences of ticks, its NumPy twin, and independent solvers."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,7 +52,11 @@ def test_it_decides_as_its_twin_does_tick_after_tick(seed, spoiled):
             spoil(rng, columns)
         for rows, others in ((columns.units, twin.units), (columns.sites, twin.sites)):
             for name in rows.dtypes():
-                if tick == 8 or name in ("usable", "soe_pct", "available", "target_kw") or rows is columns.sites:
+                if (
+                    tick == 8
+                    or name in ("usable", "soe_pct", "available", "target_kw")
+                    or rows is columns.sites
+                ):
                     getattr(others, name)[:] = getattr(rows, name)
         dt_s = rng.choice([*DT_S, np.nan, -1, np.inf])
         kernel.decide(dt_s)
@@ -205,7 +211,7 @@ def test_more_asked_for_is_more_done_by_each_unit_and_by_all(seed):
     for quantum in (0, 1):
         columns.units.quantum_kw[:] = quantum
         runs = [decided(columns, target).units.setpoint_kw for target in targets]
-        for less, more in zip(runs, runs[1:], strict=False):
+        for less, more in pairwise(runs):
             assert more.sum() >= less.sum() - 1e-6
             if quantum == 0:
                 assert (more >= less - 1e-6).all()

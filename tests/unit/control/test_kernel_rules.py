@@ -70,7 +70,9 @@ def test_power_that_the_sites_own_bounds_take_is_not_the_units_fault(site):
     assert columns.sites.reason[0] == reasons.NONE
 
 
-@pytest.mark.parametrize(("lower", "upper", "total"), [(30, 10, 10), (-10, -30, -10), (20, -20, 0), (np.nan, 50, 0)])
+@pytest.mark.parametrize(
+    ("lower", "upper", "total"), [(30, 10, 10), (-10, -30, -10), (20, -20, 0), (np.nan, 50, 0)]
+)
 def test_bounds_that_cross_or_are_not_numbers_leave_the_least_power(site, lower, upper, total):
     columns, decide = site([50, 50])
     columns.sites.lower_kw[:], columns.sites.upper_kw[:] = lower, upper
