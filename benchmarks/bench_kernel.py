@@ -5,8 +5,8 @@
 Every stage is on: state-of-energy window with taper, slow rise, ramp, direction hold-off, deadband, split by
 energy, whole kilowatts, efficiency stage with rotation, reasons. Units differ; targets move by more than the
 deadband every tick, so that nothing is held; a percent of the units is stale. Both see the same targets and
-must come to the same setpoints. A figure is the median of ticks; that of all repeats the smallest. What it does
-not show: the memory that everything else pushes out of the cache between two ticks.
+must come to the same setpoints. A figure is the median of ticks; that of all repeats the smallest. What it
+does not show: the memory that everything else pushes out of the cache between two ticks.
 """
 
 import argparse

@@ -33,7 +33,7 @@ from fluxfast.errors import (
     TransportError,
     UncertainWriteError,
 )
-from fluxfast.link import Connect, Driver, Reactor
+from fluxfast.link import Connect, Driver, Reactor, outcomes
 from fluxfast.link.counters import read_counters
 from fluxfast.plan import structs
 from fluxfast.table import quality
@@ -42,8 +42,6 @@ CALLS: Final = 256  # under way at once; more wait for their turn
 BUSY_WAIT_S: Final = 0.1
 MAX_TIMEOUT_S: Final = 3600.0
 PROBE_INTERVAL_NS: Final = 30_000_000_000
-# call_outcome of link/calls.pxd
-_ANSWERED, _FAILED, _CONFIRMED, _DIFFERS, _UNKNOWN = range(5)
 _ERRORS: Final[dict[int, type[FluxfastError]]] = {
     quality.TIMEOUT: NoAnswerError,
     quality.MALFORMED: MalformedPduError,
@@ -329,8 +327,8 @@ class Client:
                 self._reactor.cancel_call(slot)
                 self._driver.follow()
             raise
-        if outcome in (_ANSWERED, _CONFIRMED):
-            return answer if outcome == _ANSWERED else None
+        if outcome in (outcomes.ANSWERED, outcomes.CONFIRMED):
+            return answer if outcome == outcomes.ANSWERED else None
         raise self._error(outcome, code, unit_id, timeout_s)
 
     def _ended(self, slot: int, outcome: int, code: int, answer: bytes) -> None:
@@ -348,9 +346,9 @@ class Client:
             reason = quality.framing_reason(self._reactor.evidence(0))
         elif code == quality.UNREACHABLE and 0 in self._driver.streams.failures:
             reason += f": {self._driver.streams.failures[0]}"
-        if outcome == _FAILED:
+        if outcome == outcomes.FAILED:
             return _ERRORS.get(code, TransportError)(f"{self._where(unit_id)}: {reason}")
-        if outcome == _DIFFERS:
+        if outcome == outcomes.DIFFERS:
             text = "the unit holds something else: it was not carried out, or has been written over"
         else:
             text = _UNCERTAIN

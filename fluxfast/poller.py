@@ -16,7 +16,7 @@ import resource
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -30,7 +30,7 @@ from fluxfast.grid import Grid
 from fluxfast.link import Driver, Reactor
 from fluxfast.link.counters import read_counters
 from fluxfast.link.round_trips import quantile_ms, read_round_trips
-from fluxfast.plan import Plan, compile_plan
+from fluxfast.plan import Plan, compile_plan, structs
 from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
 from fluxfast.trace import Trace
@@ -42,7 +42,6 @@ SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MESSAGES_KEPT: Final = 8
-LAST_TICK_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class Poller:
     ``tables`` (by profile name) are filled in place, in the order of ``devices`` (their ids, by profile
     name): what is to outlive the tick must be copied. ``messages`` are the latest news of links and clock.
     """
+
+    last_tick_s = 1.0
 
     def __init__(self, fleet: Fleet | str | Path) -> None:
         """Take a fleet or a site file, compile the plan and allocate everything; nothing is sent yet.
@@ -97,7 +98,8 @@ class Poller:
         self._stopping = False
         self._nap: asyncio.Future[None] | None = None  # until the next tick
         self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
-        structs = np.concatenate([t.structs for t in self.tables.values()])
+        writes, self._write_states = self._allow(fleet)
+        columns = np.concatenate([t.structs for t in self.tables.values()])
         times = np.concatenate([t.times for t in self.tables.values()])
         self.reactor = Reactor(
             _bytes(self.plan.links),
@@ -105,12 +107,15 @@ class Poller:
             _bytes(self.plan.blocks),
             _bytes(self.plan.ops),
             self.plan.sentinels,
-            _bytes(structs),
+            _bytes(columns),
             times,
-            (structs, times, self.tables),
+            (columns, times, self.tables),
             fleet.poll.connects_per_s,
             fleet.poll.probe_interval_ns,
             secrets.randbits(64),
+            0,
+            _bytes(writes),
+            _bytes(self._write_states),
         )
         self._driver = Driver(self.reactor, self.plan.endpoints)
         pacing = fleet.poll.connects_per_s
@@ -163,12 +168,12 @@ class Poller:
         self._driver.close()
 
     def stop(self) -> None:
-        """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
+        """End ``ticks``; a tick that is running has ``last_tick_s`` left. Signal handlers may call it."""
         self._stopping = True
         self._end_nap()
-        self._driver.stop(LAST_TICK_S)
+        self._driver.stop(self.last_tick_s)
 
-    async def ticks(self, duration_s: float | None = None) -> AsyncIterator[Tick]:
+    async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
         if not self._entered:
             raise FluxfastError("a poller polls inside `async with`")
@@ -219,6 +224,10 @@ class Poller:
         return tick
 
     # For those who do more than poll.
+
+    def _allow(self, fleet: Fleet) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Return what may be written (structs.WRITE), and where its outcome goes; here nothing."""
+        return np.empty(0, structs.WRITE), np.empty(0, structs.WRITE_STATE)
 
     def _begin(self) -> None:
         """Before the first connection."""

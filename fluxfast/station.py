@@ -1,4 +1,4 @@
-"""The station: a poller that logs every tick.
+"""The station: a poller that logs every tick, decides what each battery unit shall do, and sees that it does.
 
 ::
 
@@ -6,40 +6,75 @@
         async for tick in station.ticks(duration_s=30):
             soe = station["powerpack"]["soe"]          # NumPy, a row per device, no copy
 
-A slot of the grid in which there was no tick is logged too: the gap is data.
+What a site may do is in its ``control:``; without that a station only reads. Units are commanded while
+``ticks`` is iterated: when that ends, however it does, they are told 0 and given back; when the process dies
+or hangs, its watchdog does it. A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
-from collections.abc import Sequence
+import resource
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fluxfast.commander import Commander
 from fluxfast.config import Fleet
+from fluxfast.controller import Controller
+from fluxfast.errors import FluxfastError
 from fluxfast.log import Column, Dataset, LogWriter
-from fluxfast.plan import ColumnLayout, TableLayout
+from fluxfast.plan import ColumnLayout, TableLayout, structs
+from fluxfast.plan.control import ControlPlan, plan_control
 from fluxfast.plan.program import STRING
 from fluxfast.poller import Poller, Tick
 from fluxfast.status import Status
+from fluxfast.stopping import open_watchdog
 from fluxfast.table import quality
+from fluxfast.watchdog import SiteLocks, Watchdog
 
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
+HANG_TICKS: Final = 3  # the watchdog waits at least so long
+WATCHDOG_REPORT: Final = "watchdog.jsonl"
 
 
 class Station(Poller):
-    """Polls a fleet, tick by tick, and logs it. Use as an async context manager, then iterate ``ticks``."""
+    """Polls a fleet, tick by tick, logs and controls it. Use as an async context manager, then ``ticks``.
+
+    ``controller`` (None if no site decides) has the decisions of the newest tick, ``commander`` (None if
+    none acts) what is being done about them.
+    """
 
     def __init__(self, fleet: Fleet | str | Path, *, log_dir: str | Path | None = None) -> None:
         """Take a fleet or a site file; nothing is sent and nothing written yet.
 
-        Raises what Poller raises; entering it, FluxfastError if the log cannot be opened.
+        Raises what Poller raises; entering it, FluxfastError if the log cannot be opened, if another process
+        controls one of its sites, or if the watchdog does not start.
         """
+        self._control: ControlPlan | None = None
         super().__init__(fleet)
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._log: LogWriter | None = None
+        self._locks: SiteLocks | None = None
+        self._watchdog: Watchdog | None = None
+        self.controller: Controller | None = None
+        self.commander: Commander | None = None
+        if self._control is not None:
+            self.controller = Controller(self._control, self.tables, self._every_ns)
+
+    def _allow(self, fleet: Fleet) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        self._control = plan_control(fleet, self.plan)
+        if self._control is None:
+            return super()._allow(fleet)
+        states = np.zeros(len(self._control.writes), structs.WRITE_STATE)
+        states["held"] = np.nan
+        return self._control.writes, states
 
     def _begin(self) -> None:
+        if self._control is not None and self._control.acts:
+            self._take_charge(self._control)
         if self._log_dir is not None:
             self._log = LogWriter(
                 self._log_dir,
@@ -50,11 +85,58 @@ class Station(Poller):
                 on_event=self.messages.append,
             )
 
+    def _take_charge(self, control: ControlPlan) -> None:
+        acting = [site for site in control.sites if site.control.action == "act"]
+        assert self.controller is not None
+        self.last_tick_s = 0.1  # the units wait for their zeros
+        # A dump would hold the units' connections until it is written.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
+        hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
+        report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
+        self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
+        self.commander = Commander(
+            self.controller,
+            self.reactor,
+            self._write_states,
+            self._watchdog,
+            self._driver.follow,
+            self._unit_event,
+        )
+
+    async def __aexit__(self, *_: object) -> None:
+        """Give every unit back, close every connection, write out the log."""
+        await self._give_back()
+        self.close()
+
     def close(self) -> None:
-        """Close every connection and write out the log; what was read is on the disk when this returns."""
+        """Close every connection and write out the log; what was read is on the disk when this returns.
+
+        Units that are still commanded are stopped by the watchdog.
+        """
         super().close()
+        if self._watchdog is not None:
+            clean = self.commander is None or not self.commander.in_charge
+            self._watchdog.close(clean=clean)
+            self._watchdog = None
+        if self._locks is not None:
+            self._locks.close()
+            self._locks = None
         if self._log is not None:
             self._log.close()
+
+    async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
+        """Run the scan cycle as Poller does, deciding and writing at the end of each tick."""
+        try:
+            async with aclosing(super().ticks(duration_s)) as ticks:
+                async for tick in ticks:
+                    yield tick
+        finally:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        if self.commander is not None and self._watchdog is not None and self.commander.in_charge:
+            await self.commander.stop()
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""
@@ -69,9 +151,28 @@ class Station(Poller):
         )
 
     def _done(self, tick: Tick) -> None:
+        if self.controller is not None:
+            self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
                 self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.values, t.valid)
+
+    def _decide(self, controller: Controller, tick: Tick) -> None:
+        now_ns = self.reactor.now_ns()
+        controller.gather(now_ns)
+        if self.commander is None or self._watchdog is None:
+            controller.decide(now_ns, tick.time_us)
+            return
+        if not self._watchdog.alive:
+            raise FluxfastError("the watchdog has died: control ends, the units are told 0")
+        self.commander.observe(now_ns)
+        controller.decide(now_ns, tick.time_us)
+        self.commander.command(now_ns)
+        self._watchdog.beat()
+
+    def _unit_event(self, unit: int, text: str) -> None:
+        assert self._control is not None
+        self.messages.append(f"{self._control.devices[unit].id}: {text}")
 
     def _skipped(self, times_us: Sequence[int]) -> None:
         if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:

@@ -106,13 +106,21 @@ def layers() -> Layers:
 def test_the_table_is_understood(layers: Layers) -> None:
     assert layers.shelf["cli"] == 6
     assert layers.shelf["station"] == 5
-    assert {room for room, shelf in layers.shelf.items() if shelf == 4} == {"link", "log", "sim"}
+    assert {room for room, shelf in layers.shelf.items() if shelf == 4} == {
+        "control",
+        "link",
+        "log",
+        "sim",
+        "watchdog",
+    }
     assert {room for room, shelf in layers.shelf.items() if shelf == 1} == {"errors", "constants", "native"}
     assert layers.arrows == {
         ("config", "profiles"),
         ("config", "modbus"),
         ("profiles", "modbus"),
-        *itertools.combinations(("station", "poller", "grid", "status", "trace"), 2),
+        *itertools.combinations(
+            ("station", "commander", "stopping", "controller", "poller", "grid", "status", "trace"), 2
+        ),
     }
 
 

@@ -1,7 +1,8 @@
-"""``fluxfast plan``: what would be read each tick, and what it costs, before anything is sent."""
+"""``fluxfast plan``: what would be read each tick, what it costs, and what would be written."""
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,22 @@ from rich.console import Console
 from rich.table import Table
 
 from fluxfast.cli.options import JSON, SITE, Command, load_fleet
+from fluxfast.config import Fleet
 from fluxfast.plan import Cost, Plan, compile_plan, plan_cost
+from fluxfast.profiles import BatteryControl
 
 
-@click.command(cls=Command, short_help="Show the reads of a tick, and their cost.")
+@click.command(cls=Command, short_help="Show the reads of a tick, their cost, and the writes.")
 @SITE
 @JSON
 def plan(site: Path, as_json: bool) -> None:
-    """Show the reads that SITE needs per tick, and their cost; sends nothing."""
+    """Show the reads that SITE needs per tick, their cost, and what control writes; sends nothing."""
     fleet = load_fleet(site)
     compiled = compile_plan(fleet)
     cost = plan_cost(compiled)
     every_s = fleet.poll.every_ns / 1e9
     if as_json:
-        click.echo(json.dumps(_as_json(compiled, cost, every_s)))
+        click.echo(json.dumps(_as_json(compiled, cost, every_s) | {"writes": list(_writes(fleet))}))
         return
     console = Console(highlight=False)
     console.print(_blocks(compiled))
@@ -41,6 +44,10 @@ def plan(site: Path, as_json: bool) -> None:
     )
     if unpolled:
         console.print(f"[yellow]{unpolled} on serial lines, which this version does not poll")
+    for action, title in (("act", "Written"), ("shadow", "Decided, and not written (shadow)")):
+        rows = [row for row in _writes(fleet) if row["action"] == action]
+        if rows:
+            console.print(f"\n{title}:", _write_table(rows))
 
 
 def _number(value: float) -> str:
@@ -85,6 +92,54 @@ def _blocks(compiled: Plan) -> Table:
             f"{row['points']}",
             f"{row['unused']}",
             "tick" if row["every"] == 1 else f"{row['every']} ticks",
+        )
+    return table
+
+
+def _writes(fleet: Fleet) -> Iterator[dict[str, Any]]:
+    """Yield each point that control writes, by action and profile."""
+    deciding = [site for site in fleet.sites if site.control.decides]
+    units = [(site.control.action, unit) for site in deciding for unit in site.units]
+    members = Counter((action, id(unit.profile)) for action, unit in units)
+    profiles = {(action, id(unit.profile)): unit.profile for action, unit in units}
+    for (action, key), profile in profiles.items():
+        control = profile.control
+        assert isinstance(control, BatteryControl), "a unit that is controlled has been checked"
+        written: list[tuple[str, str, int | None]] = [("setpoint", control.setpoint, control.refresh_ns)]
+        if control.source is not None:
+            written.insert(0, ("source", control.source.point, None))
+        if control.heartbeat is not None:
+            written.append(("heartbeat", control.heartbeat.point, control.heartbeat.every_ns))
+        for role, name, every_ns in written:
+            yield {
+                "action": action,
+                "profile": profile.name,
+                "units": members[action, key],
+                "function_code": profile.write_function(name),
+                "address": profile.points[name].address,
+                "quantity": profile.points[name].size,
+                "role": role,
+                "point": name,
+                "every_s": None if every_ns is None else every_ns / 1e9,
+            }
+
+
+def _write_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("profile")
+    for name in ("units", "FC", "first", "count", "point", "when"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        every = f"{row['every_s'] or 0:g} s"
+        when = {"source": "start, end", "setpoint": f"change, {every}", "heartbeat": every}
+        table.add_row(
+            row["profile"],
+            f"{row['units']:,}",
+            f"{row['function_code']:02}",
+            f"{row['address']}",
+            f"{row['quantity']}",
+            row["point"],
+            when[row["role"]],
         )
     return table
 

@@ -7,7 +7,7 @@ returns the frozen records of ``fleet.py``.
 May import ``profiles``, ``errors`` and ``constants``. May be imported by ``plan`` and everything above it.
 """
 
-from fluxfast.config.fleet import Control, Device, Fleet, Log, Modbus, Poll, Site
+from fluxfast.config.fleet import Action, Control, Device, Fleet, Limits, Log, Modbus, Poll, Site
 from fluxfast.config.load import load
 
-__all__ = ["Control", "Device", "Fleet", "Log", "Modbus", "Poll", "Site", "load"]
+__all__ = ["Action", "Control", "Device", "Fleet", "Limits", "Log", "Modbus", "Poll", "Site", "load"]

@@ -3,13 +3,33 @@
 ``fleet.py`` holds what it comes to.
 """
 
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from fluxfast.config.values import Host, Identifier, Percent, PercentOrZero, Role, Text, parse_identifier
+from fluxfast.config.control import ControlEntry
+from fluxfast.config.values import (
+    Entries,
+    Host,
+    Identifier,
+    Percent,
+    PercentOrZero,
+    Positive,
+    Role,
+    Text,
+    lists_may_be_none,
+    parse_identifier,
+)
 from fluxfast.constants import DEFAULT_PORT
-from fluxfast.profiles.fields import Duration, FileModel, Number, wrong
+from fluxfast.profiles.fields import Duration, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
 
 MAX_COUNT: Final = 100_000
@@ -17,16 +37,6 @@ SERIAL_KEYS: Final = ("device", "baud", "parity", "data_bits", "stop_bits")
 
 _MS: Final = 1_000_000
 _HOUR: Final = 3_600_000 * _MS
-
-
-def _empty_if_none(value: Any) -> Any:
-    """A key with nothing after it, as when all its items are commented out, is an empty list."""
-    return [] if value is None else value
-
-
-E = TypeVar("E")
-# Lists of the file are lists; the frozen models keep them as tuples.
-Entries = Annotated[tuple[E, ...], Field(strict=False), BeforeValidator(_empty_if_none)]
 
 
 class ModbusEntry(FileModel):
@@ -88,6 +98,19 @@ class ModbusEntry(FileModel):
         return self
 
 
+def _parse_change(value: Any) -> dict[str, Any] | bool | None:
+    if value is None or isinstance(value, dict | bool):
+        return value
+    raise wrong(f"must be false, or keys to change, not {describe(value)}", "write control: false")
+
+
+ControlChange = Annotated[
+    dict[str, Any] | bool,
+    PlainValidator(_parse_change),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "boolean"}]}),
+]
+
+
 class Override(FileModel):
     """Changes to a profile: each key given replaces the profile's, ``null`` takes it away."""
 
@@ -95,6 +118,10 @@ class Override(FileModel):
         default={}, description="Keys of points to change; a new name adds a point, null removes one."
     )
     quirks: dict[str, Any] = Field(default={}, description="Quirks to change; null goes back to the default.")
+    control: ControlChange | None = Field(
+        default=None,
+        description="Keys of the profile's control to change; or false: control leaves it alone.",
+    )
 
 
 class DeviceEntry(Override):
@@ -124,8 +151,11 @@ class DeviceEntry(Override):
 class BessEntry(DeviceEntry):
     """One battery unit, or ``count`` like ones."""
 
-    capacity_kwh: Number | None = Field(default=None, gt=0, json_schema_extra={"exclusiveMinimum": 0})
-    rated_power_kw: Number | None = Field(default=None, gt=0, json_schema_extra={"exclusiveMinimum": 0})
+    capacity_kwh: Positive | None = None
+    rated_power_kw: Positive | None = None
+    blocks: int | None = Field(
+        default=None, ge=1, le=0xFFFF, description="How many available blocks are all of it."
+    )
 
 
 class MeterEntry(DeviceEntry):
@@ -140,16 +170,10 @@ class SingleMeterEntry(MeterEntry):
     id: str = "meter"
 
 
-def _lists_may_be_none(schema: dict[str, Any]) -> None:
-    for name, entries in schema["properties"].items():
-        if entries.get("type") == "array":
-            schema["properties"][name] = {"anyOf": [entries, {"type": "null"}]}
-
-
 class DevicesEntry(FileModel):
     """``devices:`` of a site."""
 
-    model_config = ConfigDict(json_schema_extra=_lists_may_be_none)
+    model_config = ConfigDict(json_schema_extra=lists_may_be_none)
 
     bess: Entries[BessEntry] = ()
     meters: Entries[MeterEntry] = ()
@@ -164,6 +188,9 @@ class SiteBody(FileModel):
     devices: DevicesEntry = DevicesEntry()
     meter: SingleMeterEntry | None = Field(
         default=None, description="A single meter, short for devices.meters."
+    )
+    control: ControlEntry | None = Field(
+        default=None, description="How it is controlled; on top of a file, for all sites of the file."
     )
 
 
@@ -239,33 +266,6 @@ class LogEntry(FileModel):
         return dir_
 
 
-class ModeEntry(FileModel):
-    """One of ``control.modes``; its other keys are the mode's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(min_length=1)
-
-
-class ControlEntry(FileModel):
-    """``control:``; modes and limits are read and kept, but this version only observes."""
-
-    model_config = ConfigDict(json_schema_extra=_lists_may_be_none)
-
-    action: Literal["observe", "shadow", "act"] = "observe"
-    modes: Entries[ModeEntry] = ()
-    limits: dict[str, Number] = Field(default={})
-
-    @field_validator("action")
-    @classmethod
-    def _observes_only(cls, action: str) -> str:
-        if action != "observe":
-            raise wrong(
-                f"'{action}' is not possible yet", "this version only observes: write action: observe"
-            )
-        return action
-
-
 class SiteFile(SiteBody):
     """A site file: one site, or several under ``sites:``."""
 
@@ -275,4 +275,3 @@ class SiteFile(SiteBody):
     sites: Annotated[tuple[SiteEntry, ...], Field(strict=False)] | None = None
     poll: PollEntry = PollEntry()
     log: LogEntry = LogEntry()
-    control: ControlEntry = ControlEntry()

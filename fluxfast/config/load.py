@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fluxfast.config.duplicates import Register
 from fluxfast.config.entries import SiteFile
-from fluxfast.config.fleet import Control, Fleet, Log, Poll, Site
+from fluxfast.config.fleet import Fleet, Log, Poll, Site
 from fluxfast.config.reading import SiteSource, is_profile, read_site_file, site_files
 from fluxfast.config.resolve import Resolver
 from fluxfast.config.site import SiteBuilder
@@ -14,7 +14,7 @@ from fluxfast.errors import ConfigError, Problem
 from fluxfast.profiles.document import read_document
 from fluxfast.profiles.findings import Finding
 
-_SHARED: Final = ("poll", "log", "control")  # of the whole run, whichever file of a folder says them
+_SHARED: Final = ("poll", "log")  # of the whole run, whichever file of a folder says them
 
 
 def load(path: str | Path) -> Fleet:
@@ -70,15 +70,12 @@ class _Loader:
             raise ConfigError(list(dict.fromkeys(self._problems)))
         defaults = SiteFile()
         folder = self._path if self._is_folder else self._path.parent
-        poll, log, control = (self._said.get(name, (folder, getattr(defaults, name)))[1] for name in _SHARED)
+        poll, log = (self._said.get(name, (folder, getattr(defaults, name)))[1] for name in _SHARED)
         return Fleet(
             sites=tuple(self._sites),
             devices=tuple(device for site in self._sites for device in site.devices),
             poll=Poll(**poll.model_dump()),
             log=Log(folder / log.dir),
-            control=Control(
-                control.action, tuple(mode.model_dump() for mode in control.modes), control.limits
-            ),
             warnings=tuple(self._warnings),
         )
 

@@ -20,9 +20,14 @@ class Patch:
     change: Override
 
     @property
+    def control(self) -> dict[str, Any]:
+        """The keys of the profile's control that it changes."""
+        return self.change.control if isinstance(self.change.control, dict) else {}
+
+    @property
     def key(self) -> Any:
         """Equal for overrides that say the same."""
-        return _freeze(self.change.points), _freeze(self.change.quirks)
+        return _freeze(self.change.points), _freeze(self.change.quirks), _freeze(self.control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Resolver:
         found = self._bases[path]
         assert found is not None, "asked for overrides of a profile that base() did not return"
         document, profile = found
-        patches = [patch for patch in patches if patch.change.points or patch.change.quirks]
+        patches = [patch for patch in patches if patch.change.points or patch.change.quirks or patch.control]
         if not patches:
             return profile, []
         key = (path, *(patch.key for patch in patches))
@@ -107,7 +112,11 @@ def _apply(document: Document, patches: list[Patch]) -> Profile | list[_Misfit]:
                 )
                 misfits.append(_Misfit(index, finding))
         quirks = data["quirks"] = _merged(quirks, patch.change.quirks)
+        if patch.control:
+            data["control"] = _merged(data.get("control") or {}, patch.control)
     profile, findings = validate(Profile, data)
+    if profile is not None and any(patch.control for patch in patches):
+        findings += profile.control_findings()
     misfits += dict.fromkeys(_blame(finding, document, patches) for finding in findings)
     return misfits if profile is None or misfits else profile
 
@@ -121,7 +130,7 @@ def _blame(finding: Finding, document: Document, patches: list[Patch]) -> _Misfi
     section, *rest = finding.loc
     for index in reversed(range(len(patches))):
         change = patches[index].change
-        if section == "quirks" and change.quirks:
+        if (section == "quirks" and change.quirks) or (section == "control" and patches[index].control):
             return _Misfit(index, finding)
         if section == "points" and rest and rest[0] in change.points:
             name = rest[0]

@@ -1,13 +1,17 @@
 """One site: its entries become devices with their profiles, checked against the rest of the fleet."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from fluxfast.config.control import ControlEntry
+from fluxfast.config.controllable import check_meter, check_site, check_unit
 from fluxfast.config.duplicates import Register
 from fluxfast.config.entries import BessEntry, DeviceEntry, MeterEntry, SiteBody, SiteEntry, SiteFile
 from fluxfast.config.expand import expand
-from fluxfast.config.fleet import Device, Site
+from fluxfast.config.fleet import Control, Device, Limits, Site
 from fluxfast.config.reading import Kind, SiteSource
 from fluxfast.config.resolve import Patch, Resolver
 from fluxfast.config.values import identifier_fault
@@ -36,6 +40,14 @@ class SiteBuilder:
         self._resolver = resolver
         self._register = register
         self._profiles: set[str] = set()  # names of the profiles that devices of this site have
+        self._is_incomplete = False  # a device was left out because its profile is wrong
+        own = (*loc, "control")
+        is_own = body.control is not None or own in source.dropped
+        entry = body.control if is_own else source.entries.control
+        self._control_loc: Loc = own if is_own else ("control",)
+        self._control = Control() if entry is None else _control(entry)
+        # Who only observes need not be ready for more, but may want to know what is missing.
+        self._wants_control = entry is not None and not entry.model_fields_set.isdisjoint({"modes", "limits"})
 
     def build(self, file: Path) -> Site:
         """Return the site with the devices that are right."""
@@ -51,7 +63,11 @@ class SiteBuilder:
             if not entries:
                 self._wrong(self._loc, f"the site '{name}' has no devices", "list them under devices:")
             self._check_overrides_are_used()
-        return Site(name, tuple(devices))
+        modes = tuple(mode.placed(file.parent, self._control.time_zone) for mode in self._control.modes)
+        site = Site(name, tuple(devices), replace(self._control, modes=modes))
+        if not self._source.dropped and not self._is_incomplete:
+            self._report(self._control_loc, check_site(site))
+        return site
 
     def _name(self, file: Path) -> str:
         body, loc = self._body, (*self._loc, "site")
@@ -78,10 +94,11 @@ class SiteBuilder:
                 break
         profile = self._profile(folder, loc, entry)
         if profile is None:
+            self._is_incomplete = True
             return []
         self._warn(loc, entry, profile)
         line = self._source.document.line_of(loc)
-        return [
+        devices = [
             Device(
                 id=unit.id,
                 name=unit.name,
@@ -95,9 +112,16 @@ class SiteBuilder:
                 modbus=unit.modbus,
                 file=self._source.document.file,
                 line=line,
+                controlled=self._controlled(entry, profile),
+                blocks=entry.blocks if isinstance(entry, BessEntry) else None,
             )
             for unit in units
         ]
+        for device in devices[:1]:  # those of one entry are alike
+            if device.controlled:
+                check = check_unit if kind == "bess" else check_meter
+                self._report(loc, check(device, self._control))
+        return devices
 
     def _check_left_out(self, folder: Path, loc: Loc, raw: dict[Any, Any]) -> None:
         """Check what can be checked of a device with errors, so that mending them brings up no others."""
@@ -127,6 +151,12 @@ class SiteBuilder:
         self.findings += findings
         return profile
 
+    def _controlled(self, entry: DeviceEntry, profile: Profile) -> bool:
+        """Whether nothing says ``control: false`` of it: the device's own word counts before the site's."""
+        site = self._body.overrides.get(profile.name)
+        said = entry.control if entry.control is not None else site and site.control
+        return said is not False
+
     def _check_overrides_are_used(self) -> None:
         for name in self._body.overrides:
             if name not in self._profiles:
@@ -150,6 +180,14 @@ class SiteBuilder:
             message = "serial lines are not polled by this version"
             self.warnings.append(Finding(modbus, message, "reach it through a gateway with host:"))
 
+    def _report(self, loc: Loc, findings: Iterable[Finding]) -> None:
+        """Take what keeps control from working: wrong where something is decided, else a warning at most."""
+        placed = [finding._replace(loc=loc + finding.loc) for finding in findings]
+        if self._control.decides:
+            self.findings += placed
+        elif self._wants_control:
+            self.warnings += placed
+
     def _wrong(self, loc: Loc, message: str, cure: str) -> None:
         self.findings.append(Finding(loc, message, cure))
 
@@ -159,3 +197,15 @@ class SiteBuilder:
 
 def _float(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
+
+
+def _control(entry: ControlEntry) -> Control:
+    """Return the section as control reads it: floats, and durations in seconds."""
+    values: dict[str, Any] = {}
+    for name, value in entry:
+        if name.endswith("_ns"):
+            values[f"{name.removesuffix('_ns')}_s"] = None if value is None else value / 1e9
+        else:
+            values[name] = float(value) if isinstance(value, Decimal) else value
+    limits: dict[str, Any] = {name: _float(value) for name, value in entry.limits}
+    return Control(**values | {"limits": Limits(**limits)})

@@ -3,11 +3,11 @@
 import ipaddress
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from fluxfast.profiles.fields import describe, wrong
+from fluxfast.profiles.fields import Number, describe, wrong
 
 IDENTIFIER: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _IDENTIFIER: Final = re.compile(IDENTIFIER)
@@ -109,3 +109,26 @@ PercentOrZero = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT_PATTERN}$"}),
 ]
 Percent = Annotated[PercentOrZero, AfterValidator(_refuse_zero)]
+
+
+def _empty_if_none(value: Any) -> Any:
+    """A key with nothing after it, as when all its items are commented out, is an empty list."""
+    return [] if value is None else value
+
+
+def lists_may_be_none(schema: dict[str, Any]) -> None:
+    """Say in a model's JSON Schema that its lists may be left empty."""
+    for name, entries in schema["properties"].items():
+        if entries.get("type") == "array":
+            schema["properties"][name] = {"anyOf": [entries, {"type": "null"}]}
+
+
+E = TypeVar("E")
+# Lists of the file are lists; the frozen models keep them as tuples.
+Entries = Annotated[tuple[E, ...], Field(strict=False), BeforeValidator(_empty_if_none)]
+
+ZeroOrMore = Annotated[Number, Field(ge=0), WithJsonSchema({"type": "number", "minimum": 0})]
+Positive = Annotated[Number, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+PctNumber = Annotated[
+    Number, Field(ge=0, le=100), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100})
+]

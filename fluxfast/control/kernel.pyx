@@ -168,8 +168,8 @@ cdef class Kernel:
         wanted = np.dtype(rows.dtypes()[name])
         if array.dtype != wanted or array.shape != (rows.rows,) or not array.flags.carray:
             raise ValueError(
-                f"column {name}: {array.dtype} {array.shape} is not a contiguous {wanted} ({rows.rows},): make "
-                "columns by Columns.make, and fill them in place"
+                f"column {name}: {array.dtype} {array.shape} is not a contiguous {wanted} ({rows.rows},): "
+                "make columns by Columns.make, and fill them in place"
             )
         self.arrays.append(array)
         return self.at(len(self.arrays) - 1)
@@ -243,7 +243,7 @@ cdef class Kernel:
         cdef int64_t n = self.first[s + 1] - self.first[s]
         cdef fx_sums sums
         cdef double soonest = fx_max(dt_s, 1e-3), horizon_s = at.horizon_s[s]
-        cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW for a % of a kWh
+        cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW a % and kWh
         fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], self.quanta, self.why)
         fx_sum(&u, n, self.quanta, &sums)
 

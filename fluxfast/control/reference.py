@@ -150,7 +150,7 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     u.at_min[:], u.at_max[:] = at_min, at_max
     soonest = max(dt_s, 1e-3)
     horizon_s = sites.horizon_s
-    per_pct = np.where(np.isnan(horizon_s), 0, 36 / np.fmax(horizon_s, soonest))[site]  # kW for a % of a kWh
+    per_pct = np.where(np.isnan(horizon_s), 0, 36 / np.fmax(horizon_s, soonest))[site]  # kW a % and kWh
     full = np.where(at_min, 0, (soe - floor) * u.capacity_kwh * u.efficiency * per_pct)
     room = np.where(at_max, 0, (top_pct - soe) * u.capacity_kwh / u.efficiency * per_pct)
 

@@ -21,6 +21,8 @@ cdef enum call_outcome:
 ctypedef struct Call:
     int64_t expires_ns       # not sent after this, and no answer is waited for beyond
     int64_t timeout_ns       # how long one answer is waited for
+    int64_t sent_ns          # when it went out; 0: it did not
+    int64_t ended_ns         # when its outcome was known
     int32_t link
     int32_t next             # the link's next due call, or -1
     int32_t next_ended       # the next one whose outcome has not been taken, or -1
@@ -53,7 +55,7 @@ cdef void calls_submit(
     Calls *s, int32_t slot, int32_t link, uint8_t unit_id, const uint8_t *pdu, uint16_t size,
     int64_t timeout_ns, int64_t expires_ns
 ) noexcept nogil
-cdef void calls_cancel(Calls *s, int32_t slot) noexcept nogil
+cdef void calls_cancel(Calls *s, int32_t slot, int64_t now_ns) noexcept nogil
 cdef int32_t calls_next(Calls *s, int32_t link, int64_t now_ns) noexcept nogil
 cdef int64_t calls_deadline(const Calls *s, int32_t link) noexcept nogil
 cdef uint16_t calls_request(const Call *call, uint8_t *out) noexcept nogil

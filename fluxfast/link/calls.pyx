@@ -116,18 +116,19 @@ cdef void calls_submit(
     call.timeout_ns = timeout_ns
     call.expires_ns = expires_ns
     call.size = size
+    call.sent_ns = 0
     memcpy(call.pdu, pdu, size)
     if call.state == CALL_IDLE:
         append(s, slot)
 
 
-cdef void calls_cancel(Calls *s, int32_t slot) noexcept nogil:
+cdef void calls_cancel(Calls *s, int32_t slot, int64_t now_ns) noexcept nogil:
     # Nothing more is sent for it; one in flight ends in its own time.
     cdef Call *call = &s.calls[slot]
     call.newer_size = 0
     if call.state == CALL_DUE:
         remove(s, slot)
-        end(s, slot, CALL_UNKNOWN if call.reading_back else CALL_FAILED, Q_TIMEOUT)
+        end(s, slot, CALL_UNKNOWN if call.reading_back else CALL_FAILED, Q_TIMEOUT, now_ns)
 
 
 # ---- out ----
@@ -140,8 +141,10 @@ cdef int32_t calls_next(Calls *s, int32_t link, int64_t now_ns) noexcept nogil:
         remove(s, slot)
         if now_ns < s.calls[slot].expires_ns:
             s.calls[slot].state = CALL_IN_FLIGHT
+            if not s.calls[slot].reading_back:
+                s.calls[slot].sent_ns = now_ns
             return slot
-        not_sent(s, slot, Q_TIMEOUT)
+        not_sent(s, slot, Q_TIMEOUT, now_ns)
     return -1
 
 
@@ -205,11 +208,11 @@ cdef bint calls_answer(
             &code,
         )
         if status != FX_COMPLETE:
-            end(s, slot, CALL_UNKNOWN, call.quality)
+            end(s, slot, CALL_UNKNOWN, call.quality, now_ns)
         elif holds(call, pdu + 2):
-            end(s, slot, CALL_CONFIRMED, call.quality)
+            end(s, slot, CALL_CONFIRMED, call.quality, now_ns)
         else:
-            end(s, slot, CALL_DIFFERS, call.quality)
+            end(s, slot, CALL_DIFFERS, call.quality, now_ns)
         return False
 
     if request_code <= FX_READ_INPUT_REGISTERS and call.size == 5:
@@ -227,7 +230,9 @@ cdef bint calls_answer(
         if not call.newer_size:
             call.answer_size = <uint16_t>(end_ - pdu)
             memcpy(call.answer, pdu, call.answer_size)
-        end(s, slot, CALL_ANSWERED, Q_GOOD if status == FX_COMPLETE else exception_quality(code))
+        end(
+            s, slot, CALL_ANSWERED, Q_GOOD if status == FX_COMPLETE else exception_quality(code), now_ns
+        )
         return False
     if status == FX_EXCEPTION:
         calls_fail(s, slot, exception_quality(code), now_ns)
@@ -265,15 +270,15 @@ cdef void calls_fail(Calls *s, int32_t slot, uint8_t quality, int64_t now_ns) no
     # In flight, without a clear answer.
     cdef Call *call = &s.calls[slot]
     if call.reading_back:
-        end(s, slot, CALL_UNKNOWN, call.quality)
+        end(s, slot, CALL_UNKNOWN, call.quality, now_ns)
     elif is_read(call):
-        end(s, slot, CALL_FAILED, quality)
+        end(s, slot, CALL_FAILED, quality, now_ns)
     elif can_read_back(call) and now_ns < call.expires_ns:
         call.quality = quality
         call.reading_back = 1
         put_first(s, slot)
     else:
-        end(s, slot, CALL_UNKNOWN, quality)
+        end(s, slot, CALL_UNKNOWN, quality, now_ns)
 
 
 cdef void calls_expire(Calls *s, int32_t link, int64_t until_ns, uint8_t quality) noexcept nogil:
@@ -283,25 +288,26 @@ cdef void calls_expire(Calls *s, int32_t link, int64_t until_ns, uint8_t quality
         following = s.calls[slot].next
         if s.calls[slot].expires_ns <= until_ns:
             remove(s, slot)
-            not_sent(s, slot, quality)
+            not_sent(s, slot, quality, until_ns if until_ns != NEVER else s.calls[slot].expires_ns)
         slot = following
 
 
-cdef void not_sent(Calls *s, int32_t slot, uint8_t quality) noexcept nogil:
+cdef void not_sent(Calls *s, int32_t slot, uint8_t quality, int64_t now_ns) noexcept nogil:
     # Of a write that was to be read back, the reason stays why that was needed.
     cdef Call *call = &s.calls[slot]
     if call.reading_back:
-        end(s, slot, CALL_UNKNOWN, call.quality)
+        end(s, slot, CALL_UNKNOWN, call.quality, now_ns)
     else:
-        end(s, slot, CALL_FAILED, quality)
+        end(s, slot, CALL_FAILED, quality, now_ns)
 
 
-cdef void end(Calls *s, int32_t slot, uint8_t outcome, uint8_t quality) noexcept nogil:
+cdef void end(Calls *s, int32_t slot, uint8_t outcome, uint8_t quality, int64_t now_ns) noexcept nogil:
     cdef Call *call = &s.calls[slot]
     call.state = CALL_IDLE
     call.reading_back = 0
     call.outcome = outcome
     call.quality = quality
+    call.ended_ns = now_ns
     if outcome != CALL_ANSWERED or call.newer_size:
         call.answer_size = 0
     call.ended = 1
@@ -329,5 +335,6 @@ cdef bint calls_resume(Calls *s, int32_t slot) noexcept nogil:
     call.timeout_ns = call.newer_timeout_ns
     call.expires_ns = call.newer_expires_ns
     call.newer_size = 0
+    call.sent_ns = 0
     append(s, slot)
     return True

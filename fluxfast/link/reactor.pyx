@@ -33,6 +33,9 @@ from fluxfast.link.schedule cimport (
 )
 from fluxfast.link.structs cimport Block, LinkPlan, UnitPlan
 from fluxfast.link.trace cimport TRACE_ALL, TRACE_NONE, TraceRecord, trace_begin
+from fluxfast.link.writes cimport (
+    WRITE_ACCEPTED, Write, WriteState, write_refusal, writes_accept, writes_end,
+)
 from fluxfast.modbus.constants cimport FX_MAX_PDU_SIZE
 from fluxfast.native.tcp cimport fx_address_set
 from fluxfast.table.decode cimport Column, Op
@@ -50,18 +53,19 @@ cdef class Reactor:
     Arguments are the raw bytes (uint8) of the plan's LINK, UNIT, BLOCK, OP arrays and of the tables' COLUMN,
     the sentinels (uint64), the ``times`` of each table (uint64), ``owners`` (whatever owns that
     memory), the pacing of new connections per second (0: none), the longest wait between two tries of a link
-    or a unit that does not answer, a seed for jitter and first transaction_ids, and how many calls may be
-    under way at once.
+    or a unit that does not answer, a seed for jitter and first transaction_ids, how many calls may be
+    under way at once, and what may be written: the WRITE array, and WRITE_STATE, in which it tells what
+    became of that.
     """
 
     def __cinit__(
         self, const uint8_t[::1] links, const uint8_t[::1] units, const uint8_t[::1] blocks,
         const uint8_t[::1] ops, const uint64_t[::1] sentinels, const uint8_t[::1] columns,
         const uint64_t[::1] times, owners, double connects_per_s, int64_t probe_interval_ns, uint64_t seed,
-        int n_calls=0,
+        int n_calls=0, const uint8_t[::1] writes=None, uint8_t[::1] write_states=None,
     ):
         self.ports.poll_set = -1
-        self.owners = (links, units, sentinels, columns, times, owners)
+        self.owners = (links, units, sentinels, columns, times, owners, writes, write_states)
         cdef int32_t n_links = <int32_t>(links.shape[0] // <Py_ssize_t>sizeof(LinkPlan))
         if n_links == 0:
             raise ValueError("a reactor needs at least one link")
@@ -73,6 +77,14 @@ cdef class Reactor:
         self.links.schedule.columns = <const Column *>&columns[0] if columns.shape[0] else NULL
         self.links.schedule.times = <const TableTimes *>&times[0] if times.shape[0] else NULL
         self.links.schedule.random = seed | 1
+        if writes is not None and writes.shape[0]:
+            self.writes.n_writes = <int32_t>(writes.shape[0] // <Py_ssize_t>sizeof(Write))
+            size = self.writes.n_writes * <Py_ssize_t>sizeof(WriteState)
+            if write_states is None or write_states.shape[0] != size:
+                raise ValueError("every write needs its state")
+            self.writes.writes = <const Write *>&writes[0]
+            self.writes.states = <WriteState *>&write_states[0]
+        n_calls += self.writes.n_writes  # which have the first slots
         if not links_make(&self.links, plans, n_links, n_calls) or not schedule_make(
             &self.links.schedule, plans, n_links,
             <const UnitPlan *>&units[0] if units.shape[0] else NULL,
@@ -161,26 +173,32 @@ cdef class Reactor:
         if (call.state != CALL_IDLE or call.ended) and (call.link != link or call.unit_id != unit_id):
             raise ValueError(f"call {slot} is under way to another unit, or its outcome has not been taken")
         links_call(
-            &self.links, link, slot, unit_id, &pdu[0], <uint16_t>pdu.shape[0], timeout_ns, expires_ns,
-            ports_now(&self.ports),
+            &self.links, link, self.writes.n_writes + slot, unit_id, &pdu[0], <uint16_t>pdu.shape[0],
+            timeout_ns, expires_ns, ports_now(&self.ports),
         )
 
     def cancel_call(self, int slot):
         """Send nothing more for this slot; what is in flight ends in its own time."""
         self.call_at(slot)
-        calls_cancel(&self.links.calls, slot)
+        calls_cancel(&self.links.calls, self.writes.n_writes + slot, ports_now(&self.ports))
 
     def take_calls(self):
-        """Return and forget [(slot, call_outcome, quality code, response PDU or b'')] of calls that ended."""
+        """Return and forget [(slot, call_outcome, quality code, response PDU or b'')] of calls that ended.
+
+        What became of writes goes to their states.
+        """
         cdef list taken = []
         cdef int32_t slot = calls_take(&self.links.calls)
         cdef Call *call
         while slot >= 0:
             call = &self.links.calls.calls[slot]
-            taken.append(
-                (slot, call.outcome, call.quality,
-                 PyBytes_FromStringAndSize(<char *>call.answer, call.answer_size))
-            )
+            if slot < self.writes.n_writes:
+                writes_end(&self.writes, slot, call)
+            else:
+                taken.append(
+                    (slot - self.writes.n_writes, call.outcome, call.quality,
+                     PyBytes_FromStringAndSize(<char *>call.answer, call.answer_size))
+                )
             links_resume(&self.links, slot, ports_now(&self.ports))
             slot = calls_take(&self.links.calls)
         return taken
@@ -189,6 +207,39 @@ cdef class Reactor:
     def calls_ended(self):
         """Whether ``take_calls`` has something."""
         return self.links.calls.first_ended >= 0
+
+    # ---- writes ----
+
+    def write(self, const int32_t[::1] which, const double[::1] values, const int64_t[::1] expires_ns):
+        """Send values to entries ``which`` of the allow-list; return how many were accepted.
+
+        All three have one row for each. Of those that are refused, the state says why; what is accepted is
+        on its way, ahead of all reads, but is not sent any more at expires_ns (reactor's clock).
+        """
+        if not which.shape[0] == values.shape[0] == expires_ns.shape[0]:
+            raise ValueError("writes need an entry, a value and an end for each")
+        cdef int64_t now = ports_now(&self.ports)
+        cdef Py_ssize_t k, n = which.shape[0]
+        cdef int32_t i, accepted = 0
+        cdef write_refusal refusal
+        cdef const Write *w
+        cdef uint8_t pdu[FX_MAX_PDU_SIZE]
+        cdef uint16_t size
+        for k in range(n):
+            if not 0 <= which[k] < self.writes.n_writes:
+                raise IndexError(f"write {which[k]} of {self.writes.n_writes}")
+        with nogil:
+            for k in range(n):
+                i = which[k]
+                refusal = writes_accept(&self.writes, i, values[k], expires_ns[k], now, pdu, &size)
+                if refusal == WRITE_ACCEPTED:
+                    w = &self.writes.writes[i]
+                    accepted += 1
+                    links_call(
+                        &self.links, w.link, i, w.unit_id, pdu, size, w.timeout_ns, expires_ns[k],
+                        ports_now(&self.ports),
+                    )
+        return accepted
 
     # ---- links ----
 
@@ -377,9 +428,10 @@ cdef class Reactor:
         return &self.links.links[link]
 
     cdef Call *call_at(self, int slot) except NULL:
-        if not 0 <= slot < self.links.calls.n_calls:
-            raise IndexError(f"call {slot} of {self.links.calls.n_calls}")
-        return &self.links.calls.calls[slot]
+        cdef int32_t n_calls = self.links.calls.n_calls - self.writes.n_writes
+        if not 0 <= slot < n_calls:
+            raise IndexError(f"call {slot} of {n_calls}")
+        return &self.links.calls.calls[self.writes.n_writes + slot]
 
     cdef void send_tick(self) noexcept nogil:
         # As far as the links' phases have come.
@@ -389,8 +441,8 @@ cdef class Reactor:
 
 
 def struct_sizes():
-    """Return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block): the NumPy dtypes of the plan must agree."""
-    return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block)
+    """Return the sizes of LinkPlan, UnitPlan, Block, Write, WriteState: the NumPy dtypes must agree."""
+    return sizeof(LinkPlan), sizeof(UnitPlan), sizeof(Block), sizeof(Write), sizeof(WriteState)
 
 
 def memory_per_device(int n_blocks=1):

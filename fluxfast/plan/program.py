@@ -73,13 +73,13 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
     distance = point.address - block.address
     sentinels = point.not_implemented
     low, high = map(float, point.limits) if point.limits is not None else (-inf, inf)
-    mul, add, div = _affine(point)
+    mul, add, div = affine(point)
     bits = (point.bit, point.bit) if point.bit is not None else point.bits
     if point.register in ("coil", "discrete"):
         source, size, raw = distance, 1, structs.BIT
     else:
         source, size = 2 * distance, 2 * point.size
-        raw = _RAW[point.kind]
+        raw = raw_kind(point)
     return (
         column,
         source,
@@ -107,11 +107,17 @@ def raw_sentinels(point: Point) -> list[int]:
     return [int(value) & ((1 << (16 * point.size)) - 1) for value in point.not_implemented]
 
 
+def raw_kind(point: Point) -> int:
+    """Return the raw_kind of table/decode.pxd of a point in registers."""
+    return _RAW[point.kind]
+
+
 def _scaled(point: Point) -> bool:
     return point.scale != 1 or point.offset != 0
 
 
-def _affine(point: Point) -> tuple[float, float, float]:
+def affine(point: Point) -> tuple[float, float, float]:
+    """Return (mul, add, div), whole numbers: value = (raw * mul + add) / div."""
     scale, offset = Fraction(point.scale), Fraction(point.offset)
     div = lcm(scale.denominator, offset.denominator)
     return float(scale * div), float(offset * div), float(div)

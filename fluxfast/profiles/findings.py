@@ -45,7 +45,7 @@ def validate(model: type[M], data: Any) -> tuple[M | None, list[Finding]]:
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known word, or the list of a few, or nothing."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names)}" if names else ""

@@ -127,6 +127,10 @@ class Point(FileModel):
     unit: str = Field(default="", max_length=16)
     description: str = Field(default="", max_length=400)
     access: Literal["ro", "rw", "wo"] = "ro"
+    storage: Literal["volatile", "flash"] = Field(
+        default="volatile",
+        description="Where a written value is kept; flash wears out and is written rarely.",
+    )
     not_implemented: Raws = Field(
         default=(),
         description="Raw values that mean: no value. Of the whole registers, before bits are taken.",

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from fluxfast.profiles.control import ControlMap
+from fluxfast.profiles.control_points import check_control, write_function
 from fluxfast.profiles.fields import POINT_NAME, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
 from fluxfast.profiles.point import FAST, Point
@@ -30,6 +32,9 @@ class Profile(FileModel):
         default={}, description="Poll groups beside fast: {slow: 10} is read every 10th tick."
     )
     points: dict[str, Point] = Field(min_length=1)
+    control: ControlMap | None = Field(
+        default=None, description="Which points command a battery unit, or which a meter is read by."
+    )
 
     @field_validator("name")
     @classmethod
@@ -70,6 +75,19 @@ class Profile(FileModel):
     def _points_agree(self) -> "Profile":
         raise_findings([*self._check_points(), *self._check_overlaps()])
         return self
+
+    def control_findings(self) -> Iterator[Finding]:
+        """Yield what keeps ``control`` from working with these points.
+
+        Not checked with every override: a point may be removed where nothing is controlled.
+        """
+        if self.control is not None:
+            for finding in dict.fromkeys(check_control(self.control, self.points, self.quirks)):
+                yield finding._replace(loc=("control", *finding.loc))
+
+    def write_function(self, point: str) -> int:
+        """Return the function code that writes a register point: 6 or 16."""
+        return write_function(self.control, self.quirks, self.points[point])
 
     def _check_points(self) -> Iterator[Finding]:
         names: dict[str, str] = {}

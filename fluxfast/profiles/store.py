@@ -61,6 +61,8 @@ def read_profile(path: Path) -> Document:
 def build_profile(document: Document) -> Profile:
     """Return the profile that a file describes; raise ``ConfigError`` with everything wrong in it."""
     profile, findings = validate(Profile, document.data)
+    if profile is not None:
+        findings += profile.control_findings()
     problems = document.problems + [problem_of(document, finding) for finding in findings]
     if profile is None or problems:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))

@@ -42,6 +42,7 @@ class Process:
             command,
             cwd=cwd,
             env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
-from fluxfast.config.fleet import Control, Device, Fleet, Log, Modbus, Poll, Site
+from fluxfast.config.fleet import Device, Fleet, Log, Modbus, Poll, Site
 from fluxfast.profiles import Point, Profile, Quirks
 
 
@@ -35,5 +35,4 @@ def fleet(*devices: Device, every_ms: int = 200, deadline: float = 0.8) -> Fleet
         devices,
         Poll(every_ms * 1_000_000, float(Decimal(str(deadline)))),
         Log(Path("log")),
-        Control("observe", (), {}),
     )

@@ -46,6 +46,20 @@ def test_wrong() -> None:
     assert result.exit_code == 2
 
 
+def test_files_of_modes() -> None:
+    modes = "control: {modes: [{type: schedule, file: plan.csv}, {type: python, function: own.py:f}]}\n"
+    Path("site").mkdir()
+    Path("site/modes.yaml").write_text(GOOD + modes)
+    assert run("site/modes.yaml").output == (
+        "problem: site/plan.csv: cannot be read: No such file or directory\n"
+        "problem: site/own.py: f: there is no such file (its path is relative to the site file)\n"
+        "site/modes.yaml: 2 problems\n"
+    )
+    Path("site/plan.csv").write_text("start,power_kw\n2026-06-01,5\n")
+    Path("site/own.py").write_text("def f(view):\n    return view.load_kw / 2\n")
+    assert "control: modes: observe, schedule then python;" in run("site/modes.yaml").output
+
+
 def test_missing_file() -> None:
     result = run("nowhere.yaml")
     assert result.output == "problem: nowhere.yaml: no such file\nnowhere.yaml: 1 problem\n"
@@ -98,3 +112,50 @@ def test_messages_hold_no_control_characters() -> None:
     result = run("evil.yaml")
     assert "\x1b" not in result.output
     assert len(result.output.splitlines()) == 3
+
+
+UNIT = "{{id: {0}, type: powerpack, capacity_kwh: 400, rated_power_kw: 200, modbus: {{host: {0}}}}}"
+
+
+def controlled(control: str, *units: str) -> str:
+    return f"control: {control}\ndevices: {{bess: [{', '.join(map(UNIT.format, units))}]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("control", "units", "line"),
+    [
+        ("{action: act}", ["b1", "b2"], "control: s: act, no mode; writes to 2 units: b1, b2"),
+        (
+            "{action: act, modes: [{type: soe_target, soe_pct: 50, by: '07:00'}, {type: balance}]}",
+            ["b1", "b2", "b3", "b4", "b5", "b6"],
+            "control: s: act, soe_target then balance; writes to 6 units",
+        ),
+        (
+            "{action: shadow, modes: [{type: balance}]}",
+            ["b1"],
+            "control: s: shadow, balance; decides for 1 unit: b1; writes nothing",
+        ),
+        (
+            "{modes: [{type: balance}]}",
+            ["b1"],
+            "control: s: observe, balance; decides and writes nothing",
+        ),
+    ],
+)
+def test_control(control: str, units: list[str], line: str) -> None:
+    Path("s.yaml").write_text(controlled(control, *units))
+    result = run("s.yaml")
+    assert result.output.splitlines()[:-1] == [line]
+    assert result.exit_code == 0
+
+
+def test_sites_that_are_controlled_alike_share_a_line() -> None:
+    Path("folder").mkdir()
+    for name, control in (("a", "{action: act}"), ("b", "{action: act}"), ("c", "{action: shadow}")):
+        Path(f"folder/{name}.yaml").write_text(controlled(control, f"{name}1"))
+    assert run("folder").output.splitlines()[:-1] == [
+        "control: 2 sites: act, no mode; writes to 2 units: a1, b1",
+        "control: c: shadow, no mode; decides for 1 unit: c1; writes nothing",
+    ]
+    (report,) = json.loads(run("--json", "folder").output)["sites"]
+    assert report["control"][2] == {"site": "c", "action": "shadow", "modes": [], "units": ["c1"]}

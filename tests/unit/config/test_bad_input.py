@@ -38,7 +38,7 @@ devices:
   meters:
     - {id: m1, type: acuvim2, modbus: {host: 10.0.0.1}}
     - {id: m1, type: acuvim2, role: 7, modbus: {host: 10.0.0.9}}
-control: {action: act}
+control: {action: drive}
 """)
     assert [(problem.line, problem.where) for problem in problems] == [
         (1, "site"),

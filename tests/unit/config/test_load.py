@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxfast.config import Modbus, load
+from fluxfast.config import Control, Limits, Modbus, load
 from fluxfast.errors import ConfigError
 from tests.unit.config.conftest import Load
 
@@ -106,7 +106,8 @@ def test_defaults(load_text: Load) -> None:
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (500_000_000, 0.8)
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (400, 30_000_000_000)
     assert fleet.log.dir == Path("log")
-    assert (fleet.control.action, fleet.control.modes, fleet.control.limits) == ("observe", (), {})
+    assert fleet.sites[0].control == Control()
+    assert (fleet.devices[0].controlled, fleet.devices[0].blocks) == (True, None)
 
 
 def test_the_designs_example(tmp_path: Path) -> None:
@@ -135,12 +136,9 @@ devices:
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (250_000_000, 0.725)
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
-    assert fleet.control.modes[0] == {
-        "type": "peak_shaving",
-        "import_limit_kw": 800,
-        "recharge_below_kw": 400,
-    }
-    assert fleet.control.limits["soe_max_pct"] == Decimal("95.5")
+    control = fleet.sites[0].control
+    assert [mode.name for mode in control.modes] == ["peak_shaving", "fixed_power"]
+    assert control.limits == Limits(import_kw=1000, export_kw=500, soe_min_pct=10, soe_max_pct=95.5)
     assert fleet.warnings == ()
 
 
@@ -198,7 +196,7 @@ devices:
 
 
 def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
-    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: a, steps: [{at: 1}]}]}\n")
+    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: python, function: f, steps: [{at: 1}]}]}\n")
     assert pickle.loads(pickle.dumps(fleet)) == fleet
 
 

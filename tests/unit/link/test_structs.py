@@ -23,7 +23,8 @@ def reactor(n=1, connects_per_s=400.0, **link):
 
 
 def test_struct_layouts_agree_with_c():
-    assert struct_sizes() == (structs.LINK.itemsize, structs.UNIT.itemsize, structs.BLOCK.itemsize)
+    ours = (structs.LINK, structs.UNIT, structs.BLOCK, structs.WRITE, structs.WRITE_STATE)
+    assert struct_sizes() == tuple(dtype.itemsize for dtype in ours)
 
 
 def test_a_device_takes_less_than_a_page():

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from fluxfast.profiles import Profile, builtin_profiles, load_profile
+from fluxfast.profiles import BatteryControl, MeterControl, Profile, builtin_profiles, load_profile
 
 
 def test_names() -> None:
@@ -107,3 +107,20 @@ def test_same_quantity_same_name_and_unit() -> None:
     assert {name: point.unit for name, point in document.items()} == {
         name: vendor[name].unit for name in document
     }
+
+
+def test_powerpack_is_commanded_as_the_document_says() -> None:
+    profile = load_profile("powerpack")
+    control = profile.control
+    assert isinstance(control, BatteryControl)
+    assert (control.setpoint, control.soe, control.blocks) == ("target_power", "soe", "available_blocks")
+    assert control.ready.codes(profile.points) == (1,)
+    assert control.source is not None
+    assert (control.source.point, control.source.codes(profile.points)) == ("command_source", (1,))
+    assert profile.write_function("target_power") == 6
+    assert control.refresh_ns == 10_000_000_000
+
+
+def test_what_control_reads_of_meters() -> None:
+    assert load_profile("acuvim2").control == MeterControl(power="power_total")
+    assert load_profile("acuvim2_vendor").control == MeterControl(power="power_total", frequency="frequency")

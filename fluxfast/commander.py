@@ -1,0 +1,389 @@
+"""The commander: takes units over, writes what was decided, and gives them back. The only one that writes.
+
+Each unit goes its way alone::
+
+    OFF ──ready, fresh──▶ TAKING ──a later poll shows our command source──▶ OURS ──stop──▶ given back
+     ▲                      │ not taken                                     │ │
+     └──────10 s────────────┴────── FAILED ◀────two writes failed───────────┘ └─another writes─▶ YIELDED,
+                                                                                        until acknowledged
+
+Rules, each with a test (tests/e2e/test_guard.py):
+
+1. A setpoint is written only to a unit that is ours, READY, with fresh and good data; it expires when its
+   inputs get too old, up to the moment of sending.
+2. A unit that was commanded and is no longer usable is told 0 until it has confirmed that; then nothing.
+3. Where another's command source or setpoint stands in place of ours, the unit is left to that other.
+4. An unchanged setpoint is written again every ``refresh``, and heartbeats go out, only after a decision.
+5. The watchdog knows of a unit before the first byte is written to it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluxfast.control import reasons
+from fluxfast.controller import Controller
+from fluxfast.link import Reactor, outcomes
+from fluxfast.profiles import BatteryControl
+from fluxfast.table import quality
+from fluxfast.watchdog import Watchdog
+
+OFF, TAKING, OURS, YIELDED, FAILED = range(5)
+
+SECOND_NS: Final = 1_000_000_000
+TAKE_NS: Final = 5 * SECOND_NS  # until the command source shows as taken
+AGAIN_NS: Final = 10 * SECOND_NS  # a unit whose writes failed is taken again after that
+MAX_FAILURES: Final = 2  # in a row
+LAG_NS: Final = SECOND_NS  # a unit may show its last setpoint so long after a new one
+TOLERANCE_KW: Final = 1e-3
+STOP_S: Final = 1.4  # how long a clean stop waits for the zeros, and then
+RELEASE_S: Final = 0.4  # for the command sources
+STEP_S: Final = 0.01
+STEPS_PER_TRY: Final = 20
+EVENTS_EACH: Final = 8  # of like events in one tick so many are told one by one, the rest as a number
+
+
+class Commander:
+    """Commands the units of the sites that act; a row for each of them.
+
+    ``units``: int32, its row in control's columns; ``phase``: uint8; ``states``: structs.WRITE_STATE of its
+    setpoint, as of the newest ``observe``.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        reactor: Reactor,
+        states: NDArray[np.void],
+        watchdog: Watchdog,
+        follow: Callable[[], None],
+        on_event: Callable[[int, str], None],
+    ) -> None:
+        """``states``: what the reactor tells of its writes; ``follow`` is called after each that is sent.
+
+        ``on_event`` hears (row of the columns, text).
+        """
+        plan = controller.plan
+        self._controller, self._reactor, self._watchdog = controller, reactor, watchdog
+        self._follow, self._on_event = follow, on_event
+        self.units = np.flatnonzero(plan.setpoints >= 0).astype(np.int32)
+        n = len(self.units)
+        self._all_states = states
+        self._setpoints, self._sources = plan.setpoints[self.units], plan.sources[self.units]
+        self._has_source = self._sources >= 0
+        self._heartbeats = plan.heartbeats[self.units]
+        self._refresh_ns, self._heartbeat_ns = plan.refresh_ns[self.units], plan.heartbeat_ns[self.units]
+        ours = np.zeros(len(plan.devices), np.int64)
+        for group in plan.groups:
+            ours[group.units] = group.ours
+        self._ours = ours[self.units]
+        self.phase = np.full(n, OFF, np.uint8)
+        self.states = self._all_states[self._setpoints]
+        self._since_ns = np.zeros(n, np.int64)  # in its phase
+        self._fit = np.zeros(n, np.bool_)  # its data would let it be commanded
+        self._silent = np.zeros(n, np.bool_)  # they are old or bad
+        self._was_away = np.zeros(n, np.bool_)  # it has been silent since it was last seen as ours
+        self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
+        self._failures = np.zeros(n, np.int32)
+        self._n_ended = np.zeros(n, np.uint32)
+        self._before_kw = np.full(n, np.nan)  # what it held before the newest setpoint
+        self._armed = np.zeros(n, np.bool_)  # the watchdog knows of it
+        self._given_back = np.zeros(n, np.int64)  # the command source that it had before
+        self._beats = np.zeros(n)
+        self._beat_ns = np.zeros(n, np.int64)
+        self._beat_top, self._beat_value = self._heartbeat_kinds()
+        self._told = np.zeros(n, np.uint8)  # refusal that was last told of
+        self.handed_ns = 0  # when the newest setpoints had been handed to the sockets (reactor's clock)
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether a unit has been commanded that was not given back."""
+        return bool(self._armed.any())
+
+    def _heartbeat_kinds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the number that each unit's heartbeat counts up to (0: it does not), and its constant."""
+        top, value = np.zeros(len(self.units)), np.zeros(len(self.units))
+        for i, row in enumerate(self.units):
+            device = self._controller.plan.devices[row]
+            control = device.profile.control
+            if not isinstance(control, BatteryControl) or control.heartbeat is None:
+                continue
+            point, kind = device.profile.points[control.heartbeat.point], control.heartbeat.kind
+            top[i] = {"count": 2.0 ** (16 * point.size - (point.kind == "signed")) - 1, "toggle": 1}.get(
+                kind, 0
+            )
+            value[i] = control.heartbeat.value or 0
+        return top, value
+
+    # ---- before the decision ----
+
+    def observe(self, now_ns: int) -> None:
+        """See what became of the writes and who else writes; mark who must not be commanded as unusable."""
+        self._reactor.take_calls()
+        self.states = self._all_states[self._setpoints]
+        usable = self._controller.columns.units.usable
+        codes = usable[self.units]
+        self._fit = codes == reasons.NONE
+        self._silent = (codes == reasons.STALE) | (codes == reasons.BAD)
+        self._count_failures(now_ns)
+        self._see_what_was_taken(now_ns)
+        self._see_who_else_writes(now_ns)
+        why = _WHY_NOT[self.phase]
+        why = np.where(self.phase == YIELDED, self._yielded_to, why)
+        usable[self.units] = np.where(self._fit, why, codes)
+
+    def _count_failures(self, now_ns: int) -> None:
+        states = self.states
+        ended = states["n_ended"] != self._n_ended
+        self._n_ended = states["n_ended"].copy()
+        worked = _worked(states)
+        self._failures[ended & worked] = 0
+        self._failures[ended & ~worked] += 1
+        failed = (self._failures >= MAX_FAILURES) & (self.phase == OURS)
+        self._go(failed, FAILED, now_ns)
+        self._tell(
+            failed, lambda i: f"its setpoint could not be written: {_outcome(states[i])}; left alone for 10 s"
+        )
+        again = (self.phase == FAILED) & (now_ns - self._since_ns > AGAIN_NS)
+        self._failures[again] = 0
+        self._go(again, OFF, now_ns)
+
+    def _see_what_was_taken(self, now_ns: int) -> None:
+        at = np.flatnonzero(self.phase == TAKING)
+        if not len(at):
+            return
+        states = self._all_states[self._sources[at]]
+        rows = self.units[at]
+        later = self._controller.oldest_ns[rows] > states["ended_ns"]
+        seen = (states["under_way"] == 0) & later & self._controller.readable[rows]
+        taken = seen & (self._controller.source[rows] == self._ours[at])
+        self._go(at[taken], OURS, now_ns)
+        late = at[~taken & (now_ns - self._since_ns[at] > TAKE_NS)]
+        self._go(late, FAILED, now_ns)
+        self._tell(
+            late,
+            lambda i: (
+                f"its command source could not be taken: {_outcome(self._all_states[self._sources[i]])}"
+            ),
+        )
+
+    def _see_who_else_writes(self, now_ns: int) -> None:
+        controller, states, rows = self._controller, self.states, self.units
+        ours = (self.phase == OURS) & controller.readable[rows]
+        source = controller.source[rows]
+        foreign = ours & self._has_source & (source != self._ours)
+        foreign &= controller.oldest_ns[rows] > self._since_ns
+        # One that was away and has its former source again has restarted: nobody took it.
+        restarted = foreign & self._was_away & (source == self._given_back)
+        self._go(restarted, OFF, now_ns)
+        self._tell(restarted, lambda i: "it has restarted, and is taken again")
+        self._was_away = (self._was_away & ~(ours & self._fit)) | (self.phase == OURS) & self._silent
+        foreign &= ~restarted
+        self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
+        self._tell(
+            foreign,
+            lambda i: (
+                f"another has set its command source to {source[i]}; left to that one until acknowledged"
+            ),
+        )
+        shown, held = controller.shown_kw[rows], states["held"]
+        quiet = (
+            ours & ~foreign & (states["under_way"] == 0) & (controller.oldest_ns[rows] > states["ended_ns"])
+        )
+        differs = quiet & (np.abs(shown - held) > TOLERANCE_KW)  # false where one of them is not known
+        differs &= ~((shown == self._before_kw) & (now_ns - states["ended_ns"] < LAG_NS))
+        # A unit that leaves READY may go to 0 by itself.
+        reset = differs & ~self._fit & (shown == 0)
+        entries = self._setpoints[reset]
+        self._all_states["held"][entries] = self._all_states["asked"][entries] = 0
+        differs &= ~reset
+        self._yield(differs, reasons.FOREIGN_TARGET, now_ns)
+        self._tell(
+            differs,
+            lambda i: (
+                f"another has set its target power to {shown[i]:g} kW where we had {held[i]:g}; "
+                "left to that one until acknowledged"
+            ),
+        )
+
+    def _yield(self, units: NDArray[np.bool_], to: int, now_ns: int) -> None:
+        self._go(units, YIELDED, now_ns)
+        self._yielded_to[units] = to
+        self._watchdog.disarm(np.flatnonzero(units))
+        self._armed[units] = False
+
+    def _go(self, units: NDArray[np.bool_] | NDArray[np.intp], phase: int, now_ns: int) -> None:
+        self.phase[units] = phase
+        self._since_ns[units] = now_ns
+
+    # ---- after it ----
+
+    def command(self, now_ns: int) -> None:
+        """Hand the new setpoints to the links, and whatever else is due."""
+        columns, states = self._controller.columns.units, self.states
+        orders = _Orders()
+        off = (self.phase == OFF) & self._fit
+        if off.any():
+            self._take(np.flatnonzero(off), orders, now_ns)
+        self._take_again(orders, now_ns)
+
+        go = (self.phase == OURS) & (columns.usable[self.units] == reasons.NONE)
+        wanted = columns.setpoint_kw[self.units]
+        idle = states["under_way"] == 0
+        changed = (wanted != states["asked"]) | (states["n_asked"] == 0)
+        due = go & (
+            changed
+            | (now_ns - states["asked_ns"] >= self._refresh_ns)
+            | (idle & np.isnan(states["held"]))
+            | (idle & ~_worked(states))
+        )
+        np.copyto(self._before_kw, states["held"], where=due & changed)
+        orders.add(self._setpoints[due], wanted[due], self._controller.expires_ns[self.units[due]])
+
+        stop = ((self.phase == OURS) | (self.phase == FAILED)) & ~go & (states["n_asked"] > 0)
+        stop &= ((states["asked"] != 0) | (states["held"] != 0)) & ~((states["asked"] == 0) & ~idle)
+        orders.add(self._setpoints[stop], 0.0, now_ns + SECOND_NS)
+
+        beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
+        self._beat(np.flatnonzero(beat), orders, now_ns)
+        self._send(orders)
+        self.handed_ns = self._reactor.now_ns()
+        self._tell_refusals(due | stop)
+
+    def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
+        with_source = at[self._has_source[at]]
+        before = self._controller.source[self.units[with_source]]
+        self._watchdog.release(with_source, before)
+        self._given_back[with_source] = before
+        self._watchdog.arm(at)
+        self._armed[at] = True
+        self._go(at, OURS, now_ns)
+        self._go(with_source, TAKING, now_ns)
+        orders.add(self._sources[with_source], self._ours[with_source], now_ns + SECOND_NS)
+
+    def _take_again(self, orders: "_Orders", now_ns: int) -> None:
+        at = np.flatnonzero((self.phase == TAKING) & self._fit)
+        states = self._all_states[self._sources[at]]
+        again = at[(states["under_way"] == 0) & ~_worked(states) & (now_ns - states["ended_ns"] > SECOND_NS)]
+        orders.add(self._sources[again], self._ours[again], now_ns + SECOND_NS)
+
+    def _beat(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
+        self._beat_ns[at] = now_ns
+        values = np.where(self._beat_top[at] == 0, self._beat_value[at], self._beats[at])
+        self._beats[at] = np.where(self._beats[at] >= self._beat_top[at], 0, self._beats[at] + 1)
+        orders.add(self._heartbeats[at], values, now_ns + SECOND_NS)
+
+    def _tell_refusals(self, asked: NDArray[np.bool_]) -> None:
+        refusals = self._all_states["refusal"][self._setpoints]
+        new = asked & (refusals != self._told) & (refusals != 0)
+        self._told[asked] = refusals[asked]
+        self._tell(new, lambda i: f"its setpoint was refused: {outcomes.REFUSALS[refusals[i]]}")
+
+    # ---- the end ----
+
+    async def stop(self) -> bool:
+        """Tell every unit that was commanded 0, then give its command source back, within two seconds.
+
+        Returns whether all have confirmed both; the others stay with the watchdog.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + STOP_S
+        at = np.flatnonzero(self._armed)
+        written = self._all_states[self._setpoints[at]]["n_asked"] > 0
+        stopped = await self._until_held(at[written], self._setpoints, np.zeros(len(self.phase)), end)
+        done = np.concatenate([at[~written], stopped])
+        end = loop.time() + RELEASE_S
+        with_source = done[self._has_source[done]]
+        back = await self._until_held(with_source, self._sources, self._given_back, end)
+        done = np.concatenate([done[~self._has_source[done]], back])
+        self._watchdog.disarm(done)
+        self._armed[done] = False
+        return not self._armed.any()
+
+    async def _until_held(
+        self, at: NDArray[np.intp], entries: NDArray[np.int32], values: NDArray[Any], end_s: float
+    ) -> NDArray[np.intp]:
+        """Write each unit's value until it has confirmed it; return those that have."""
+        step = 0
+        while True:
+            self._reactor.take_calls()
+            states = self._all_states[entries[at]]
+            left = (
+                (states["held"] != values[at]) | (states["asked"] != values[at]) | (states["under_way"] != 0)
+            )
+            if not left.any() or asyncio.get_running_loop().time() > end_s:
+                held: NDArray[np.intp] = at[~left]
+                return held
+            if step % STEPS_PER_TRY == 0:
+                again = at[left & ~((states["asked"] == values[at]) & (states["under_way"] != 0))]
+                orders = _Orders()
+                orders.add(entries[again], values[again], self._reactor.now_ns() + SECOND_NS)
+                self._send(orders)
+            self._watchdog.beat()
+            step += 1
+            await asyncio.sleep(STEP_S)
+
+    def acknowledge(self, site: int) -> None:
+        """Let units of a site be taken again that were left to another."""
+        back = (self._controller.plan.site_of[self.units] == site) & (self.phase == YIELDED)
+        self._go(back, OFF, 0)
+
+    def _send(self, orders: "_Orders") -> None:
+        if columns := orders.columns():
+            self._reactor.write(*columns)
+            self._follow()
+
+    def _tell(self, units: NDArray[np.bool_] | NDArray[np.intp], text: Callable[[int], str]) -> None:
+        at = np.flatnonzero(units) if units.dtype == np.bool_ else units
+        for i in at[:EVENTS_EACH]:
+            self._on_event(int(self.units[i]), text(int(i)))
+        if len(at) > EVENTS_EACH:
+            self._on_event(
+                int(self.units[at[EVENTS_EACH]]), f"and {len(at) - EVENTS_EACH} units more likewise"
+            )
+
+
+class _Orders:
+    """What is to be written in one go: entries of the allow-list, values, and when they expire."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]] = []
+
+    def add(self, entries: NDArray[np.int32], values: Any, expires_ns: Any) -> None:
+        """Add some; values and times may be one for all."""
+        if len(entries):
+            n = len(entries)
+            self._parts.append(
+                (
+                    entries,
+                    np.broadcast_to(values, n).astype(float),
+                    np.broadcast_to(expires_ns, n).astype(np.int64),
+                )
+            )
+
+    def columns(self) -> list[NDArray[Any]]:
+        """Return all entries, all values, all times."""
+        return [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+
+
+_WHY_NOT: Final = np.array(
+    [reasons.NOT_OURS, reasons.NOT_OURS, reasons.NONE, reasons.FOREIGN_SOURCE, reasons.WRITE_FAILED], np.uint8
+)
+
+
+def _worked(states: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Whether the newest write of each that ended was confirmed; true before the first."""
+    outcome = states["outcome"]
+    good = (outcome == outcomes.CONFIRMED) | (
+        (outcome == outcomes.ANSWERED) & (states["quality"] == quality.GOOD)
+    )
+    return np.asarray(good | (states["n_ended"] == 0))
+
+
+def _outcome(state: np.void) -> str:
+    if state["outcome"] == outcomes.DIFFERS:
+        return "another value was read back"
+    return quality.reason(int(state["quality"])) or "no answer"
