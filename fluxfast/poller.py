@@ -94,6 +94,7 @@ class Poller:
         self.ticks_done = 0
         self._unanswered = 0
         self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._descriptors = DESCRIPTORS_BESIDE_LINKS
         self._entered = False
         self._stopping = False
         self._nap: asyncio.Future[None] | None = None  # until the next tick
@@ -146,7 +147,7 @@ class Poller:
         if self._entered:
             raise FluxfastError("a poller is opened once; make another one")
         self._entered = True
-        _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
+        _need_descriptors(self.reactor.n_links + self._descriptors)
         try:
             self._begin()
             await self._driver.open()

@@ -119,7 +119,19 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("config", "modbus"),
         ("profiles", "modbus"),
         *itertools.combinations(
-            ("station", "commander", "stopping", "controller", "poller", "grid", "status", "trace"), 2
+            (
+                "station",
+                "control_socket",
+                "operate",
+                "commander",
+                "stopping",
+                "controller",
+                "poller",
+                "grid",
+                "status",
+                "trace",
+            ),
+            2,
         ),
     }
 
