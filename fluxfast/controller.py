@@ -25,6 +25,7 @@ NOT_KNOWN: Final = -1  # a command source that could not be read
 
 class Controller:
     """Decides for all sites of a plan. ``columns`` hold everything about units and sites, see there.
+    ``tables`` are what it decides on.
 
     Of the newest ``gather``, a row per unit: ``oldest_ns`` int64, the request of the oldest input;
     ``expires_ns`` int64, when that is too old to act on; ``source`` int64, the raw command source, and
@@ -35,7 +36,7 @@ class Controller:
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
         self.plan = plan
-        self._tables = tables
+        self.tables = tables
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
         self.oldest_ns = np.zeros(n, np.int64)
@@ -104,7 +105,7 @@ class Controller:
         self.measured.grid_kw[:] = self.measured.frequency_hz[:] = np.nan
         for meters in self.plan.meters:
             self.measured.grid_kw[meters.sites] = self._meter(meters)
-            times_ns = self._tables[meters.table].requested_ns[meters.slot][meters.rows]
+            times_ns = self.tables[meters.table].requested_ns[meters.slot][meters.rows]
             self.measured.grid_sample_s[meters.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
         for meters in self.plan.frequencies:
             self.measured.frequency_hz[meters.sites] = self._meter(meters)
@@ -114,7 +115,7 @@ class Controller:
         )
 
     def _gather_units(self, group: UnitGroup, now_ns: int) -> None:
-        table, rows, at = self._tables[group.table], group.rows, group.units
+        table, rows, at = self.tables[group.table], group.rows, group.units
         units = self.columns.units
 
         def column(name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -169,9 +170,9 @@ class Controller:
         )
 
     def _meter(self, group: MeterGroup) -> NDArray[np.float64]:
-        table = self._tables[group.table]
+        table = self.tables[group.table]
         c = table.names.index(group.point)
-        values = table.values[c][group.rows] * group.factor
+        values = table.values[c][group.rows].astype(np.float64) * group.factor
         good = table.quality[c][group.rows] <= quality.LATE
         return np.where(good & np.isfinite(values), values, np.nan)
 
