@@ -12,6 +12,7 @@ What it does not show: a real network, and slow devices.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -76,7 +77,9 @@ def run_client(site: str, seconds: float, log: str) -> None:
             assert station.commander is not None
             used, begun, ticks = time.process_time(), time.monotonic(), 0
             every_ns = station.controller.every_ns
-            meters = [station[group.table].received_ns[group.slot] for group in station.controller.plan.meters]
+            meters = [
+                station[group.table].received_ns[group.slot] for group in station.controller.plan.meters
+            ]
             async for tick in station.ticks(seconds):
                 ticks += 1
                 commander = station.commander
@@ -94,3 +97,45 @@ def run_client(site: str, seconds: float, log: str) -> None:
             )  # fmt: skip
 
     print(json.dumps(asdict(uvloop.run(control()))))
+
+
+def measure(sites: int, seconds: float, every_ms: int) -> Run:
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "site.yaml"
+        site.write_text(site_file(sites, every_ms))
+        cores = sorted(os.sched_getaffinity(0))
+        command = [sys.executable, __file__, "--client", site, str(seconds), f"{folder}/log"]
+        with simulator(site, cores[-1]):
+            ran = subprocess.run([*pinned(cores[0]), *command], capture_output=True, text=True)
+    if ran.returncode:
+        sys.exit(f"the station failed: {ran.stderr.strip() or ran.returncode}")
+    return Run(**json.loads(ran.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sites", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--every", type=int, default=500, help="a tick's length, ms")
+    asked = parser.parse_args()
+    print(machine())
+    run = measure(asked.sites, asked.seconds, asked.every)
+    print(
+        f"{asked.sites * PACKS} units, {asked.sites} meters, every {asked.every} ms, {run.ticks} ticks,"
+        f" {run.overruns} overruns, {100 * run.core:.0f} % of a core"
+    )
+    print(
+        f"last meter byte to last setpoint in its socket: p50 {run.p50_ms:.2f} ms, p99 {run.p99_ms:.2f} ms,"
+        f" worst {run.worst_ms:.2f} ms (budget for 400 units: p50 {BUDGET_P50_MS:g}, p99 {BUDGET_P99_MS:g})"
+    )
+    print(
+        f"{run.setpoints} setpoints, {run.unconfirmed} of them replaced or not confirmed;"
+        f" ticks with one that was not on the wire when the tick ended: {run.late_ticks}"
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--client"]:
+        run_client(sys.argv[2], float(sys.argv[3]), sys.argv[4])
+    else:
+        main()

@@ -35,8 +35,7 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan = plan
-        self.tables = tables
+        self.plan, self.tables, self.every_ns = plan, tables, every_ns
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
         self.oldest_ns = np.zeros(n, np.int64)

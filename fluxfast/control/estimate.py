@@ -51,15 +51,16 @@ class Estimate:
 
     def update(self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats) -> None:
         """Take in what the batteries have done since the last update, and the samples that are new."""
+        before_s = self._until_s[self._row]
         self._row = (self._row + 1) % len(self._until_s)
         self._until_s[self._row] = now_s
         self._battery_kw[self._row] = battery_kw
         fresh = np.isfinite(grid_kw) & (grid_sample_s > self.sample_s)
         changed = fresh & (grid_kw != self.grid_kw)
-        gap_s = grid_sample_s - self._since_s
+        gap_s = grid_sample_s - self._since_s  # no shorter than the value before was shown
         longest = np.maximum(gap_s, self._pace_s / 2)
         np.copyto(self._pace_s, longest, where=changed & (gap_s <= REFRESH_S))
-        self._watch(now_s, battery_kw, changed)
+        self._watch(before_s, now_s, battery_kw, changed)
         np.copyto(self._before_s, self._since_s, where=changed)
         np.copyto(self._since_s, self.sample_s, where=changed)
         np.copyto(self.grid_kw, grid_kw, where=changed)
@@ -77,10 +78,10 @@ class Estimate:
         np.copyto(self.load_kw, (self.low_kw + self.high_kw) / 2, where=first)
         np.clip(self.load_kw, self.low_kw, self.high_kw, out=self.load_kw)
 
-    def _watch(self, now_s: float, battery_kw: Floats, changed: Flags) -> None:
-        """Find the meters that should have shown something by now."""
+    def _watch(self, before_s: float, now_s: float, battery_kw: Floats, changed: Flags) -> None:
+        """Find the meters that should have shown by now what the batteries did."""
         self._least_kw = np.where(changed, battery_kw, np.minimum(self._least_kw, battery_kw))
         self._most_kw = np.where(changed, battery_kw, np.maximum(self._most_kw, battery_kw))
         moved = self._most_kw - self._least_kw > self._notable_kw
-        self._moved_s = np.where(moved, np.minimum(self._moved_s, now_s), np.inf)
+        self._moved_s = np.where(moved, np.minimum(self._moved_s, before_s), np.inf)
         self.frozen = now_s - self._moved_s >= 2 * self._pace_s + self._settle_s

@@ -202,7 +202,7 @@ class Watchdog:
 def _row(unit: StopUnit) -> list[object]:
     # What is wrong must show now: later there is nobody to hear of it.
     ipaddress.ip_address(unit.host)
-    for frame in (unit.stop, unit.release or unit.stop):
+    for frame in (unit.stop, unit.stop if unit.release is None else unit.release):
         if len(frame) < 12 or len(frame) != 6 + int.from_bytes(frame[4:6], "big"):
             raise ValueError(f"unit {unit.name}: {frame.hex(' ')} is no whole write")
     release = None if unit.release is None else unit.release.hex()

@@ -72,13 +72,14 @@ def test_a_station_that_is_suspended(tmp_path):
 def test_both_suspended_and_woken_again_go_on(tmp_path):
     units = batteries(14)
     with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s=1.5) as station:
-        both = [station.popen.pid, station.sidecar]
-        for pid in both:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)
-        for pid in reversed(both):
-            os.kill(pid, signal.SIGCONT)
-        time.sleep(1)
+        os.kill(station.popen.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        station.signal_sidecar(signal.SIGSTOP)
+        time.sleep(2)
+        station.signal_sidecar(signal.SIGCONT)
+        time.sleep(0.3)
+        os.kill(station.popen.pid, signal.SIGCONT)
+        time.sleep(0.5)
         station.say("goodbye")
         assert station.wait() == 0
         station.await_sidecar()
@@ -100,10 +101,10 @@ def test_a_goodbye_leaves_the_batteries_to_the_next_station(tmp_path):
 def test_a_station_that_loses_its_watchdog_stops_by_itself(tmp_path, number):
     units = batteries(16)
     with Servers([unit.server for unit in units]), FakeStation(units, tmp_path) as station:
-        os.kill(station.sidecar, number)
+        station.signal_sidecar(number)
         assert station.line() == "watchdog lost"
         assert station.wait() == 0
-        os.kill(station.sidecar, signal.SIGKILL)
+        station.signal_sidecar(signal.SIGKILL)
     assert all(unit.values(POWER)[-1] == 0 for unit in units)
 
 

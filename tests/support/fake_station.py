@@ -7,10 +7,12 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fluxfast.watchdog import SiteLocks, StopUnit, Watchdog
@@ -53,6 +55,11 @@ class FakeStation(Process):
         poll = select.poll()
         poll.register(self._sidecar_end, select.POLLIN)
         assert poll.poll(PATIENCE_S * 1000), "the sidecar does not end"
+
+    def signal_sidecar(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._sidecar_end, number)
 
     def outcomes(self) -> list[dict[str, str]]:
         """Return what the sidecar has reported."""
