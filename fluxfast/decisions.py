@@ -81,6 +81,7 @@ class Decisions:
             for position, mode in enumerate(site.control.modes):
                 self._mode_codes[position, s] = names.index(mode.name)
         self._sites = np.arange(len(plan.sites))
+        self._meter_ns = np.zeros(len(plan.sites), np.int64)
         labels = {
             "write": WRITES,
             "phase": PHASES,
@@ -118,6 +119,9 @@ class Decisions:
     def note(self, time_us: int, now_ns: int, took_ms: float) -> None:
         """A tick of that grid time has been decided at ``now_ns``, so long after it began."""
         self._tick = time_us, now_ns, took_ms
+        for meters in self._controller.plan.meters:
+            times_ns = self._controller.tables[meters.table].requested_ns[meters.slot]
+            self._meter_ns[meters.sites] = times_ns[meters.rows]
 
     def append(self, log: LogWriter, index: int) -> None:
         """Log the tick that was noted last, if it is not yet; the columns must still be as decided."""
@@ -138,10 +142,6 @@ class Decisions:
     def _spread_sites(self) -> None:
         """Give each unit what is known of its site."""
         controller, sites, loop = self._controller, self._controller.columns.sites, self._controller.loop
-        meter_ns = np.zeros(len(self._sites), np.int64)
-        for meters in controller.plan.meters:
-            times_ns = controller.tables[meters.table].requested_ns[meters.slot]
-            meter_ns[meters.sites] = times_ns[meters.rows]
         of_site: dict[str, NDArray[Any]] = {
             "mode": self._mode_codes[loop.mode, self._sites],
             "target_kw": sites.target_kw,
@@ -152,10 +152,10 @@ class Decisions:
             "served_kw": sites.setpoint_kw,
             "unserved_kw": sites.unserved_kw,
             "site_reason": np.where(loop.reason != reasons.NONE, loop.reason, sites.reason),
-            "meter_ns": meter_ns,
+            "meter_ns": self._meter_ns,
         }
         known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
-        known["mode"], known["meter_ns"] = of_site["mode"] >= 0, meter_ns > 0
+        known["mode"], known["meter_ns"] = of_site["mode"] >= 0, self._meter_ns > 0
         known["site_reason"] = of_site["site_reason"] != reasons.NONE
         for name, column in of_site.items():
             self._values[name][:] = column[self._site_of]

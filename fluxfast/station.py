@@ -190,6 +190,7 @@ class Station(Poller):
 
     def _log_decision(self) -> None:
         if self._decisions is not None and self._log is not None:
+            self.reactor.take_calls()
             self._decisions.append(self._log, len(self.tables))
 
     def _unit_event(self, unit: int, text: str) -> None:
