@@ -111,7 +111,9 @@ def _decide(units: Units, sites: Sites, segments: Segments, dt_s: float) -> None
     rested = rest(units, sites, segments, bounds, neutral, need, total, ~held & ~exchanged)
     low, high = np.where(rested, neutral, bounds.lower), np.where(rested, neutral, bounds.upper)
     weight = weights(units, sites, site, need)
-    power = np.where(exchanged[site], power, split(segments, weight, low, high, total, need, ~held & ~exchanged))
+    power = np.where(
+        exchanged[site], power, split(segments, weight, low, high, total, need, ~held & ~exchanged)
+    )
     power = spread(segments, power, low, high, total, bounds.quantum > 0)
     power = whole(segments, power, low, high, bounds.quantum, total, lower, upper)
 
@@ -148,11 +150,16 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     u.at_max[:] = np.where(good, at_max, u.at_max != 0)
     soonest = max(dt_s, 1e-3)
     horizon_s = sites.horizon_s
-    per_pct = np.where(
-        horizon_s >= soonest, 36 / horizon_s, np.where(np.isnan(horizon_s), 0, 36 / soonest)
-    )[site]
+    per_pct = np.where(horizon_s >= soonest, 36 / horizon_s, np.where(np.isnan(horizon_s), 0, 36 / soonest))[
+        site
+    ]
     full = np.where(at_min, 0, np.maximum(u.soe_pct - floor, 0)) * u.capacity_kwh * u.efficiency * per_pct
-    room = np.where(at_max, 0, np.maximum(u.soe_max_pct - u.soe_pct, 0)) * u.capacity_kwh / u.efficiency * per_pct
+    room = (
+        np.where(at_max, 0, np.maximum(u.soe_max_pct - u.soe_pct, 0))
+        * u.capacity_kwh
+        / u.efficiency
+        * per_pct
+    )
     full, room = np.maximum(full, 0), np.maximum(room, 0)
 
     # Allowed power: falls at once, rises slowly.
@@ -403,9 +410,7 @@ def whole(
         share = left - segments.sum(np.where(finer, power, 0))
         count = np.maximum(np.floor(share / step + 1e-9), 0)
         rest = left - count * step
-        off, off_up = (
-            np.maximum(np.maximum(least - r, r - most), 0) for r in (rest, rest - step)
-        )
+        off, off_up = (np.maximum(np.maximum(least - r, r - most), 0) for r in (rest, rest - step))
         nearer_up = share / step - count >= 0.5 - 1e-9
         up = np.where(np.abs(off - off_up) > 1e-9 * step, off_up < off, nearer_up)
         last = ~segments.any(finer)

@@ -4,6 +4,7 @@ A run is what one station has written, from its start to its end; it decides ane
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,47 +50,59 @@ def batches(
     run: Run, wanted: Sequence[Wanted], from_us: int, to_us: int
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Chunk]]]:
     """Yield (times, chunk of each dataset) with the same ticks in all: nan where one of them has no row."""
-    series = [_Series(list(run.files.get(one.dataset, ())), one) for one in wanted]
-    while any([one.fill() for one in series]):
-        # No further than the dataset that ends first, for its next file may begin there.
-        until = min((one.last_us for one in series if one.files and one.chunk), default=None)
-        chunks = [one.take(until) for one in series]
-        times = np.unique(np.concatenate([chunk.time_us for chunk in chunks]))
-        inside = (times >= from_us) & (times < to_us)
-        times = times[inside]
-        if len(times):
-            yield times, {
-                one.dataset: _at(chunk, times, one) for one, chunk in zip(wanted, chunks, strict=True)
-            }
+    with ThreadPoolExecutor(1) as ahead:  # reads the next files while these are being decided
+        series = [_Series(list(run.files.get(one.dataset, ())), one, ahead) for one in wanted]
+        while any([one.fill() for one in series]):
+            # No further than the dataset that ends first, for its next file may begin there.
+            until = min((one.last_us for one in series if one.has_more), default=None)
+            chunks = [one.take(until) for one in series]
+            times = np.unique(np.concatenate([chunk.time_us for chunk in chunks]))
+            times = times[(times >= from_us) & (times < to_us)]
+            if len(times):
+                yield times, {
+                    one.dataset: _at(chunk, times, one) for one, chunk in zip(wanted, chunks, strict=True)
+                }
 
 
 class _Series:
     """One dataset of a run, read file by file."""
 
-    def __init__(self, files: list[Path], wanted: Wanted) -> None:
-        self.files, self.wanted = files, wanted
-        self.chunk: Chunk | None = None
+    def __init__(self, files: list[Path], wanted: Wanted, ahead: ThreadPoolExecutor) -> None:
+        self._files, self._wanted, self._ahead = files, wanted, ahead
+        self._chunk: Chunk | None = None
+        self._next: Future[Chunk] | None = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        self._next = self._ahead.submit(read_chunk, self._files.pop(0), self._wanted) if self._files else None
 
     def fill(self) -> bool:
-        """Read the next file if nothing is left of the one before; return whether there is anything."""
-        while self.chunk is None and self.files:
-            chunk = read_chunk(self.files.pop(0), self.wanted)
-            self.chunk = chunk if len(chunk.time_us) else None
-        return self.chunk is not None
+        """Take the next file if nothing is left of the one before; return whether there is anything."""
+        while self._chunk is None and self._next is not None:
+            chunk = self._next.result()
+            self._read_on()
+            self._chunk = chunk if len(chunk.time_us) else None
+        return self._chunk is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another file follows."""
+        return self._next is not None
 
     @property
     def last_us(self) -> int:
-        assert self.chunk is not None
-        return int(self.chunk.time_us[-1])
+        """The last tick that was read."""
+        assert self._chunk is not None
+        return int(self._chunk.time_us[-1])
 
     def take(self, until_us: int | None) -> Chunk:
         """Return the ticks up to a time, that one too; None: all."""
-        if self.chunk is None:
+        if self._chunk is None:
             return Chunk(np.empty(0, np.int64), {})
-        times = self.chunk.time_us
+        times = self._chunk.time_us
         n = len(times) if until_us is None else int(np.searchsorted(times, until_us, "right"))
-        taken = self.chunk.part(0, n)
-        self.chunk = self.chunk.part(n, len(times)) if n < len(times) else None
+        taken = self._chunk.part(0, n)
+        self._chunk = self._chunk.part(n, len(times)) if n < len(times) else None
         return taken
 
 
