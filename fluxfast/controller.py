@@ -23,9 +23,12 @@ MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site fil
 LONGEST_DT_TICKS: Final = 4
 NOT_KNOWN: Final = -1  # a command source that could not be read
 
+Rows = slice | NDArray[np.int32]
+
 
 class Controller:
     """Decides for all sites of a plan. ``columns`` hold everything about units and sites, see there.
+    ``tables`` are what it decides on.
 
     Of the newest ``gather``, a row per unit: ``oldest_ns`` int64, the request of the oldest input;
     ``expires_ns`` int64, when that is too old to act on; ``source`` int64, the raw command source, and
@@ -35,8 +38,8 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan = plan
-        self._tables = tables
+        self.plan, self.tables = plan, tables
+        self._places = [(_places(group.rows), _places(group.units)) for group in plan.groups]
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
         self.oldest_ns = np.zeros(n, np.int64)
@@ -94,12 +97,12 @@ class Controller:
 
     def gather(self, now_ns: int) -> None:
         """Take a tick's readings out of the tables; ``now_ns`` is the clock of their times."""
-        for group in self.plan.groups:
-            self._gather_units(group, now_ns)
+        for group, (rows, at) in zip(self.plan.groups, self._places, strict=True):
+            self._gather_units(group, rows, at, now_ns)
         self.measured.grid_kw[:] = self.measured.frequency_hz[:] = np.nan
         for meters in self.plan.meters:
             self.measured.grid_kw[meters.sites] = self._meter(meters)
-            times_ns = self._tables[meters.table].requested_ns[meters.slot][meters.rows]
+            times_ns = self.tables[meters.table].requested_ns[meters.slot][meters.rows]
             self.measured.grid_sample_s[meters.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
         for meters in self.plan.frequencies:
             self.measured.frequency_hz[meters.sites] = self._meter(meters)
@@ -108,9 +111,8 @@ class Controller:
             self.plan.site_of, weights=self._given_kw, minlength=len(self.plan.sites)
         )
 
-    def _gather_units(self, group: UnitGroup, now_ns: int) -> None:
-        table, rows, at = self._tables[group.table], group.rows, group.units
-        units = self.columns.units
+    def _gather_units(self, group: UnitGroup, rows: Rows, at: Rows, now_ns: int) -> None:
+        table, units = self.tables[group.table], self.columns.units
 
         def column(name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             c = table.names.index(name)
@@ -127,7 +129,7 @@ class Controller:
         soe, good = column(group.soe)
         status, known = column(group.status)
         good &= known & (soe >= 0) & (soe <= 100)
-        available = np.ones(len(at))
+        available = np.ones(len(group.units))
         if group.blocks is not None:
             blocks, known = column(group.blocks)
             good &= known
@@ -152,7 +154,7 @@ class Controller:
             shadow = self._shadow[self.plan.site_of[at]]
             self._given_kw[at] = np.where(shadow & ~stale, self.shown_kw[at], np.nan)
         self.readable[at] = readable
-        ready = np.zeros(len(at), np.bool_)
+        ready = np.zeros(len(group.units), np.bool_)
         for code in group.ready:
             ready |= status == code
         units.soe_pct[at] = soe
@@ -164,9 +166,9 @@ class Controller:
         )
 
     def _meter(self, group: MeterGroup) -> NDArray[np.float64]:
-        table = self._tables[group.table]
+        table = self.tables[group.table]
         c = table.names.index(group.point)
-        values = table.values[c][group.rows] * group.factor
+        values = table.values[c][group.rows].astype(np.float64) * group.factor
         good = table.quality[c][group.rows] <= quality.LATE
         return np.where(good & np.isfinite(values), values, np.nan)
 
@@ -185,3 +187,10 @@ class Controller:
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)
+
+
+def _places(rows: NDArray[np.int32]) -> Rows:
+    """Return rows that follow each other as a slice, which NumPy takes without a copy."""
+    first, n = int(rows[0]), len(rows)
+    is_run = rows[-1] - first == n - 1 and (np.diff(rows) == 1).all()
+    return slice(first, first + n) if is_run else rows
