@@ -174,7 +174,7 @@ class Controller:
 
     def newest_meter_ns(self) -> int:
         """Return when the newest answer of a grid meter came in, on the tables' clock; 0: none ever."""
-        newest = (self._tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
+        newest = (self.tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
         return int(max(newest, default=0))
 
     def decide(self, now_ns: int, time_us: int) -> None:
