@@ -12,6 +12,8 @@ or hangs, its watchdog does it. A slot of the grid in which there was no tick is
 """
 
 import asyncio
+import resource
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -22,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
-from fluxfast.config import Fleet
+from fluxfast.config import Device, Fleet
 from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
+from fluxfast.decisions import Decisions, SiteNews
 from fluxfast.errors import FluxfastError
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.operate import Operator
@@ -67,9 +70,12 @@ class Station(Poller):
         self._operator: Operator | None = None
         self._sockets: ControlSockets | None = None
         self._ending: asyncio.Task[None] | None = None  # of control, when the watchdog has died
+        self._decisions: Decisions | None = None
+        self._site_news: SiteNews | None = None
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
-            self._operator = Operator(self.controller, self.messages.append)
+            self._operator = Operator(self.controller, lambda text: self._tell("operator", text))
+            self._site_news = SiteNews(self.controller)
             self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 
     def _allow(self, fleet: Fleet) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -84,18 +90,25 @@ class Station(Poller):
         if self._control is not None and self._control.acts:
             self._take_charge(self._control)
         if self._log_dir is not None:
+            datasets = [_dataset(layout) for layout in self.plan.tables]
+            if self.controller is not None:
+                self._decisions = Decisions(self.controller, self.commander, self._write_states)
+                datasets.append(self._decisions.dataset)
             self._log = LogWriter(
                 self._log_dir,
-                [_dataset(layout) for layout in self.plan.tables],
+                datasets,
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
-                on_event=self.messages.append,
+                on_event=lambda text: self._tell("log", text),
             )
 
     def _take_charge(self, control: ControlPlan) -> None:
         acting = [site for site in control.sites if site.control.action == "act"]
         assert self.controller is not None
+        self.last_tick_s = 0.1  # the units wait for their zeros
+        # A dump would hold the units' connections until it is written.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         assert self._operator is not None
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
         hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
@@ -144,6 +157,7 @@ class Station(Poller):
             self._locks.close()
             self._locks = None
         if self._log is not None:
+            self._log_decision()
             self._log.close()
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
@@ -156,6 +170,7 @@ class Station(Poller):
             await self._give_back()
 
     async def _give_back(self) -> None:
+        self._log_decision()
         if self._ending is not None:
             await self._ending
         if self.commander is not None and self._watchdog is not None and self.commander.in_charge:
@@ -186,6 +201,7 @@ class Station(Poller):
 
     def _done(self, tick: Tick) -> None:
         if self.controller is not None:
+            self._log_decision()  # of the tick before: now it is known what became of its writes
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
@@ -196,20 +212,35 @@ class Station(Poller):
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
             controller.decide(now_ns, tick.time_us)
+            self._note_decision(tick, now_ns)
             return
         if not self.commander.ended and not self._watchdog.alive:
-            self.messages.append("the watchdog has died: control ends, the units are told 0 and given back")
+            self._tell("watchdog", "the watchdog has died: control ends, the units are told 0 and given back")
             self.commander.ended = True
             self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
         controller.decide(now_ns, tick.time_us)
         self.commander.command(now_ns)
         self._watchdog.beat()
+        self._note_decision(tick, now_ns)
+
+    def _note_decision(self, tick: Tick, now_ns: int) -> None:
+        if self._decisions is not None:
+            self._decisions.note(tick.time_us, now_ns, tick.took_ms)
+        assert self._site_news is not None
+        for kind, site, text in self._site_news.take():
+            self._tell(kind, f"{site}: {text}", site=site)
+
+    def _log_decision(self) -> None:
+        if self._decisions is not None and self._log is not None:
+            self.reactor.take_calls()
+            self._decisions.append(self._log, len(self.tables))
 
     async def _end_control(self, commander: Commander) -> None:
         if not await commander.stop():
-            self.messages.append(
-                f"{len(commander.commanded)} units have not confirmed that, and no watchdog stops them"
+            self._tell(
+                "watchdog",
+                f"{len(commander.commanded)} units have not confirmed that, and no watchdog stops them",
             )
 
     # ---- for those who operate it, from the loop that it runs on ----
@@ -241,7 +272,14 @@ class Station(Poller):
 
     def _unit_event(self, unit: int, text: str) -> None:
         assert self._control is not None
-        self.messages.append(f"{self._control.devices[unit].id}: {text}")
+        device = self._control.devices[unit]
+        self._tell("unit", f"{device.id}: {text}", device)
+
+    def _tell(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
+        super()._tell(kind, text, device)
+        if self._log is not None:
+            id_, site = (None, site) if device is None else (device.id, device.site)
+            self._log.add_event(time.time_ns() // 1000, kind, text, site, id_)
 
     def _skipped(self, times_us: Sequence[int]) -> None:
         if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:

@@ -123,6 +123,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "station",
                 "control_socket",
                 "operate",
+                "decisions",
                 "commander",
                 "stopping",
                 "controller",
@@ -133,6 +134,8 @@ def test_the_table_is_understood(layers: Layers) -> None:
             ),
             2,
         ),
+        ("replay", "decisions"),
+        ("replay", "controller"),
     }
 
 

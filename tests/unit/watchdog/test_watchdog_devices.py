@@ -223,9 +223,11 @@ def test_an_endpoint_that_is_off_the_network_does_not_delay_the_others(tmp_path)
         dead = StopUnit("dead", *hole.getsockname(), STOP)
         with Servers([battery.server for battery in batteries]):
             units = [dead, *(battery.unit() for battery in batteries)]
+            began = time.monotonic()
             code, report = handed_over([], tmp_path / "watchdog.jsonl", units=units, within_s=3)
     assert code == EXIT_NOT_STOPPED
     assert all(battery.values(POWER) == [0] for battery in batteries)
+    assert all(battery.stopped_at() - began <= 2 for battery in batteries)
     assert "20 of 21 units" in report[-1]["outcome"]
     assert report[0]["outcome"].endswith("it does not take the connection")
 
