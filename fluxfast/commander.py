@@ -12,7 +12,7 @@ Rules, each with a test (tests/e2e/test_guard.py):
 1. A setpoint is written only to a unit that is ours, READY, with fresh and good data; it expires when its
    inputs get too old, up to the moment of sending.
 2. A unit that was commanded and is no longer usable is told 0 until it has confirmed that; then nothing.
-3. Who finds another's command source or setpoint where its own should be leaves the unit to that other.
+3. Where another's command source or setpoint stands in place of ours, the unit is left to that other.
 4. An unchanged setpoint is written again every ``refresh``, and heartbeats go out, only after a decision.
 5. The watchdog knows of a unit before the first byte is written to it.
 """
@@ -84,6 +84,8 @@ class Commander:
         self.states = self._all_states[self._setpoints]
         self._since_ns = np.zeros(n, np.int64)  # in its phase
         self._fit = np.zeros(n, np.bool_)  # its data would let it be commanded
+        self._silent = np.zeros(n, np.bool_)  # they are old or bad
+        self._was_away = np.zeros(n, np.bool_)  # it has been silent since it was last seen as ours
         self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
         self._failures = np.zeros(n, np.int32)
         self._n_ended = np.zeros(n, np.uint32)
@@ -125,6 +127,7 @@ class Commander:
         usable = self._controller.columns.units.usable
         codes = usable[self.units]
         self._fit = codes == reasons.NONE
+        self._silent = (codes == reasons.STALE) | (codes == reasons.BAD)
         self._count_failures(now_ns)
         self._see_what_was_taken(now_ns)
         self._see_who_else_writes(now_ns)
@@ -173,6 +176,12 @@ class Commander:
         source = controller.source[rows]
         foreign = ours & self._has_source & (source != self._ours)
         foreign &= controller.oldest_ns[rows] > self._since_ns
+        # One that was away and has its former source again has restarted: nobody took it.
+        restarted = foreign & self._was_away & (source == self._given_back)
+        self._go(restarted, OFF, now_ns)
+        self._tell(restarted, lambda i: "it has restarted, and is taken again")
+        self._was_away = (self._was_away & ~(ours & self._fit)) | (self.phase == OURS) & self._silent
+        foreign &= ~restarted
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
         self._tell(
             foreign,

@@ -20,6 +20,7 @@ from fluxfast.plan.control import ControlPlan, MeterGroup, UnitGroup
 from fluxfast.table import Table, quality
 
 MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site file says otherwise
+LONGEST_DT_TICKS: Final = 4
 NOT_KNOWN: Final = -1  # a command source that could not be read
 
 
@@ -54,6 +55,7 @@ class Controller:
         self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9)
         self._kernel = Kernel(self.columns)
         self.measured = Measured.make(len(plan.sites))
+        self._longest_dt_s = LONGEST_DT_TICKS * every_ns / 1e9
         self._last_ns = 0
 
     def _set_parameters(self) -> None:
@@ -173,7 +175,8 @@ class Controller:
 
         ``now_ns``: the clock of the tables' times; ``time_us``: UTC, for schedules and times of day.
         """
-        dt_s = (now_ns - self._last_ns) / 1e9 if self._last_ns else 0.0
+        # A process that has slept has not ramped meanwhile.
+        dt_s = min((now_ns - self._last_ns) / 1e9, self._longest_dt_s) if self._last_ns else 0.0
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)

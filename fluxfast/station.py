@@ -11,6 +11,7 @@ What a site may do is in its ``control:``; without that a station only reads. Un
 or hangs, its watchdog does it. A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
+import resource
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -87,6 +88,9 @@ class Station(Poller):
     def _take_charge(self, control: ControlPlan) -> None:
         acting = [site for site in control.sites if site.control.action == "act"]
         assert self.controller is not None
+        self.last_tick_s = 0.1  # the units wait for their zeros
+        # A dump would hold the units' connections until it is written.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
         hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
