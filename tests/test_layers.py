@@ -119,7 +119,17 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("config", "modbus"),
         ("profiles", "modbus"),
         *itertools.combinations(
-            ("station", "decisions", "commander", "stopping", "controller", "poller", "grid", "status", "trace"),
+            (
+                "station",
+                "decisions",
+                "commander",
+                "stopping",
+                "controller",
+                "poller",
+                "grid",
+                "status",
+                "trace",
+            ),
             2,
         ),
         ("replay", "decisions"),

@@ -66,7 +66,9 @@ class _Mode(click.ParamType["str | Mode"]):
         except PydanticCustomError as error:
             self.fail(f"{value}: {error.message()}", param, ctx)
         except yaml.YAMLError:
-            self.fail(f"{value} cannot be read; write it like '{{type: fixed_power, power_kw: 50}}'", param, ctx)
+            self.fail(
+                f"{value} cannot be read; write it like '{{type: fixed_power, power_kw: 50}}'", param, ctx
+            )
         assert isinstance(mode, Mode)
         return mode
 
@@ -86,7 +88,9 @@ class _Mode(click.ParamType["str | Mode"]):
 )
 @click.option("--from", "from_us", type=_Moment(), default=0, help="Begin at this time, UTC.")
 @click.option("--to", "to_us", type=_Moment(), default=ALWAYS_US, help="End before this time, UTC.")
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw load, grid, batteries and energy as a PNG.")
+@click.option(
+    "--chart", type=click.Path(path_type=Path), help="Draw load, grid, batteries and energy as a PNG."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Log the new decisions here.")
 @JSON
 def replay(
@@ -152,12 +156,15 @@ def _print(result: Result, took_s: float) -> None:
     rows, total = result.rows(), result.total()
     seconds = (result.last_us - result.first_us) / 1e6
     click.echo(
-        f"{result.ticks:,} ticks of {len(rows):,} sites, {_time(result.first_us)} to {_time(result.last_us)}, "
+        f"{result.ticks:,} ticks of {len(rows):,} sites, "
+        f"{_time(result.first_us)} to {_time(result.last_us)}, "
         f"in {took_s:.1f} s ({seconds / took_s:,.0f} x real time)"
     )
     table = Table(box=None, pad_edge=False, header_style="bright_black")
     table.add_column("site", no_wrap=True)
-    shown = {key: about for key, about in _COLUMNS.items() if total["compared"] or not key.startswith("differs")}
+    shown = {
+        key: about for key, about in _COLUMNS.items() if total["compared"] or not key.startswith("differs")
+    }
     for title, _ in shown.values():
         table.add_column(title, justify="right")
     listed = rows[:_MAX_SITES] if len(rows) > 1 else rows

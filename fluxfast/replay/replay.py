@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.config import Fleet, Site
+from fluxfast.config import Action, Fleet, Site
 from fluxfast.config.controllable import check_site, check_unit
 from fluxfast.config.modes import Mode
 from fluxfast.controller import Controller
@@ -79,7 +79,9 @@ class Replay:
             if writer is not None:
                 writer.close()
         if not self.result.ticks:
-            raise FluxfastError(f"{self._log}: has no ticks of {_some([s.name for s in self._plan.sites])} in that time")
+            raise FluxfastError(
+                f"{self._log}: has no ticks of {_some([s.name for s in self._plan.sites])} in that time"
+            )
         return self.result
 
     def _run(self, run: Run, writer: LogWriter | None) -> LogWriter | None:
@@ -92,7 +94,9 @@ class Replay:
             if stage is None:
                 steps = np.diff(times_us)
                 tick_us = int(np.median(steps)) if len(steps) else self._fleet.poll.every_ns // 1000
-                world = World(plan, self._inputs, tick_us, self._offset_pct, has_decisions=actions is not None)
+                world = World(
+                    plan, self._inputs, tick_us, self._offset_pct, has_decisions=actions is not None
+                )
                 stage = _Stage(plan, world, tick_us)
                 if self._out is not None and writer is None:
                     writer = LogWriter(
@@ -103,7 +107,7 @@ class Replay:
                 self.result.add(stage.decide(writer))
         return writer
 
-    def _logged_actions(self, run: Run) -> list[str] | None:
+    def _logged_actions(self, run: Run) -> list[Action] | None:
         """Return what each site might do in a run; None if no decision of them is logged."""
         wanted = logged_actions(self._plan)
         for file in run.files.get(NAME, ()):
@@ -115,12 +119,14 @@ class Replay:
                 return [ACTIONS[int(np.nan_to_num(code))] for code in of_unit]
         return None
 
-    def _plan_for(self, *actions: str) -> ControlPlan:
+    def _plan_for(self, *actions: Action) -> ControlPlan:
         """Return the control plan with these actions of the sites; one: of all."""
         sites = self._fleet.sites
         placed = [
             replace(site, control=replace(site.control, action=action))
-            for site, action in zip(sites, actions * len(sites) if len(actions) == 1 else actions, strict=True)
+            for site, action in zip(
+                sites, actions * len(sites) if len(actions) == 1 else actions, strict=True
+            )
         ]
         plan = plan_control(replace(self._fleet, sites=tuple(placed)), self._compiled)
         assert plan is not None
@@ -195,11 +201,15 @@ def _check(fleet: Fleet, sites: Sequence[Site], modes: Sequence[str | Mode]) -> 
         if isinstance(mode, str) and mode not in known:
             raise FluxfastError(f"no site has a mode '{mode}' ({nearest(mode, known)})")
     if not sites:
-        raise FluxfastError("the site file has no modes to decide by: write control: {modes: …}, or give --mode")
+        raise FluxfastError(
+            "the site file has no modes to decide by: write control: {modes: …}, or give --mode"
+        )
     for site in sites:
         found = [*check_site(site), *(one for unit in site.units for one in check_unit(unit, site.control))]
         if found:
-            raise FluxfastError(f"site {site.name} cannot be controlled: {found[0].message} ({found[0].cure})")
+            raise FluxfastError(
+                f"site {site.name} cannot be controlled: {found[0].message} ({found[0].cure})"
+            )
 
 
 def _some(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ CURVES: Final = (
 
 @dataclass(frozen=True)
 class Batch:
-    """Some decided ticks: arrays [ticks, units] and [ticks, sites]; ``hours`` [ticks] since the one before."""
+    """Decided ticks: arrays [ticks, units] and [ticks, sites]; ``hours`` [ticks] since the one before."""
 
     times_us: NDArray[np.int64]
     hours: Floats
@@ -70,7 +70,7 @@ class Curves:
 
 @dataclass
 class Result:
-    """Numbers per site, arrays [sites] in the order of ``sites``. ``compared``: ticks with a logged decision."""
+    """Numbers per site, arrays [sites] as in ``sites``. ``compared``: ticks with a logged decision."""
 
     sites: Sequence[Site]
     first: NDArray[np.intp]  # row of each site's first unit
@@ -89,9 +89,14 @@ class Result:
         self._direction = np.zeros(units, np.int8)
         self._import_kw = np.array([import_limit_kw(site.control) for site in self.sites])
         self._export_kw = np.array(
-            [np.inf if site.control.limits.export_kw is None else site.control.limits.export_kw for site in self.sites]
+            [
+                np.inf if site.control.limits.export_kw is None else site.control.limits.export_kw
+                for site in self.sites
+            ]
         )
-        self._capacity_kwh = np.array([unit.capacity_kwh or 0.0 for site in self.sites for unit in site.units])
+        self._capacity_kwh = np.array(
+            [unit.capacity_kwh or 0.0 for site in self.sites for unit in site.units]
+        )
 
     def _sums(self, units: NDArray[Any]) -> NDArray[Any]:
         return np.add.reduceat(units, self.first, axis=-1)
@@ -154,13 +159,15 @@ class Result:
         return [self._row(np.array([s]), self.sites[s].name) for s in order]
 
     def total(self) -> dict[str, Any]:
-        """Return one record of all sites; its peaks are sums over the sites, which need not be simultaneous."""
+        """Return one record of all sites; its peaks are sums of peaks that need not be simultaneous."""
         return self._row(np.arange(len(self.sites)), "total")
 
     def _row(self, sites: NDArray[np.intp], name: str) -> dict[str, Any]:
         picked = {key: column[sites] for key, column in self.numbers.items()}
         row: dict[str, Any] = {"site": name, "ticks": self.ticks}
-        row["met_pct"] = float(100 * picked.pop("met").sum() / (len(sites) * self.ticks)) if self.ticks else None
+        row["met_pct"] = (
+            float(100 * picked.pop("met").sum() / (len(sites) * self.ticks)) if self.ticks else None
+        )
         for key, column in picked.items():
             value = float(column.max() if key == "differs_most_kw" else column.sum())
             row[key] = None if np.isnan(value) else int(value) if key in COUNTS else value
@@ -176,7 +183,11 @@ NUMBERS: Final = (
 
 def import_limit_kw(control: Control) -> float:
     """Return the import that a site is to stay below, by its limits and modes."""
-    limits = [float(mode.import_limit_kw) for mode in control.modes if isinstance(mode, PeakShaving) and mode.enabled]
+    limits = [
+        float(mode.import_limit_kw)
+        for mode in control.modes
+        if isinstance(mode, PeakShaving) and mode.enabled
+    ]
     if control.limits.import_kw is not None:
         limits.append(control.limits.import_kw)
     return min(limits, default=np.inf)

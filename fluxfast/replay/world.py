@@ -10,7 +10,7 @@ what decided it then sees exactly what was seen then.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -65,7 +65,8 @@ def _inputs(layout: TableLayout, names: list[str]) -> Inputs:
         if labels[name]:
             # Of two codes with one label the log does not say which it was: the first.
             codes[name] = [
-                {text: code for code, text in reversed(list(of_variant.items()))} for of_variant in labels[name]
+                {text: code for code, text in reversed(list(of_variant.items()))}
+                for of_variant in labels[name]
             ]
     limits = {}
     for name in names:
@@ -85,14 +86,15 @@ def logged_decisions(plan: ControlPlan) -> Wanted:
         {"reason": [_REASON_CODES], "site_reason": [_REASON_CODES]},
         np.zeros(len(plan.devices), np.int32),
         frozenset({"clock_ns", "meter_ns"}),
+        must_be_there=False,
     )
 
 
 def logged_actions(plan: ControlPlan) -> Wanted:
     """Return what tells whether units were commanded."""
-    codes = {text: code for code, text in ACTIONS.items()}
+    codes: dict[str, int] = {text: code for code, text in ACTIONS.items()}
     decisions = logged_decisions(plan)
-    return Wanted(NAME, decisions.rows, ["action"], {"action": [codes]}, decisions.variant)
+    return replace(decisions, columns=["action"], codes={"action": [codes]}, integers=frozenset())
 
 
 class World:
@@ -133,7 +135,8 @@ class World:
         self._last_us: int | None = None
         self._clock_ns = 0  # the station's clock minus UTC
         self._held = {
-            name: {point: np.zeros(table.rows) for point in table.names} for name, table in self.tables.items()
+            name: {point: np.zeros(table.rows) for point in table.names}
+            for name, table in self.tables.items()
         }
         self._asked_ns = {name: np.zeros(table.rows, np.int64) for name, table in self.tables.items()}
         self._asked: dict[str, NDArray[np.int64]] = {}  # the same, [ticks, rows]
@@ -226,7 +229,9 @@ class World:
         for group in self.plan.groups:
             values = self._values[group.table]
             self.soe_pct[:, group.units] = values[group.soe][:, group.rows]
-            shown, factor = (group.power, group.power_kw) if group.power else (group.setpoint, group.setpoint_kw)
+            shown, factor = (
+                (group.power, group.power_kw) if group.power else (group.setpoint, group.setpoint_kw)
+            )
             if shown:
                 done[:, group.units] = values[shown][:, group.rows] * factor
         told = np.vstack([self._last_logged_kw, self._logged[:-1]])
@@ -235,7 +240,9 @@ class World:
         self._last_logged_kw = self._logged[-1].copy()
         self.grid_kw = np.full((n, len(self.plan.sites)), np.nan)
         for meters in self.plan.meters:
-            self.grid_kw[:, meters.sites] = self._values[meters.table][meters.point][:, meters.rows] * meters.factor
+            self.grid_kw[:, meters.sites] = (
+                self._values[meters.table][meters.point][:, meters.rows] * meters.factor
+            )
 
     # ---- a tick ----
 
@@ -315,7 +322,7 @@ def _to_decide(chunks: Mapping[str, Chunk], has_decisions: bool) -> Mapping[str,
 
 
 def _hold(values: Floats, known: NDArray[np.bool_], before: Floats) -> Floats:
-    """Return values with the last known one in the place of each that is not; ``before`` those of the start."""
+    """Return values with the last known one in the place of each that is not, at first ``before``."""
     if known.all():
         return values
     n = len(values)
