@@ -180,7 +180,9 @@ def test_the_command_prints_and_draws(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "20 ticks of 1 sites" in done.stdout
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed_power, power_kw: 5}", "--json")
+    done = fluxfast(
+        "replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed_power, power_kw: 5}", "--json"
+    )
     report = json.loads(done.stdout)
     assert report["ticks"] == 20
     assert report["sites"][0]["site"] == "S"
