@@ -55,14 +55,14 @@ def render(status: Status, width: int) -> RenderableType:
     grid = Table(box=None, padding=0, width=width, header_style=FAINT)
     grid.add_column("site", ratio=1, no_wrap=True, overflow="ellipsis")
     grid.add_column("mode", width=17, no_wrap=True, overflow="ellipsis")
-    for name, cells in (("target", 12), ("served", 12), ("grid", 12), ("units", 9)):
+    for name, cells in (("target kW", 12), ("served kW", 12), ("grid kW", 12), ("units", 9)):
         grid.add_column(name, justify="right", width=cells, no_wrap=True)
     shown = sorted(status.control, key=lambda site: not site.has_findings)[:SITES_SHOWN]
     notes = []
     for site in shown:
         units = Text(f"{site.in_use:,}/{site.units:,}", "yellow" if site.has_findings else "")
         mode = Text("STOPPED", LOUD) if site.stopped else Text(site.mode or "–")
-        powers = (_kw(kw) for kw in (site.target_kw, site.setpoint_kw, site.grid_kw))
+        powers = map(_number, (site.target_kw, site.setpoint_kw, site.grid_kw))
         grid.add_row(site.name, mode, *powers, units)
         notes += [Text(f"  {site.name}: {note}", FAINT) for note in _notes(site)]
     notes = notes[:NOTES_SHOWN]
@@ -137,7 +137,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _kw(value: float | None) -> str:
-    return "–" if value is None else f"{value + 0.0:,.1f} kW".replace("-0.0 ", "0.0 ").replace("-", "−")
+    return "–" if value is None else f"{_number(value)} kW"
+
+
+def _number(value: float | None) -> str:
+    # Rounded first, so that no −0.0 is left.
+    return "–" if value is None else f"{round(value, 1) + 0.0:,.1f}".replace("-", "−")
 
 
 def _ms(value: float | None) -> str:
