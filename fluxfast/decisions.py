@@ -218,8 +218,8 @@ class SiteNews:
         ]
         for s in np.flatnonzero(self._held != held).tolist():
             news.append((s, *(_HELD[int(self._held[s])] if self._held[s] else _OVER[int(held[s])])))
-        names = [site.name for site in self._controller.plan.sites]
-        return [(kind, names[s], text) for s, kind, text in news]
+        sites = self._controller.plan.sites
+        return [(kind, sites[s].name, text) for s, kind, text in news]
 
     def _name(self, site: int, position: int) -> str:
         return self._controller.plan.sites[site].control.modes[position].name if position >= 0 else "no mode"
