@@ -4,9 +4,9 @@
 
 Every stage is on: state-of-energy window with taper, slow rise, ramp, direction hold-off, deadband, split by
 energy, whole kilowatts, efficiency stage with rotation, reasons. Units differ; targets move by more than the
-deadband every tick, so that nothing is held; a percent of the units is stale. Both see the same targets and must
-come to the same setpoints. A figure is the median of ticks; that of all repeats the smallest. What it does not
-show: the memory that everything else pushes out of the cache between two ticks.
+deadband every tick, so that nothing is held; a percent of the units is stale. Both see the same targets and
+must come to the same setpoints. A figure is the median of ticks; that of all repeats the smallest. What it
+does not show: the memory that everything else pushes out of the cache between two ticks.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def make(units_count: int, sites_count: int) -> Columns:
 
 
 def targets(columns: Columns, ticks: int) -> np.ndarray:
-    """Return targets between 20 and 60 % of what the units are rated, mostly discharging: kW [ticks, sites]."""
+    """Return targets between 0 and 60 % of what the units are rated: kW [ticks, sites]."""
     rng = np.random.default_rng(1)
     rated = np.add.reduceat(columns.units.discharge_kw, columns.first[:-1])
     swing = np.sin(np.arange(ticks)[:, None] / 9 + rng.random(len(rated)) * 6)
@@ -71,7 +71,10 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=100)
     options = parser.parse_args()
     print(machine())
-    print(f"{'units':>8} {'sites':>6} {'kernel, us':>11} {'ns a unit':>10} {'budget, us':>11} {'NumPy, us':>10} {'ratio':>6}")
+    print(
+        f"{'units':>8} {'sites':>6} {'kernel, us':>11} {'ns a unit':>10} {'budget, us':>11} {'NumPy, us':>10}"
+        f" {'ratio':>6}"
+    )
     for units_count, sites_count, budget in SIZES:
         kernel_us, numpy_us = [], []
         for _ in range(options.repeats):

@@ -20,9 +20,10 @@ from fluxfast.plan.control import ControlPlan, MeterGroup, UnitGroup
 from fluxfast.table import Table, quality
 
 MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site file says otherwise
-Rows = slice | NDArray[np.int32]
-
+LONGEST_DT_TICKS: Final = 4
 NOT_KNOWN: Final = -1  # a command source that could not be read
+
+Rows = slice | NDArray[np.int32]
 
 
 class Controller:
@@ -57,6 +58,7 @@ class Controller:
         self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9)
         self._kernel = Kernel(self.columns)
         self.measured = Measured.make(len(plan.sites))
+        self._longest_dt_s = LONGEST_DT_TICKS * every_ns / 1e9
         self._last_ns = 0
 
     def _set_parameters(self) -> None:
@@ -170,12 +172,18 @@ class Controller:
         good = table.quality[c][group.rows] <= quality.LATE
         return np.where(good & np.isfinite(values), values, np.nan)
 
+    def newest_meter_ns(self) -> int:
+        """Return when the newest answer of a grid meter came in, on the tables' clock; 0: none ever."""
+        newest = (self.tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
+        return int(max(newest, default=0))
+
     def decide(self, now_ns: int, time_us: int) -> None:
         """Decide on what was gathered; the new setpoints are in ``columns.units.setpoint_kw``.
 
         ``now_ns``: the clock of the tables' times; ``time_us``: UTC, for schedules and times of day.
         """
-        dt_s = (now_ns - self._last_ns) / 1e9 if self._last_ns else 0.0
+        # A process that has slept has not ramped meanwhile.
+        dt_s = min((now_ns - self._last_ns) / 1e9, self._longest_dt_s) if self._last_ns else 0.0
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)

@@ -42,7 +42,6 @@ SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MESSAGES_KEPT: Final = 8
-LAST_TICK_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class Poller:
     ``tables`` (by profile name) are filled in place, in the order of ``devices`` (their ids, by profile
     name): what is to outlive the tick must be copied. ``messages`` are the latest news of links and clock.
     """
+
+    last_tick_s = 1.0
 
     def __init__(self, fleet: Fleet | str | Path) -> None:
         """Take a fleet or a site file, compile the plan and allocate everything; nothing is sent yet.
@@ -93,6 +94,7 @@ class Poller:
         self.ticks_done = 0
         self._unanswered = 0
         self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._descriptors = DESCRIPTORS_BESIDE_LINKS
         self._entered = False
         self._stopping = False
         self._nap: asyncio.Future[None] | None = None  # until the next tick
@@ -145,7 +147,7 @@ class Poller:
         if self._entered:
             raise FluxfastError("a poller is opened once; make another one")
         self._entered = True
-        _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
+        _need_descriptors(self.reactor.n_links + self._descriptors)
         try:
             self._begin()
             await self._driver.open()
@@ -167,10 +169,10 @@ class Poller:
         self._driver.close()
 
     def stop(self) -> None:
-        """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
+        """End ``ticks``; a tick that is running has ``last_tick_s`` left. Signal handlers may call it."""
         self._stopping = True
         self._end_nap()
-        self._driver.stop(LAST_TICK_S)
+        self._driver.stop(self.last_tick_s)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""

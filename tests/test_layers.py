@@ -121,6 +121,8 @@ def test_the_table_is_understood(layers: Layers) -> None:
         *itertools.combinations(
             (
                 "station",
+                "control_socket",
+                "operate",
                 "decisions",
                 "commander",
                 "stopping",

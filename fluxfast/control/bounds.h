@@ -98,33 +98,30 @@ FX_CLONES static void fx_bounds(
             double size = fabs(capacity[i]) + fabs(charge_kw[i]) + fabs(discharge_kw[i]) + fabs(soe_min[i]) +
                 fabs(soe_max[i]) + fabs(reserve[i]) + fabs(efficiency) + fabs(quantum_kw[i]) + fabs(soe) +
                 fabs(available[i]) + fabs(last) + fabs(run_s[i]) + fabs(left);
-            /* False for a NaN, too. */
-            bool good = (size <= FX_HUGE) & (efficiency > 0) & (idle_s[i] >= 0) & (ramp[i] >= 0) &
-                (rise_kw[i] >= 0) & (allowed_charge[i] >= 0) & (allowed_discharge[i] >= 0);
+            double endless = idle_s[i] + ramp[i] + rise_kw[i] + allowed_charge[i] + allowed_discharge[i];
+            /* False for a NaN, too; what may be infinite must be so upwards. */
+            bool good = (size <= FX_HUGE) & (efficiency > 0) & (endless >= 0);
             int64_t flag = flags[i];
             bool part = good & ((flag & FX_UNUSABLE) == 0);
 
             /* State of energy: the window, with hysteresis at its ends, and the energy in it. */
             double floor_pct = fx_max(soe_min[i], reserve[i]), top_pct = soe_max[i];
-            bool empty = (soe <= floor_pct) |
-                (((flag & FX_AT_MIN) != 0) & (soe < floor_pct + FX_LEAVE_PCT));
-            bool filled = (soe >= top_pct) |
-                (((flag & FX_AT_MAX) != 0) & (soe > top_pct - FX_LEAVE_PCT));
-            double full = fx_max(soe - floor_pct, 0), room = fx_max(top_pct - soe, 0);
-            full = empty ? 0 : full;
-            room = filled ? 0 : room;
-            full = fx_max(full * capacity[i] * efficiency * per_pct, 0);
-            room = fx_max(room * capacity[i] / efficiency * per_pct, 0);
+            /* (A NaN is at both ends.) */
+            bool gives = (soe > floor_pct) & (((flag & FX_AT_MIN) == 0) | (soe >= floor_pct + FX_LEAVE_PCT));
+            bool takes = (soe < top_pct) & (((flag & FX_AT_MAX) == 0) | (soe <= top_pct - FX_LEAVE_PCT));
+            double full = (soe - floor_pct) * capacity[i] * efficiency * per_pct;
+            double room = (top_pct - soe) * capacity[i] / efficiency * per_pct;
+            full = gives ? full : 0;
+            room = takes ? room : 0;
 
             /* Allowed power: falls at once, rises slowly. */
             double there = fx_min(fx_max(available[i], 0), 1);
             double rise = rise_kw[i] * dt_s;
             rise = rise_kw[i] > FX_AT_ONCE ? FX_AT_ONCE : rise;
-            double discharge_rated = fx_max(discharge_kw[i], 0) * there;
-            double charge_rated = fx_max(charge_kw[i], 0) * there;
+            double discharge_rated = discharge_kw[i] * there, charge_rated = charge_kw[i] * there;
             double discharge_could = fx_min(discharge_rated, full), charge_could = fx_min(charge_rated, room);
-            double discharge = fx_min(discharge_could, allowed_discharge[i] + rise);
-            double charge = fx_min(charge_could, allowed_charge[i] + rise);
+            double discharge = fx_max(fx_min(discharge_could, allowed_discharge[i] + rise), 0);
+            double charge = fx_max(fx_min(charge_could, allowed_charge[i] + rise), 0);
             double why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
             double why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
             why_upper = full < discharge_rated ? why_floor : why_upper;
@@ -141,8 +138,8 @@ FX_CLONES static void fx_bounds(
             bool waits = !(idle >= hold_off_s);
             bool no_discharge = waits & ((flag & FX_CHARGED) != 0);
             bool no_charge = waits & ((flag & FX_DISCHARGED) != 0);
-            why_upper = no_discharge & (discharge > 0) ? FX_HOLD_OFF : why_upper;
-            why_lower = no_charge & (charge > 0) ? FX_HOLD_OFF : why_lower;
+            why_upper = no_discharge & (discharge_could > 0) ? FX_HOLD_OFF : why_upper;
+            why_lower = no_charge & (charge_could > 0) ? FX_HOLD_OFF : why_lower;
             discharge = no_discharge ? 0 : discharge;
             charge = no_charge ? 0 : charge;
 
@@ -164,9 +161,7 @@ FX_CLONES static void fx_bounds(
             ramp_left[i] = part ? step : 0;
             run_s[i] = good ? runs : 0;
             quantum_out[i] = part ? quantum : 0;
-            bool is_empty = (good & empty) | (!good & ((flag & FX_AT_MIN) != 0));
-            bool is_filled = (good & filled) | (!good & ((flag & FX_AT_MAX) != 0));
-            double ends = (is_empty ? (double)FX_AT_MIN : 0) + (is_filled ? (double)FX_AT_MAX : 0);
+            double ends = (gives ? 0 : (double)FX_AT_MIN) + (takes ? 0 : (double)FX_AT_MAX);
             double both = part ? why_upper + FX_CODES * why_lower : (double)(FX_BAD * (1 + FX_CODES));
             marks[i] = ends + 8 * both;
         }

@@ -169,6 +169,8 @@ static void fx_rest(
         for (int64_t i = 0; i < n && now.longest > rotate_s; i++)
             if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == now.longest) {
                 key[i] -= 2 * FX_PERCENTS; /* the one that has run longest is due for relief: it comes last */
+                now.running--;
+                now.rooms -= can[i];
                 break;
             }
         memset(counts, 0, sizeof counts);
@@ -177,7 +179,13 @@ static void fx_rest(
             counts[key[i]]++;
             rooms[key[i]] += can[i];
         }
-        for (enough = FX_KEYS - 1; enough > 0; enough--) {
+        enough = FX_KEYS - 1;
+        if (now.running < wanted || missing - now.rooms > FX_SLACK) { /* all that run are needed, and more */
+            wanted -= (double)now.running;
+            missing -= now.rooms;
+            enough = 2 * FX_PERCENTS;
+        }
+        for (; enough > 0; enough--) {
             if (counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
             wanted -= counts[enough];
             missing -= rooms[enough];

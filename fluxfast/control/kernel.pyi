@@ -1,5 +1,8 @@
+from typing import Self, final
+
 from fluxfast.control.columns import Columns
 
+@final
 class Kernel:
-    def __init__(self, columns: Columns) -> None: ...
+    def __new__(cls, columns: Columns) -> Self: ...
     def decide(self, dt_s: float) -> None: ...

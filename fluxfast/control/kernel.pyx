@@ -2,9 +2,9 @@
 
     bounds of each unit ─▶ target of the site ─▶ hold, or: exchange or rest ─▶ split ─▶ round ─▶ reasons
 
-Here is the order of a site's decision; the loops over its units are in C headers, as only C can ask for vector
-code for several processors: ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h``. ``reference.py`` is the same in
-readable NumPy.
+Here is the order of a site's decision; the loops over its units are in C headers, as only C can ask for
+vector code for several processors: ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h``. ``reference.py`` is
+the same in readable NumPy.
 
 Invariants:
 
@@ -14,6 +14,7 @@ Invariants:
 3. Nothing is allocated in a decision. Scratch is as long as the largest site, so it stays in the cache.
 """
 
+cimport cython
 from libc.math cimport INFINITY, fabs, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
@@ -81,8 +82,8 @@ cdef extern from "fluxfast/control/split.h" nogil:
 
 cdef extern from "fluxfast/control/choose.h" nogil:
     void fx_whole(
-        double *power, const double *low, const double *high, const double *quanta, int64_t n, double coarsest,
-        double total, double lower, double upper, int32_t *key,
+        double *power, const double *low, const double *high, const double *quanta, int64_t n,
+        double coarsest, double total, double lower, double upper, int32_t *key,
     ) noexcept
     void fx_rest(
         const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
@@ -117,6 +118,7 @@ cdef struct Site:
     uint8_t *reason
 
 
+@cython.final
 cdef class Kernel:
     """Decides for all units of all sites, in place.
 
@@ -141,7 +143,8 @@ cdef class Kernel:
         # Scratch is made here, for the largest site.
         cdef const int32_t[::1] first = columns.first
         cdef Py_ssize_t most = int(np.diff(columns.first).max(initial=0)) + 1
-        if len(first) != columns.sites.rows + 1 or first[0] != 0 or first[len(first) - 1] != columns.units.rows or (
+        ends = columns.first[[0, -1]].tolist()
+        if len(first) != columns.sites.rows + 1 or ends != [0, columns.units.rows] or (
             np.diff(columns.first) < 0
         ).any():
             raise ValueError("Columns.first does not cut the units into sites: make columns by Columns.make")
@@ -164,7 +167,10 @@ cdef class Kernel:
         array = getattr(rows, name)
         wanted = np.dtype(rows.dtypes()[name])
         if array.dtype != wanted or array.shape != (rows.rows,) or not array.flags.carray:
-            raise ValueError(f"column {name}: {array.dtype} {array.shape} is not {wanted} ({rows.rows},), contiguous")
+            raise ValueError(
+                f"column {name}: {array.dtype} {array.shape} is not a contiguous {wanted} ({rows.rows},): "
+                "make columns by Columns.make, and fill them in place"
+            )
         self.arrays.append(array)
         return self.at(len(self.arrays) - 1)
 
@@ -221,8 +227,8 @@ cdef class Kernel:
     def decide(self, double dt_s):
         """Make the decision of one tick, ``dt_s`` seconds after the last.
 
-        Reads parameters and inputs, carries on the states, fills in setpoints and the other outputs. A ``dt_s``
-        that is negative, infinite or not a number counts as 0.
+        Reads parameters and inputs, carries on the states, fills in setpoints and the other outputs. A
+        ``dt_s`` that is negative, infinite or not a number counts as 0.
         """
         cdef int64_t site
         if not 0 <= dt_s <= FX_HUGE:
@@ -237,7 +243,7 @@ cdef class Kernel:
         cdef int64_t n = self.first[s + 1] - self.first[s]
         cdef fx_sums sums
         cdef double soonest = fx_max(dt_s, 1e-3), horizon_s = at.horizon_s[s]
-        cdef double per_pct = 36 / horizon_s if horizon_s >= soonest else 0 if isnan(horizon_s) else 36 / soonest
+        cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW a % and kWh
         fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], self.quanta, self.why)
         fx_sum(&u, n, self.quanta, &sums)
 

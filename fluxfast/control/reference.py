@@ -33,6 +33,7 @@ class Segments:
     """Sums over the units of each site."""
 
     def __init__(self, first: NDArray[np.int32]) -> None:
+        """Take ``first`` of the columns."""
         self.first = first[:-1].astype(np.int64)
         self.counts = np.diff(first)
         self.site = np.repeat(np.arange(len(self.counts)), self.counts)
@@ -137,38 +138,29 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
         *(u.efficiency, u.quantum_kw, u.soe_pct, u.available, u.setpoint_kw, u.run_s, u.ramp_left_kw),
     ):
         size = size + np.abs(column)
-    good = (size <= HUGE) & (u.efficiency > 0) & (u.idle_s >= 0)
-    for column in (u.ramp_kw_per_s, u.rise_kw_per_s, u.allowed_charge_kw, u.allowed_discharge_kw):
-        good &= column >= 0
+    endless = u.idle_s + u.ramp_kw_per_s + u.rise_kw_per_s + u.allowed_charge_kw + u.allowed_discharge_kw
+    good = (size <= HUGE) & (u.efficiency > 0) & (endless >= 0)
     part = good & (u.usable == reasons.NONE)
 
-    # State of energy: the window, with hysteresis at its ends, and the energy in it.
-    floor = np.maximum(u.soe_min_pct, u.reserve_pct)
-    at_min = (u.soe_pct <= floor) | ((u.at_min != 0) & (u.soe_pct < floor + LEAVE_PCT))
-    at_max = (u.soe_pct >= u.soe_max_pct) | ((u.at_max != 0) & (u.soe_pct > u.soe_max_pct - LEAVE_PCT))
-    u.at_min[:] = np.where(good, at_min, u.at_min != 0)
-    u.at_max[:] = np.where(good, at_max, u.at_max != 0)
+    # State of energy: the window, with hysteresis at its ends (a NaN is at both), and the energy in it.
+    soe, top_pct = u.soe_pct, u.soe_max_pct
+    floor = np.where(u.soe_min_pct > u.reserve_pct, u.soe_min_pct, u.reserve_pct)
+    at_min = ~(soe > floor) | ((u.at_min != 0) & ~(soe >= floor + LEAVE_PCT))
+    at_max = ~(soe < top_pct) | ((u.at_max != 0) & ~(soe <= top_pct - LEAVE_PCT))
+    u.at_min[:], u.at_max[:] = at_min, at_max
     soonest = max(dt_s, 1e-3)
     horizon_s = sites.horizon_s
-    per_pct = np.where(horizon_s >= soonest, 36 / horizon_s, np.where(np.isnan(horizon_s), 0, 36 / soonest))[
-        site
-    ]
-    full = np.where(at_min, 0, np.maximum(u.soe_pct - floor, 0)) * u.capacity_kwh * u.efficiency * per_pct
-    room = (
-        np.where(at_max, 0, np.maximum(u.soe_max_pct - u.soe_pct, 0))
-        * u.capacity_kwh
-        / u.efficiency
-        * per_pct
-    )
-    full, room = np.maximum(full, 0), np.maximum(room, 0)
+    per_pct = np.where(np.isnan(horizon_s), 0, 36 / np.fmax(horizon_s, soonest))[site]  # kW a % and kWh
+    full = np.where(at_min, 0, (soe - floor) * u.capacity_kwh * u.efficiency * per_pct)
+    room = np.where(at_max, 0, (top_pct - soe) * u.capacity_kwh / u.efficiency * per_pct)
 
     # Allowed power: falls at once, rises slowly.
     there = np.minimum(np.maximum(u.available, 0), 1)
     rise = np.where(u.rise_kw_per_s > AT_ONCE, AT_ONCE, u.rise_kw_per_s * dt_s)
-    discharge_rated, charge_rated = np.maximum(u.discharge_kw, 0) * there, np.maximum(u.charge_kw, 0) * there
+    discharge_rated, charge_rated = u.discharge_kw * there, u.charge_kw * there
     discharge_could, charge_could = np.minimum(discharge_rated, full), np.minimum(charge_rated, room)
-    discharge = np.minimum(discharge_could, u.allowed_discharge_kw + rise)
-    charge = np.minimum(charge_could, u.allowed_charge_kw + rise)
+    discharge = np.maximum(np.minimum(discharge_could, u.allowed_discharge_kw + rise), 0)
+    charge = np.maximum(np.minimum(charge_could, u.allowed_charge_kw + rise), 0)
     why_rated = np.where(there < 1, reasons.BLOCKS, reasons.RATED)
     why_upper = np.where(
         full < discharge_rated,
@@ -186,11 +178,11 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     u.idle_s[:] = np.where(idle >= 0, idle, 0)
     waits = ~(idle >= sites.hold_off_s[site])
     no_discharge, no_charge = waits & (u.direction < 0), waits & (u.direction > 0)
-    why_upper = np.where(no_discharge & (discharge > 0), reasons.HOLD_OFF, why_upper)
-    why_lower = np.where(no_charge & (charge > 0), reasons.HOLD_OFF, why_lower)
+    why_upper = np.where(no_discharge & (discharge_could > 0), reasons.HOLD_OFF, why_upper)
+    why_lower = np.where(no_charge & (charge_could > 0), reasons.HOLD_OFF, why_lower)
     discharge, charge = np.where(no_discharge, 0, discharge), np.where(no_charge, 0, charge)
 
-    # Whole quanta, inward; the ramp inside what is safe. What is left of a ramp slower than a quantum is saved.
+    # Whole quanta, inward; the ramp inside what is safe. What a slow ramp leaves of a quantum is saved.
     per_kw = 1 / quantum
     step = u.ramp_kw_per_s * dt_s
     step = np.where(
@@ -234,7 +226,7 @@ def hold(
     was, coarsest = segments.sum(last), np.maximum(segments.max(bounds.quantum), 0)
     split_s = sites.split_s + dt_s
     sites.split_s[:] = np.where(split_s >= 0, split_s, 0)
-    return (
+    held: Array = (
         ~segments.any(moves)
         & (np.abs(target - sites.split_target_kw) < sites.deadband_kw)
         & (np.abs(total - was) < sites.deadband_kw + coarsest + SLACK)
@@ -242,6 +234,7 @@ def hold(
         & (was <= np.minimum(upper, sites.units_upper_kw) + SLACK)
         & (sites.split_s < sites.resplit_s)
     )
+    return held
 
 
 def exchange(
@@ -285,7 +278,7 @@ def rest(
 ) -> Array:
     """Choose which units run and which rest (``units.resting``); return those that must, bool [units].
 
-    First those that run, the one that is due for relief last; among equals by whole percents of state of energy.
+    First those that run, the one that is due for relief last; among equals by whole percents of energy.
     """
     site = segments.site
     stays = ~asked | (np.abs(need) <= SLACK)
@@ -339,8 +332,8 @@ def split(
 ) -> Array:
     """Return P = clip(λ·weight, low, high), with each site's λ such that its sum is its total.
 
-    The sum rises with λ in straight pieces, so Newton's steps find it; where nothing is free they go on to the
-    next piece, and one that would leave the bracket halves it.
+    The sum rises with λ in straight pieces, so Newton's steps find it; where nothing is free they go on to
+    the next piece, and one that would leave the bracket halves it.
     """
     site = segments.site
     everything = segments.sum(weight)
@@ -366,18 +359,18 @@ def split(
         step = np.where((step > below) & (step < above), step, (below + above) / 2)
         active = active & np.isfinite(step) & (step != slope)
         slope = np.where(active, step, slope)
-    return np.minimum(np.maximum(slope[site] * weight, low), high)
+    return np.asarray(np.clip(slope[site] * weight, low, high))
 
 
 def spread(segments: Segments, power: Array, low: Array, high: Array, total: Array, over: Array) -> Array:
-    """Return the powers with what is missing from the total spread over some units, by what room they have."""
+    """Return the powers with what is missing from the total spread by what room units have."""
     site = segments.site
     miss = total - segments.sum(power)
     miss = np.where(np.abs(miss) > 1e-9 * (1 + np.abs(total)), miss, 0)
     room = np.where(over, np.where((miss > 0)[site], high - power, power - low), 0)
     rooms = segments.sum(room)
     part = np.where(rooms > 0, np.clip(miss / np.where(rooms > 0, rooms, 1), -1, 1), 0)
-    return np.minimum(np.maximum(power + room * part[site], low), high)
+    return np.asarray(np.clip(power + room * part[site], low, high))
 
 
 def whole(
@@ -390,7 +383,7 @@ def whole(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """Return the powers in whole quanta with the same sum: the largest fractions go up, then the lowest index.
+    """Return the powers in whole quanta with the same sum: the largest fractions go up, then the first.
 
     The coarsest quantum of a site goes first; finer ones take over what it leaves.
     """
@@ -449,8 +442,8 @@ def explain(
     rated = np.where(np.abs(rated) <= HUGE, np.maximum(rated, 0), 0)
     lost = np.where(units.reason == reasons.NONE, 0, np.maximum(rated - way * power, 0))
     rows = len(sites.reason)
-    by_reason = np.bincount(site * CODES + units.reason, lost, rows * CODES)
-    by_reason = by_reason.astype(np.float64).reshape(rows, CODES)
+    flat: Array = np.bincount(site * CODES + units.reason, lost, rows * CODES)
+    by_reason = flat.astype(np.float64).reshape(rows, CODES)
     by_units = np.abs(missing) - np.abs(target - limited)  # the rest is the site's own bounds'
     by_reason[:, reasons.RATED] += np.maximum(by_units - by_reason.sum(axis=1), 0)
     sites.reason[:] = np.where(by_units > np.abs(target - limited), by_reason.argmax(axis=1), reasons.NONE)

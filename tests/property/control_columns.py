@@ -11,7 +11,7 @@ QUANTA = [0, 0.1, 1, 5]
 
 
 def make_columns(rng, counts, wild=True):
-    """Return columns of units at any state of energy. ``wild``: all parameters differ, all stages are in use."""
+    """Return columns of units at any state of energy. ``wild``: all parameters differ, all stages in use."""
     columns = Columns.make(list(counts))
     units, sites = columns.units, columns.sites
     n, s = units.rows, sites.rows
@@ -45,7 +45,12 @@ def next_inputs(rng, columns, wild=True):
     units, sites = columns.units, columns.sites
     n, s = units.rows, sites.rows
     reach = (
-        np.add.reduceat(np.append(units.discharge_kw, 0), columns.first[:-1]) + 50 if n else np.full(s, 50)
+        np.bincount(
+            np.repeat(np.arange(s), np.diff(columns.first)),
+            np.clip(np.nan_to_num(units.discharge_kw), 0, 1e3),
+            s,
+        )
+        + 50.0
     )
     fresh = rng.choice([-1.2, -0.5, -0.05, 0, 0.05, 0.3, 0.5, 1.2], s) * reach + rng.choice(
         [0, 0, 0.5, 1 / 3], s

@@ -83,6 +83,8 @@ def test_limits_narrow_what_the_mode_wants(
     assert (trace.target_kw == target_kw).all()
     sites = loop.columns.sites
     assert sites.lower_kw[0] <= target_kw <= sites.upper_kw[0]
+    if why is not None:  # the kernel is bound by it as well
+        assert target_kw in (sites.lower_kw[0], sites.upper_kw[0])
 
 
 def test_a_limit_without_any_mode() -> None:
@@ -221,3 +223,33 @@ def test_modes_see_the_units_that_take_part() -> None:
 
 def test_no_sites() -> None:
     Loop(Columns.make([]), [], Modes([]), TICK_S).decide(0.0, 0.0, TICK_S, Measured.make(0))
+
+
+def test_all_sites_at_once_are_as_each_by_itself() -> None:
+    limits = {"import_kw": 50.0, "export_kw": 10.0, "grid_ramp_kw_per_s": 3.0}
+    controls = [
+        control(f"[{PEAK}]", ramp_kw_per_s=7.0),
+        control(f"[{CHARGE}]", limits, settle_s=0.5),
+        control(f"[{FIXED}]", {"export_kw": 0}, hold_s=1.0, ramp_down_s=2.0),
+        control("[]", {"discharge_kw": 20, "import_kw": 30}),
+        control(f"[{FOLLOW}]", hold_off_s=0, deadband_kw=2.0),
+        control(f"[{FOLLOW}]", action="shadow"),
+    ]
+    steps = np.random.default_rng(1).uniform(-80, 120, (40, len(controls)))
+
+    def targets(sites: list[int]) -> np.ndarray:
+        load = Load(*np.zeros(len(sites)))
+        loop = at_once(load, *[controls[site] for site in sites])
+        traces = []
+        for number, row in enumerate(steps):
+            load.power_kw = row[sites]
+            loop.meter_answers[:] = number % 7 != 3  # silent for 4 s
+            if number == 20 and 2 in sites:
+                loop.loop.stop(sites.index(2))
+            traces.append(loop.run(4).target_kw)
+        return np.concatenate(traces)
+
+    together = targets([*range(len(controls))])
+    assert (np.ptp(together, axis=0) > 10).all()
+    for site in range(len(controls)):
+        np.testing.assert_array_equal(targets([site])[:, 0], together[:, site])

@@ -97,7 +97,11 @@ APPLYING = [
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize(("mode", "moment", "needed"), APPLYING, ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:30])
+@pytest.mark.parametrize(
+    ("mode", "moment", "needed"),
+    APPLYING,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:30],
+)
 def test_a_mode_does_not_apply_without_what_it_needs(
     mode: str, moment: dict[str, float], needed: set[str], bad: float
 ) -> None:

@@ -32,24 +32,16 @@ def closed_loop(
     noise_kw: float = 0.0,
     knows_units: bool = False,
     hold_off_s: float = 0.0,
-    **keys: float,
+    limits: dict[str, float] | None = None,
 ) -> ClosedLoop:
     """All plants at once, settled under the load before; ``knows_units``: settle is set to what they need."""
     plant = Plant(
         RESPONSE_S, DEAD_S, REFRESH_S, lambda time_s: np.full(len(PLANTS), load_kw(time_s)), noise_kw=noise_kw
     )
     settle_s = DEAD_S + 4 * RESPONSE_S if knows_units else np.full(len(PLANTS), 2.0)
-    deadband_kw = DEADBAND_KW if noise_kw else 0.0
-    loop = ClosedLoop(
-        plant,
-        [
-            control(
-                mode, settle_s=each, max_age_s=5.0, deadband_kw=deadband_kw, hold_off_s=hold_off_s, **keys
-            )
-            for each in settle_s
-        ],
-        tick_s,
-    )
+    same = {"max_age_s": 5.0, "deadband_kw": DEADBAND_KW if noise_kw else 0.0, "hold_off_s": hold_off_s}
+    controls = [control(mode, limits, settle_s=each, **same) for each in settle_s]
+    loop = ClosedLoop(plant, controls, tick_s)
     loop.run(BEFORE_S)
     return loop
 
@@ -86,7 +78,7 @@ def test_peak_shaving_settles_after_a_step(tick_s: float, noise_kw: float) -> No
     assert (settled_s <= allowed_s).all(), worst(settled_s - allowed_s, settled_s)
     # No way round: until a slow meter shows the load and the batteries answer, all of the 60 kW counts.
     violation_kws = trace.outside_kws(-np.inf, high_kw)
-    allowed_kws = 60 * (0.2 + DEAD_S + RESPONSE_S + tick_s + 1.8 * REFRESH_S)
+    allowed_kws = 60 * (0.5 + DEAD_S + RESPONSE_S + tick_s + 1.8 * REFRESH_S)
     assert (violation_kws <= allowed_kws).all(), worst(violation_kws - allowed_kws, violation_kws)
     turns = trace.turns(DEADBAND_KW)
     assert (turns <= np.where(SLOW, 2, 1)).all(), worst(turns, turns)
@@ -113,6 +105,22 @@ def test_where_settle_is_what_the_units_need_nothing_overshoots(tick_s: float, n
     assert (over_kw <= 0.03 * 60 + 1).all(), worst(over_kw, over_kw)
     assert (trace.turns(DEADBAND_KW) == 0).all()
     check_quiet(trace, noise_kw)
+
+
+@pytest.mark.parametrize(("declared", "most_kw"), [(True, 65.0), (False, 145.0)])
+@ticks
+def test_units_that_ramp_slowly(tick_s: float, declared: bool, most_kw: float) -> None:
+    """10 kW/s for a step of 60: known, it is no lag; unknown, it is three times settle, and calms down."""
+    limits = {"unit_ramp_kw_per_s": 5.0} if declared else None
+    loop = closed_loop(PEAK, tick_s, step(30, 110), limits=limits)
+    loop.plant.slew_kw_per_s = 10.0
+    trace = loop.run(120)
+    assert trace.setpoint_kw.max() <= most_kw
+    turns = trace.turns(DEADBAND_KW)
+    assert (turns <= (SLOW if declared else 3)).all(), worst(turns, turns)
+    settled_s = trace.settled_s(-np.inf, 52.0)
+    assert (settled_s <= 22.0 + 5 * REFRESH_S).all(), worst(settled_s, settled_s)
+    check_quiet(trace, 0.0)
 
 
 @ticks
