@@ -102,11 +102,16 @@ def test_threads_may_add_events_together(tmp_path):
 
 
 def test_a_dataset_may_have_words_of_its_own(tmp_path):
-    words = Words(["fine" if code < 9 else "poor" for code in range(256)], [f"r{code}" for code in range(256)])
+    words = Words(
+        ["fine" if code < 9 else "poor" for code in range(256)], [f"r{code}" for code in range(256)]
+    )
     with open_log(tmp_path, words=words) as log:
         append(log, 0, code=7)
         append(log, 1, code=9)
-    assert [(row["quality"], row["reason"]) for row in read(tmp_path, "d")] == [("fine", "r7"), ("poor", "r9")]
+    assert [(row["quality"], row["reason"]) for row in read(tmp_path, "d")] == [
+        ("fine", "r7"),
+        ("poor", "r9"),
+    ]
 
 
 def test_a_profile_cannot_be_called_like_a_dataset_of_the_log(tmp_path):
