@@ -123,3 +123,4 @@ def test_what_happens_now_and_then_is_in_the_events(tmp_path):
     assert any(text.endswith("ticks skipped: the one before took too long") for text in skipped)
     stopped = ask(log, "SELECT DISTINCT site_reason, setpoint_kw FROM {} WHERE reason = 'stopped'")
     assert stopped == [("emergency stop", 0)]
+    assert Replay(load(site), log).run().total()["differs"] == 0

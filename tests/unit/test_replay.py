@@ -75,7 +75,7 @@ def test_modes_are_chosen_by_name_or_type_or_written_out(tmp_path):
     assert power("charge") == -40
     assert power("fixed_power") == 40
     assert power(parse_mode({"type": "fixed_power", "power_kw": 7})) == 7
-    with pytest.raises(FluxfastError, match="no site has a mode 'fixed' .*did you mean 'fixed_power'"):
+    with pytest.raises(FluxfastError, match=r"no site has a mode 'fixed' .*did you mean 'fixed_power'"):
         power("fixed")
 
 
