@@ -117,10 +117,10 @@ class Controller:
         table, rows, at = self._tables[group.table], group.rows, group.units
         units = self.columns.units
 
-        def column(name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        def column(name: str, worst: int = quality.LATE) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             c = table.names.index(name)
             values = table.values[c][rows].astype(np.float64)
-            return values, (table.quality[c][rows] <= quality.LATE) & np.isfinite(values)
+            return values, (table.quality[c][rows] <= worst) & np.isfinite(values)
 
         oldest_ns = table.requested_ns[group.slots[0]][rows]
         for slot in group.slots[1:]:
@@ -147,7 +147,7 @@ class Controller:
             readable &= known
             self.source[at] = np.where(known, source, NOT_KNOWN)
         if group.setpoint is not None:
-            shown, known = column(group.setpoint)
+            shown, known = column(group.setpoint, quality.RANGE)  # another may set what we must not
             self.shown_kw[at] = np.where(known, shown * group.setpoint_kw, np.nan)
         if group.power is not None:
             power, known = column(group.power)

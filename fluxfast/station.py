@@ -60,6 +60,7 @@ class Station(Poller):
         self._watchdog: Watchdog | None = None
         self.controller: Controller | None = None
         self.commander: Commander | None = None
+        self._gave_back = False
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
 
@@ -123,6 +124,7 @@ class Station(Poller):
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle as Poller does, deciding and writing at the end of each tick."""
+        self._gave_back = False
         try:
             async with aclosing(super().ticks(duration_s)) as ticks:
                 async for tick in ticks:
@@ -131,7 +133,10 @@ class Station(Poller):
             await self._give_back()
 
     async def _give_back(self) -> None:
-        if self.commander is not None and self._watchdog is not None and self.commander.in_charge:
+        if self.commander is None or self._watchdog is None or self._gave_back:
+            return
+        self._gave_back = True  # once: what did not confirm is left to the watchdog, without further delay
+        if self.commander.in_charge:
             await self.commander.stop()
 
     def status(self) -> Status:
