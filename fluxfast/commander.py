@@ -89,6 +89,7 @@ class Commander:
         self._taken = np.zeros(n, np.bool_)  # its command source has been seen to be ours
         self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
         self._failures = np.zeros(n, np.int32)
+        self._stopping = np.zeros(n, np.bool_)  # what it was told last was not a decision but to stop
         self._n_ended = np.zeros(n, np.uint32)
         self._before_kw = np.full(n, np.nan)  # what it held before the newest setpoint
         # What it held at each observation of late: a ring.
@@ -144,7 +145,8 @@ class Commander:
         ended = states["n_ended"] != self._n_ended
         self._n_ended = states["n_ended"].copy()
         worked = _worked(states)
-        self._failures[ended & worked] = 0
+        # A 0 that works after each setpoint that does not is no recovery.
+        self._failures[ended & worked & ~self._stopping] = 0
         self._failures[ended & ~worked] += 1
         failed = (self._failures >= MAX_FAILURES) & (self.phase == OURS)
         self._go(failed, FAILED, now_ns)
@@ -195,6 +197,8 @@ class Commander:
         shown = controller.shown_kw[rows]
         quiet = ours & ~foreign & (states["under_way"] == 0) & (oldest_ns > states["ended_ns"])
         differs = quiet & (np.abs(shown - held) > TOLERANCE_KW)  # false where one of them is not known
+        # Once it has shown the new setpoint, to go back to the old one is another's deed.
+        self._before_kw[quiet & (np.abs(shown - held) <= TOLERANCE_KW)] = np.nan
         recent = self._held_ns > now_ns - LAG_NS
         for i in np.flatnonzero(differs):
             differs[i] = not (np.abs(shown[i] - self._held_kw[recent, i]) <= TOLERANCE_KW).any()
@@ -266,6 +270,7 @@ class Commander:
         stop = self._armed & (self.phase != TAKING) & ~go & (states["n_asked"] > 0)
         stop &= ((states["asked"] != 0) | (states["held"] != 0)) & ~((states["asked"] == 0) & ~idle)
         orders.add(self._setpoints[stop], 0.0, now_ns + SECOND_NS)
+        self._stopping = stop | self._stopping & ~due
 
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
         self._beat(np.flatnonzero(beat), orders, now_ns)
@@ -303,6 +308,7 @@ class Commander:
 
     def _tell_refusals(self, asked: NDArray[np.bool_]) -> None:
         refusals = self._all_states["refusal"][self._setpoints]
+        refusals[refusals == outcomes.TOO_OFTEN] = 0  # a tick that was late: the next one writes it
         new = asked & (refusals != self._told) & (refusals != 0)
         self._told[asked] = refusals[asked]
         self._tell(new, lambda i: f"its setpoint was refused: {outcomes.REFUSALS[refusals[i]]}")

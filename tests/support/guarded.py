@@ -161,6 +161,7 @@ class Guarded:
         action: str = "act",
         profile: str = "powerpack",
         modes: str = "",
+        timeout: str = "1s",
         site: str = "",
     ) -> None:
         self.folder = folder
@@ -168,6 +169,7 @@ class Guarded:
         self.units = [unit(f"{network}.{n}") for n in range(1, units + 1)]
         self.meter = Device(f"{network}.100", {})
         self.meter.set_float(METER_POWER, 100.0)
+        self._timeout = timeout
         self._modes = modes or f"[{{type: fixed_power, power_kw: {power_kw}}}]"
         self._poll, self._action, self._control = poll, action, control
         self._profile, self._unit_control = profile, unit_control
@@ -191,7 +193,7 @@ class Guarded:
             "  bess:",
         ]
         for n, one in enumerate(self.units, 1):
-            where = f"{{host: {one.host}, port: {one.server.port}, timeout: 1s}}"
+            where = f"{{host: {one.host}, port: {one.server.port}, timeout: {self._timeout}}}"
             lines.append(
                 f"    - {{id: u{n}, type: {self._profile}, capacity_kwh: 400, rated_power_kw: 200,"
                 f" control: {{rise_pct_per_s: 1000{self._unit_control}}}, modbus: {where}}}"
@@ -216,6 +218,14 @@ class Guarded:
             return run
 
         return asyncio.run(main())
+
+    @staticmethod
+    def power_kw(unit: Device) -> float:
+        """The setpoint of a unit that holds a float32."""
+        held: float = struct.unpack(
+            ">f", struct.pack(">2H", unit.registers[POWER], unit.registers[POWER + 1])
+        )[0]
+        return held
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         """Wait for what no station of this process does."""
