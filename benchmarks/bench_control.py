@@ -3,10 +3,10 @@
     python benchmarks/bench_control.py [--sites 100] [--seconds 300] [--every 500]
 
 Sites of four PowerPacks and a grid meter each, on a simulator that has one core to itself; the station, with
-log, guard and watchdog, has the other. Peak shaving below a load that moves, so that nearly every tick changes
-nearly every setpoint. Says how long the station took from the newest grid meter's reply to the moment at which
-the last setpoint of that tick had been handed to the kernel, and whether all of them were on the wire before
-the tick was over, and confirmed.
+log, guard and watchdog, has the other. Self-consumption under a load that moves, so that nearly every tick
+changes nearly every setpoint. Says how long the station took from the newest grid meter's reply to the moment
+at which the last setpoint of that tick had been handed to the kernel, and whether all of them were on the
+wire before the tick was over, and confirmed.
 What it does not show: a real network, and slow devices.
 """
 
@@ -76,7 +76,6 @@ def run_client(site: str, seconds: float, log: str) -> None:
             assert station.controller is not None
             assert station.commander is not None
             used, begun, ticks = time.process_time(), time.monotonic(), 0
-            every_ns = station.controller.every_ns
             meters = [
                 station[group.table].received_ns[group.slot] for group in station.controller.plan.meters
             ]

@@ -12,12 +12,13 @@ Rules, each with tests (tests/e2e/test_guard_*.py):
 1. A setpoint is written only to a unit that is ours, READY, with fresh and good data; it expires when its
    inputs get too old, up to the moment of sending.
 2. A unit that was commanded and is no longer usable is told 0 until it has confirmed that; then nothing.
-3. Who finds another's command source or setpoint where its own should be leaves the unit to that other.
+3. Where another's command source or setpoint stands in place of ours, the unit is left to that other.
 4. An unchanged setpoint is written again every ``refresh``, and heartbeats go out, only after a decision.
 5. The watchdog knows of a unit before the first byte is written to it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ STOP_S: Final = 1.4  # how long a clean stop waits for the zeros, and then
 RELEASE_S: Final = 0.4  # for the command sources
 STEP_S: Final = 0.01
 STEPS_PER_TRY: Final = 20
+HALT_STEPS: Final = 100
+REACTIONS_KEPT: Final = 2048  # ticks
 EVENTS_EACH: Final = 8  # of like events in one tick so many are told one by one, the rest as a number
 
 
@@ -72,6 +75,7 @@ class Commander:
         self._controller, self._reactor, self._watchdog = controller, reactor, watchdog
         self._follow, self._on_event = follow, on_event
         self.units = np.flatnonzero(plan.setpoints >= 0).astype(np.int32)
+        self._site_of = plan.site_of[self.units]
         n = len(self.units)
         self._all_states = states
         self._setpoints, self._sources = plan.setpoints[self.units], plan.sources[self.units]
@@ -87,6 +91,8 @@ class Commander:
         self._since_ns = np.zeros(n, np.int64)  # in its phase
         self._fit = np.zeros(n, np.bool_)  # its data would let it be commanded
         self._taken = np.zeros(n, np.bool_)  # its command source has been seen to be ours
+        self._silent = np.zeros(n, np.bool_)  # they are old or bad
+        self._was_away = np.zeros(n, np.bool_)  # it has been silent since it was last seen as ours
         self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
         self._failures = np.zeros(n, np.int32)
         self._stopping = np.zeros(n, np.bool_)  # what it was told last was not a decision but to stop
@@ -103,11 +109,26 @@ class Commander:
         self._beat_top, self._beat_value = self._heartbeat_kinds()
         self._told = np.zeros(n, np.uint8)  # refusal that was last told of
         self.handed_ns = 0  # when the newest setpoints had been handed to the sockets (reactor's clock)
+        self.reactions_ms: deque[float] = deque(maxlen=REACTIONS_KEPT)  # since a meter's newest answer
+        self.given_back = 0  # units that ``stop`` has told 0 and given back
+        self.ended = False  # for good: nothing is commanded any more
 
     @property
     def in_charge(self) -> bool:
         """Whether a unit has been commanded that was not given back."""
         return bool(self._armed.any())
+
+    @property
+    def commanded(self) -> NDArray[np.int32]:
+        """Rows of the columns: the units that have been commanded and were not given back."""
+        return self.units[self._armed]
+
+    @property
+    def unconfirmed(self) -> NDArray[np.int32]:
+        """Rows of the columns: the commanded units that have not confirmed their newest setpoint."""
+        states = self._all_states[self._setpoints]
+        open_ = self._armed & (states["n_asked"] > 0) & (states["held"] != states["asked"])
+        return np.asarray(self.units[open_])
 
     def _heartbeat_kinds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the number that each unit's heartbeat counts up to (0: it does not), and its constant."""
@@ -133,9 +154,11 @@ class Commander:
         usable = self._controller.columns.units.usable
         codes = usable[self.units]
         self._fit = codes == reasons.NONE
-        self._count_failures(now_ns)
-        self._see_what_was_taken(now_ns)
-        self._see_who_else_writes(now_ns)
+        self._silent = (codes == reasons.STALE) | (codes == reasons.BAD)
+        if not self.ended:
+            self._count_failures(now_ns)
+            self._see_what_was_taken(now_ns)
+            self._see_who_else_writes(now_ns)
         why = _WHY_NOT[self.phase]
         why = np.where(self.phase == YIELDED, self._yielded_to, why)
         usable[self.units] = np.where(self._fit, why, codes)
@@ -187,6 +210,14 @@ class Commander:
         ours = self._taken & controller.readable[rows]
         source = controller.source[rows]
         foreign = ours & self._has_source & (source != self._ours) & (oldest_ns > self._since_ns)
+        # One that was away and has its former source again has restarted: nobody took it.
+        restarted = foreign & self._was_away & (source == self._given_back)
+        self._go(restarted, OFF, now_ns)
+        self._taken[restarted] = False
+        self._tell(restarted, lambda i: "it has restarted, and is taken again")
+        self._was_away = (self._was_away & ~(ours & self._fit)) | self._taken & self._silent
+        foreign &= ~restarted
+        ours &= ~restarted
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
         self._tell(
             foreign,
@@ -244,9 +275,11 @@ class Commander:
 
     def command(self, now_ns: int) -> None:
         """Hand the new setpoints to the links, and whatever else is due."""
+        if self.ended:
+            return
         columns, states = self._controller.columns.units, self.states
         orders = _Orders()
-        off = (self.phase == OFF) & self._fit
+        off = (self.phase == OFF) & self._fit & ~self._controller.loop.stopped[self._site_of]
         if off.any():
             self._take(np.flatnonzero(off), orders, now_ns)
         self._take_again(orders, now_ns)
@@ -276,6 +309,8 @@ class Commander:
         self._beat(np.flatnonzero(beat), orders, now_ns)
         self._send(orders)
         self.handed_ns = self._reactor.now_ns()
+        if newest_ns := self._controller.newest_meter_ns():
+            self.reactions_ms.append((self.handed_ns - newest_ns) / 1e6)
         self._tell_refusals(due | stop)
 
     def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
@@ -313,7 +348,31 @@ class Commander:
         self._told[asked] = refusals[asked]
         self._tell(new, lambda i: f"its setpoint was refused: {outcomes.REFUSALS[refusals[i]]}")
 
-    # ---- the end ----
+    # ---- when a person says so, and at the end ----
+
+    def halt(self, site: int) -> None:
+        """Tell a site's units 0 now; that they stay there is for the next decisions to say."""
+        if self.ended:
+            return
+        self._reactor.take_calls()
+        states = self._all_states[self._setpoints]
+        told = (self._site_of == site) & self._armed & (self.phase != TAKING)
+        told &= states["n_asked"] > 0
+        np.copyto(self._before_kw, states["held"], where=told & (states["held"] != 0))
+        orders = _Orders()
+        orders.add(self._setpoints[told], 0.0, self._reactor.now_ns() + SECOND_NS)
+        self._stopping |= told
+        self._send(orders)
+        self._urge(self._setpoints[told], HALT_STEPS)
+
+    def _urge(self, entries: NDArray[np.int32], steps: int) -> None:
+        # A setpoint that is on the wire keeps the 0 back until its outcome has been taken.
+        if self._reactor.fileno() < 0:
+            return  # closed in the meantime
+        self._reactor.take_calls()
+        self._follow()
+        if steps and self._all_states["under_way"][entries].any():
+            asyncio.get_running_loop().call_later(STEP_S, self._urge, entries, steps - 1)
 
     async def stop(self) -> bool:
         """Tell every unit that was commanded 0, then give its command source back, within two seconds.
@@ -332,7 +391,8 @@ class Commander:
         done = np.concatenate([done[~self._has_source[done]], back])
         self._watchdog.disarm(done)
         self._armed[done] = self._taken[done] = False
-        self._go(done, OFF, 0)
+        self._go(done, OFF, self._reactor.now_ns())
+        self.given_back += len(done)
         return not self._armed.any()
 
     async def _until_held(
@@ -360,7 +420,7 @@ class Commander:
 
     def acknowledge(self, site: int) -> None:
         """Let units of a site be taken again that were left to another."""
-        back = (self._controller.plan.site_of[self.units] == site) & (self.phase == YIELDED)
+        back = (self._site_of == site) & (self.phase == YIELDED)
         self._go(back, OFF, 0)
 
     def _send(self, orders: "_Orders") -> None:

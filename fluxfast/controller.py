@@ -20,11 +20,15 @@ from fluxfast.plan.control import ControlPlan, MeterGroup, UnitGroup
 from fluxfast.table import Table, quality
 
 MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site file says otherwise
+LONGEST_DT_TICKS: Final = 4
 NOT_KNOWN: Final = -1  # a command source that could not be read
+
+Rows = slice | NDArray[np.int32]
 
 
 class Controller:
     """Decides for all sites of a plan. ``columns`` hold everything about units and sites, see there.
+    ``tables`` are what it decides on.
 
     Of the newest ``gather``, a row per unit: ``oldest_ns`` int64, the request of the oldest input;
     ``expires_ns`` int64, when that is too old to act on; ``source`` int64, the raw command source, and
@@ -34,8 +38,8 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan, self.every_ns = plan, every_ns
-        self._tables = tables
+        self.plan, self.tables = plan, tables
+        self._places = [(_places(group.rows), _places(group.units)) for group in plan.groups]
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
         self.oldest_ns = np.zeros(n, np.int64)
@@ -46,23 +50,16 @@ class Controller:
         self._blocks = np.array([device.blocks or 0 for device in plan.devices], float)
         self._shadow = np.array([site.control.action != "act" for site in plan.sites])
         self._given_kw = np.zeros(n)
-        self._max_age_ns = self._ages(every_ns)
+        ages_s = [site.control.max_age_s or MAX_AGE_TICKS * every_ns / 1e9 for site in plan.sites]
+        self._max_age_ns = (np.array(ages_s)[plan.site_of] * 1e9).astype(np.int64)
         self._set_parameters()
         controls = [site.control for site in plan.sites]
         self.modes = Modes([control.modes for control in controls])
         self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9)
         self._kernel = Kernel(self.columns)
         self.measured = Measured.make(len(plan.sites))
+        self._longest_dt_s = LONGEST_DT_TICKS * every_ns / 1e9
         self._last_ns = 0
-
-    def _ages(self, every_ns: int) -> NDArray[np.int64]:
-        ages = np.zeros(len(self.plan.devices), np.int64)
-        for group in self.plan.groups:
-            ages[group.units] = MAX_AGE_TICKS * every_ns * group.every
-        for s, site in enumerate(self.plan.sites):
-            if site.control.max_age_s is not None:
-                ages[self.plan.site_of == s] = int(site.control.max_age_s * 1e9)
-        return ages
 
     def _set_parameters(self) -> None:
         units, sites = self.columns.units, self.columns.sites
@@ -72,13 +69,14 @@ class Controller:
         for group in self.plan.groups:
             point = self.plan.devices[group.units[0]].profile.points[group.control.setpoint]
             at, control = group.units, group.control
-            units.quantum_kw[at] = 0 if point.kind == "float" else float(point.scale) * group.setpoint_kw
+            units.quantum_kw[at] = 0 if point.kind == "float" else abs(float(point.scale)) * group.setpoint_kw
             if point.limits is not None:
                 low, high = (float(limit) * group.setpoint_kw for limit in point.limits)
                 units.charge_kw[at] = np.minimum(units.charge_kw[at], max(-low, 0))
                 units.discharge_kw[at] = np.minimum(units.discharge_kw[at], max(high, 0))
-            if point.kind == "unsigned":
-                units.charge_kw[at] = 0
+            if point.kind == "unsigned":  # it charges only as far as its offset reaches
+                least = -float(point.offset) * group.setpoint_kw
+                units.charge_kw[at] = np.minimum(units.charge_kw[at], max(least, 0))
             units.efficiency[at] = float(control.efficiency)
             units.rise_kw_per_s[at] = units.discharge_kw[at] * float(control.rise_pct_per_s) / 100
             if control.ramp_kw_per_s is not None:
@@ -99,12 +97,12 @@ class Controller:
 
     def gather(self, now_ns: int) -> None:
         """Take a tick's readings out of the tables; ``now_ns`` is the clock of their times."""
-        for group in self.plan.groups:
-            self._gather_units(group, now_ns)
+        for group, (rows, at) in zip(self.plan.groups, self._places, strict=True):
+            self._gather_units(group, rows, at, now_ns)
         self.measured.grid_kw[:] = self.measured.frequency_hz[:] = np.nan
         for meters in self.plan.meters:
             self.measured.grid_kw[meters.sites] = self._meter(meters)
-            times_ns = self._tables[meters.table].requested_ns[meters.slot][meters.rows]
+            times_ns = self.tables[meters.table].requested_ns[meters.slot][meters.rows]
             self.measured.grid_sample_s[meters.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
         for meters in self.plan.frequencies:
             self.measured.frequency_hz[meters.sites] = self._meter(meters)
@@ -113,9 +111,8 @@ class Controller:
             self.plan.site_of, weights=self._given_kw, minlength=len(self.plan.sites)
         )
 
-    def _gather_units(self, group: UnitGroup, now_ns: int) -> None:
-        table, rows, at = self._tables[group.table], group.rows, group.units
-        units = self.columns.units
+    def _gather_units(self, group: UnitGroup, rows: Rows, at: Rows, now_ns: int) -> None:
+        table, units = self.tables[group.table], self.columns.units
 
         def column(name: str, worst: int = quality.LATE) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             c = table.names.index(name)
@@ -132,7 +129,7 @@ class Controller:
         soe, good = column(group.soe)
         status, known = column(group.status)
         good &= known & (soe >= 0) & (soe <= 100)
-        available = np.ones(len(at))
+        available = np.ones(len(group.units))
         if group.blocks is not None:
             blocks, known = column(group.blocks)
             good &= known
@@ -157,7 +154,7 @@ class Controller:
             shadow = self._shadow[self.plan.site_of[at]]
             self._given_kw[at] = np.where(shadow & ~stale, self.shown_kw[at], np.nan)
         self.readable[at] = readable
-        ready = np.zeros(len(at), np.bool_)
+        ready = np.zeros(len(group.units), np.bool_)
         for code in group.ready:
             ready |= status == code
         units.soe_pct[at] = soe
@@ -169,18 +166,31 @@ class Controller:
         )
 
     def _meter(self, group: MeterGroup) -> NDArray[np.float64]:
-        table = self._tables[group.table]
+        table = self.tables[group.table]
         c = table.names.index(group.point)
-        values = table.values[c][group.rows] * group.factor
+        values = table.values[c][group.rows].astype(np.float64) * group.factor
         good = table.quality[c][group.rows] <= quality.LATE
         return np.where(good & np.isfinite(values), values, np.nan)
+
+    def newest_meter_ns(self) -> int:
+        """Return when the newest answer of a grid meter came in, on the tables' clock; 0: none ever."""
+        newest = (self._tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
+        return int(max(newest, default=0))
 
     def decide(self, now_ns: int, time_us: int) -> None:
         """Decide on what was gathered; the new setpoints are in ``columns.units.setpoint_kw``.
 
         ``now_ns``: the clock of the tables' times; ``time_us``: UTC, for schedules and times of day.
         """
-        dt_s = (now_ns - self._last_ns) / 1e9 if self._last_ns else 0.0
+        # A process that has slept has not ramped meanwhile.
+        dt_s = min((now_ns - self._last_ns) / 1e9, self._longest_dt_s) if self._last_ns else 0.0
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
         self._kernel.decide(dt_s)
+
+
+def _places(rows: NDArray[np.int32]) -> Rows:
+    """Return rows that follow each other as a slice, which NumPy takes without a copy."""
+    first, n = int(rows[0]), len(rows)
+    is_run = rows[-1] - first == n - 1 and (np.diff(rows) == 1).all()
+    return slice(first, first + n) if is_run else rows

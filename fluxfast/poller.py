@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.config import Fleet, load
+from fluxfast.config import Device, Fleet, load
 from fluxfast.errors import FluxfastError
 from fluxfast.grid import Grid
 from fluxfast.link import Driver, Reactor
@@ -42,7 +42,6 @@ SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MESSAGES_KEPT: Final = 8
-LAST_TICK_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ class Poller:
     ``tables`` (by profile name) are filled in place, in the order of ``devices`` (their ids, by profile
     name): what is to outlive the tick must be copied. ``messages`` are the latest news of links and clock.
     """
+
+    last_tick_s = 1.0
 
     def __init__(self, fleet: Fleet | str | Path) -> None:
         """Take a fleet or a site file, compile the plan and allocate everything; nothing is sent yet.
@@ -93,6 +94,7 @@ class Poller:
         self.ticks_done = 0
         self._unanswered = 0
         self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._descriptors = DESCRIPTORS_BESIDE_LINKS
         self._entered = False
         self._stopping = False
         self._nap: asyncio.Future[None] | None = None  # until the next tick
@@ -145,7 +147,7 @@ class Poller:
         if self._entered:
             raise FluxfastError("a poller is opened once; make another one")
         self._entered = True
-        _need_descriptors(self.reactor.n_links + DESCRIPTORS_BESIDE_LINKS)
+        _need_descriptors(self.reactor.n_links + self._descriptors)
         try:
             self._begin()
             await self._driver.open()
@@ -167,10 +169,10 @@ class Poller:
         self._driver.close()
 
     def stop(self) -> None:
-        """End ``ticks``; a tick that is running has a second left. Signal handlers may call it."""
+        """End ``ticks``; a tick that is running has ``last_tick_s`` left. Signal handlers may call it."""
         self._stopping = True
         self._end_nap()
-        self._driver.stop(LAST_TICK_S)
+        self._driver.stop(self.last_tick_s)
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle, yielding after each tick, for ``duration_s`` or until ``stop`` or ``close``."""
@@ -195,7 +197,7 @@ class Poller:
             yield tick
             self._tell_link_events()
             if step_s := grid.check_clock():
-                self.messages.append(f"the clock was set by {step_s:+.1f} s; ticks follow it")
+                self._tell("clock", f"the clock was set by {step_s:+.1f} s; ticks follow it")
                 moved = grid.next_slot() - slot - 1
                 slot, first, last = slot + moved, first + moved, None if last is None else last + moved
             following = max(slot + 1, grid.next_slot())
@@ -203,7 +205,7 @@ class Poller:
                 following = min(following, last)
             if following > slot + 1:
                 self.overruns += following - slot - 1
-                self.messages.append(f"{following - slot - 1} ticks skipped: the one before took too long")
+                self._tell("tick", f"{following - slot - 1} ticks skipped: the one before took too long")
                 self._skipped([grid.time_us(missed) for missed in range(slot + 1, following)])
             slot = following
 
@@ -237,6 +239,10 @@ class Poller:
     def _skipped(self, times_us: Sequence[int]) -> None:
         """These slots of the grid have passed without a tick."""
 
+    def _tell(self, kind: str, text: str, device: Device | None = None) -> None:
+        """Something has happened, to one device or to all."""
+        self.messages.append(text)
+
     async def _stopped_within(self, seconds: float) -> bool:
         """Sleep, or wake early because of ``stop``."""
         if seconds <= 0:
@@ -265,7 +271,7 @@ class Poller:
             text = quality.reason(code) or "connected"
             if code == quality.FRAMING:
                 text = quality.framing_reason(self.reactor.evidence(link))
-            self.messages.append(f"{device.id} at {host}:{port}: {text}")
+            self._tell("link", f"{device.id} at {host}:{port}: {text}", device)
 
     def trace(self, devices: Sequence[str]) -> Trace:
         """Copy the frames of these devices (ids) from now on; ``take`` them now and then.

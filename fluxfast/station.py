@@ -11,20 +11,26 @@ What a site may do is in its ``control:``; without that a station only reads. Un
 or hangs, its watchdog does it. A slot of the grid in which there was no tick is logged too: the gap is data.
 """
 
+import asyncio
+import resource
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
-from fluxfast.config import Fleet
+from fluxfast.config import Device, Fleet
+from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
+from fluxfast.decisions import Decisions, SiteNews
 from fluxfast.errors import FluxfastError
 from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.operate import Operator
 from fluxfast.plan import ColumnLayout, TableLayout, structs
 from fluxfast.plan.control import ControlPlan, plan_control
 from fluxfast.plan.program import STRING
@@ -36,6 +42,7 @@ from fluxfast.watchdog import SiteLocks, Watchdog
 
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 HANG_TICKS: Final = 3  # the watchdog waits at least so long
+DESCRIPTORS_PER_SITE: Final = 2 + MAX_PEERS  # its lock, its control socket and who has connected to that
 WATCHDOG_REPORT: Final = "watchdog.jsonl"
 
 
@@ -61,8 +68,16 @@ class Station(Poller):
         self.controller: Controller | None = None
         self.commander: Commander | None = None
         self._gave_back = False
+        self._operator: Operator | None = None
+        self._sockets: ControlSockets | None = None
+        self._ending: asyncio.Task[None] | None = None  # of control, when the watchdog has died
+        self._decisions: Decisions | None = None
+        self._site_news: SiteNews | None = None
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
+            self._operator = Operator(self.controller, lambda text: self._tell("operator", text))
+            self._site_news = SiteNews(self.controller)
+            self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 
     def _allow(self, fleet: Fleet) -> tuple[NDArray[np.void], NDArray[np.void]]:
         self._control = plan_control(fleet, self.plan)
@@ -76,18 +91,26 @@ class Station(Poller):
         if self._control is not None and self._control.acts:
             self._take_charge(self._control)
         if self._log_dir is not None:
+            datasets = [_dataset(layout) for layout in self.plan.tables]
+            if self.controller is not None:
+                self._decisions = Decisions(self.controller, self.commander, self._write_states)
+                datasets.append(self._decisions.dataset)
             self._log = LogWriter(
                 self._log_dir,
-                [_dataset(layout) for layout in self.plan.tables],
+                datasets,
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
-                on_event=self.messages.append,
+                on_event=lambda text: self._tell("log", text),
             )
 
     def _take_charge(self, control: ControlPlan) -> None:
         acting = [site for site in control.sites if site.control.action == "act"]
         assert self.controller is not None
+        self.last_tick_s = 0.1  # the units wait for their zeros
+        # A dump would hold the units' connections until it is written.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        assert self._operator is not None
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
         hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
@@ -100,6 +123,19 @@ class Station(Poller):
             self._driver.follow,
             self._unit_event,
         )
+        self._operator.acts(self.commander, self._locks.folder)
+        self._sockets = ControlSockets(self._operator, self._locks.folder, [site.name for site in acting])
+
+    async def __aenter__(self) -> Self:
+        """Connect, as Poller does, and listen for who operates the sites that act."""
+        await super().__aenter__()
+        try:
+            if self._sockets is not None:
+                await self._sockets.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         """Give every unit back, close every connection, write out the log."""
@@ -112,6 +148,8 @@ class Station(Poller):
         Units that are still commanded are stopped by the watchdog.
         """
         super().close()
+        if self._sockets is not None:
+            self._sockets.close()
         if self._watchdog is not None:
             clean = self.commander is None or not self.commander.in_charge
             self._watchdog.close(clean=clean)
@@ -120,6 +158,7 @@ class Station(Poller):
             self._locks.close()
             self._locks = None
         if self._log is not None:
+            self._log_decision()
             self._log.close()
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
@@ -133,6 +172,9 @@ class Station(Poller):
             await self._give_back()
 
     async def _give_back(self) -> None:
+        self._log_decision()
+        if self._ending is not None:
+            await self._ending
         if self.commander is None or self._watchdog is None or self._gave_back:
             return
         self._gave_back = True  # once: what did not confirm is left to the watchdog, without further delay
@@ -141,7 +183,18 @@ class Station(Poller):
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""
-        status, log = super().status(), self._log
+        status, log, commander = super().status(), self._log, self.commander
+        if self._operator is not None:
+            status = replace(status, control=self._operator.sites())
+        if commander is not None and self._control is not None:
+            times_ms = commander.reactions_ms
+            status = replace(
+                status,
+                reaction_p50_ms=float(np.median(times_ms)) if times_ms else None,
+                given_back=commander.given_back,
+                commanded=tuple(self._control.devices[unit].id for unit in commander.commanded),
+                control_ended=commander.ended,
+            )
         if log is None:
             return status
         return replace(
@@ -153,6 +206,7 @@ class Station(Poller):
 
     def _done(self, tick: Tick) -> None:
         if self.controller is not None:
+            self._log_decision()  # of the tick before: now it is known what became of its writes
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
@@ -163,17 +217,74 @@ class Station(Poller):
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
             controller.decide(now_ns, tick.time_us)
+            self._note_decision(tick, now_ns)
             return
-        if not self._watchdog.alive:
-            raise FluxfastError("the watchdog has died: control ends, the units are told 0")
+        if not self.commander.ended and not self._watchdog.alive:
+            self._tell("watchdog", "the watchdog has died: control ends, the units are told 0 and given back")
+            self.commander.ended = True
+            self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
         controller.decide(now_ns, tick.time_us)
         self.commander.command(now_ns)
         self._watchdog.beat()
+        self._note_decision(tick, now_ns)
+
+    def _note_decision(self, tick: Tick, now_ns: int) -> None:
+        if self._decisions is not None:
+            self._decisions.note(tick.time_us, now_ns, tick.took_ms)
+        assert self._site_news is not None
+        for kind, site, text in self._site_news.take():
+            self._tell(kind, f"{site}: {text}", site=site)
+
+    def _log_decision(self) -> None:
+        if self._decisions is not None and self._log is not None:
+            self.reactor.take_calls()
+            self._decisions.append(self._log, len(self.tables))
+
+    async def _end_control(self, commander: Commander) -> None:
+        if not await commander.stop():
+            self._tell(
+                "watchdog",
+                f"{len(commander.commanded)} units have not confirmed that, and no watchdog stops them",
+            )
+
+    # ---- for those who operate it, from the loop that it runs on ----
+
+    def emergency_stop(self, site: str) -> None:
+        """Tell a site's units 0 at once, and keep them there until ``acknowledge``, even after a restart.
+
+        It is no safety function: it needs this process, the network and the units' obedience. Whatever must
+        hold when these fail belongs into hardware. Raises FluxfastError for an unknown site.
+        """
+        self._operated.stop(site)
+
+    def acknowledge(self, site: str) -> None:
+        """Let a stopped site go on, from 0, and take again its units that were left to another.
+
+        Raises FluxfastError for an unknown site.
+        """
+        self._operated.acknowledge(site)
+
+    def set_mode(self, site: str, mode: str, enabled: bool) -> None:
+        """Switch a mode of a site on or off, until the end; raises FluxfastError for an unknown name."""
+        self._operated.set_mode(site, mode, enabled)
+
+    @property
+    def _operated(self) -> Operator:
+        if self._operator is None:
+            raise FluxfastError("no site is controlled here: all only observe (control: action)")
+        return self._operator
 
     def _unit_event(self, unit: int, text: str) -> None:
         assert self._control is not None
-        self.messages.append(f"{self._control.devices[unit].id}: {text}")
+        device = self._control.devices[unit]
+        self._tell("unit", f"{device.id}: {text}", device)
+
+    def _tell(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
+        super()._tell(kind, text, device)
+        if self._log is not None:
+            id_, site = (None, site) if device is None else (device.id, device.site)
+            self._log.add_event(time.time_ns() // 1000, kind, text, site, id_)
 
     def _skipped(self, times_us: Sequence[int]) -> None:
         if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:

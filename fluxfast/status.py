@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,46 @@ class TableStatus:
     def devices(self) -> int:
         """All devices of the table."""
         return self.good + self.uncertain + self.bad
+
+
+@dataclass(frozen=True)
+class UnitsOut:
+    """Units of a site that take no part for the same reason: how many, and the ids of the first few."""
+
+    reason: str
+    count: int
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """One site that decides as last decided. kW: positive discharges; positive of the grid imports."""
+
+    name: str
+    action: str  # "shadow": nothing is written; "act"
+    stopped: bool  # emergency stop, until acknowledged
+    mode: str | None  # None: none applies
+    target_kw: float
+    limit: str | None  # what keeps the target from what the mode wants
+    setpoint_kw: float  # of all units together: what of the target is served
+    unserved_kw: float
+    unserved_why: str | None
+    grid_kw: float | None  # None: never read
+    meter_stale: bool
+    units: int
+    in_use: int  # units that take part: where the site acts, those that are ours
+    out: Sequence[UnitsOut]  # the others
+    unconfirmed: int  # units that have not confirmed the newest setpoint yet
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether a person should look: it is stopped, or a unit takes no part."""
+        return self.stopped or self.in_use < self.units
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "SiteStatus":
+        """Return the one that ``dataclasses.asdict`` made into ``data``."""
+        return cls(**{**data, "out": tuple(UnitsOut(**units) for units in data["out"])})
 
 
 @dataclass(frozen=True)
@@ -47,6 +88,13 @@ class Status:
     reconnects: int = 0  # tries to connect beyond each link's first
     late: int = 0  # answers to requests that had ended
     foreign: int = 0  # frames that answer nothing that was ever asked
+    control: Sequence[SiteStatus] = ()  # the sites that decide
+    # From the newest answer of a grid meter to the tick's last setpoint in its socket; None: no setpoint yet.
+    reaction_p50_ms: float | None = None
+    given_back: int = 0  # units that were told 0 and given back
+    # Ids of units that were commanded and not given back. After the end they are the watchdog's.
+    commanded: Sequence[str] = ()
+    control_ended: bool = False  # because the watchdog died: nothing is commanded any more
 
     @property
     def devices_good(self) -> int:

@@ -1,7 +1,8 @@
 """What the documentation shows is so: its files load, its commands print that, its keys are all the keys.
 
 A YAML block begins with its file's name (``# site.yaml``); the blocks of a page lie in one folder, and there
-its console blocks are run. A table after ``<!-- keys: FILE DEFINITION… -->`` is held against the JSON Schema.
+its console blocks are run. A table after ``<!-- keys: FILE DEFINITION… -->`` is held against the JSON Schema;
+``… beyond OTHER`` leaves out the keys that OTHER has, too.
 """
 
 import contextlib
@@ -214,8 +215,13 @@ def definition(file: str, name: str) -> dict[str, Any]:
 def test_every_key_is_documented_with_its_default(file: str, names: list[str], table: str) -> None:
     rows = [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()[2:]]
     documented = {key.strip("`"): default for key, _, default, _ in rows}
+    names, beyond = (names[: names.index("beyond")], names[-1]) if "beyond" in names else (names, None)
     definitions = [definition(file, name) for name in names]
     properties = {key: value for one in definitions for key, value in one["properties"].items()}
+    if beyond is not None:
+        properties = {
+            key: properties[key] for key in properties.keys() - definition(file, beyond)["properties"]
+        }
     assert documented.keys() == properties.keys()
     for key, default in documented.items():
         if key in definitions[0].get("required", ()):
@@ -229,7 +235,8 @@ def test_every_key_is_documented_with_its_default(file: str, names: list[str], t
 
 
 def test_every_mapping_is_documented() -> None:
-    documented = {(param.values[0], name) for param in tables_of_keys() for name in param.values[1]}
+    tables = [param.values[:2] for param in tables_of_keys()]
+    documented = {(file, name) for file, names in tables for name in names if name != "beyond"}
     for file, schema in SCHEMAS.items():
         names = {"TOP", *json.loads(schema.read_text())["$defs"]}
         assert {name for where, name in documented if where == file} == names

@@ -119,8 +119,23 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("config", "modbus"),
         ("profiles", "modbus"),
         *itertools.combinations(
-            ("station", "commander", "stopping", "controller", "poller", "grid", "status", "trace"), 2
+            (
+                "station",
+                "control_socket",
+                "operate",
+                "decisions",
+                "commander",
+                "stopping",
+                "controller",
+                "poller",
+                "grid",
+                "status",
+                "trace",
+            ),
+            2,
         ),
+        ("replay", "decisions"),
+        ("replay", "controller"),
     }
 
 

@@ -10,6 +10,7 @@ import click
 
 from fluxfast.cli.options import BAD_INPUT, DONE, FINDINGS, Command
 from fluxfast.config import Control, Fleet, load
+from fluxfast.control.modes import Modes
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.plan import compile_plan
 from fluxfast.profiles.document import one_line
@@ -21,7 +22,7 @@ _MAX_LISTED: Final = 5
 @click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def check(sites: Sequence[Path], as_json: bool) -> None:
-    """Check site files, or folders of them, and the profiles they use.
+    """Check site files, or folders of them, and the profiles, schedules and functions they use.
 
     Each SITE is one fleet. Prints every problem with its file and line. Exit code: 0 all is well, 1 there are
     warnings, 2 something is wrong.
@@ -39,6 +40,7 @@ def _examine(site: Path) -> dict[str, Any]:
     try:
         fleet = load(site)
         compile_plan(fleet)
+        Modes([site.control.modes for site in fleet.sites])  # reads schedules, tries functions
     except ConfigError as error:
         return {"site": str(site), "problems": error.problems, "warnings": (), "exit_code": BAD_INPUT}
     return {
@@ -51,7 +53,7 @@ def _examine(site: Path) -> dict[str, Any]:
             {
                 "site": site.name,
                 "action": site.control.action,
-                "modes": [mode.type for mode in site.control.modes],
+                "modes": [mode.name for mode in site.control.modes],
                 "units": [unit.id for unit in site.units],
             }
             for site in fleet.sites

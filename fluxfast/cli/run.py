@@ -17,6 +17,7 @@ import uvloop
 from fluxfast.cli.display import STATUS_EVERY_S, Display
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, SITE, Command, load_fleet
 from fluxfast.cli.pipes import drop_unread_output
+from fluxfast.cli.sites import summary as control_summary
 from fluxfast.cli.status import as_json as status_json
 from fluxfast.config import Fleet
 from fluxfast.errors import ConfigError, Problem
@@ -50,8 +51,10 @@ def run(
 ) -> None:
     """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
 
-    SITE is a file or a folder of files. Ctrl-C, SIGTERM or a closed terminal ends it cleanly. Exits with
-    1 if at the end devices were bad, ticks were skipped or rows were lost.
+    SITE is a file or a folder of files. Sites with `action: act` are controlled: see `fluxfast control`.
+    Ctrl-C, SIGTERM or a closed terminal ends it cleanly, its units are told 0 and given back. Exits with 1
+    if at the end devices were bad, ticks were skipped, rows were lost, control had ended before or units
+    could not be given back.
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)
@@ -60,8 +63,8 @@ def run(
     trace = station.trace(units) if units else None
     display = Display(as_json=as_json, with_frames=trace is not None)
     status = uvloop.run(watch(station, duration, display, trace))
-    bad = sum(table.bad for table in status.tables)
-    code = FINDINGS if bad or status.overruns or status.rows_dropped or not status.ticks else DONE
+    lost = status.overruns or status.rows_dropped or status.control_ended or status.commanded
+    code = FINDINGS if status.devices_bad or lost or not status.ticks else DONE
     if display.is_stuck:  # the log is written; nobody reads the rest, and to print it would wait for ever
         os._exit(code)
     try:
@@ -167,4 +170,6 @@ def summary(status: Status, log_dir: Path) -> str:
         lines[0] += f"; tick p50 {status.tick_p50_ms:.1f} ms, p99 {status.tick_p99_ms:.1f} ms"
     if status.rows_dropped:
         lines.append(f"{status.rows_dropped:,} rows could not be written and are lost")
+    if status.control:
+        lines += control_summary(status)
     return "\n".join([*lines, *(f"! {message}" for message in status.messages)])

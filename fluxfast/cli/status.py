@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fluxfast.cli import sites
 from fluxfast.status import Status
 
 WIDTH: Final = 78
@@ -19,9 +20,11 @@ FAINT: Final = "bright_black"
 
 
 def render(status: Status) -> RenderableType:
-    """Return a view 78 columns wide; its height depends only on the numbers of tables and messages."""
+    """Return a view 78 columns wide."""
     parts: list[RenderableType] = [_head(status), _bar(status), Text(), _figures(status), Text()]
     parts.append(_tables(status))
+    if status.control:
+        parts += [Text(), sites.render(status, WIDTH)]
     if status.messages:
         parts.append(Text())
     for message in status.messages[-SHOWN_MESSAGES:]:
@@ -40,6 +43,7 @@ def line(status: Status) -> str:
         f" | tick p50 {_ms(status.tick_p50_ms)}, p99 {_ms(status.tick_p99_ms)}"
         f" | round trip p50 {_ms(status.round_trip_p50_ms)}, p99 {_ms(status.round_trip_p99_ms)}"
         f" | {status.overruns:,} overruns | {status.rows_logged:,} rows logged"
+        + (f" | {sites.line(status)}" if status.control else "")
     )
 
 

@@ -2,14 +2,14 @@
 
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from fluxfast.config.modes import Mode, ModeEntry, repeated_names
+from fluxfast.config.times import TimeZone
 from fluxfast.config.values import Entries, PctNumber, Positive, ZeroOrMore, lists_may_be_none
 from fluxfast.profiles.fields import Duration, FileModel, parse_duration, wrong
-from fluxfast.profiles.findings import Finding, nearest, raise_findings
+from fluxfast.profiles.findings import Finding, raise_findings
 
 _S: Final = 1_000_000_000
 
@@ -70,7 +70,9 @@ class ControlEntry(FileModel):
     split: Literal["energy", "power", "equal"] = Field(
         default="energy", description="By what the target is split over the units."
     )
-    time_zone: str = Field(default="UTC", description="Of the times of day in modes, like Europe/Berlin.")
+    time_zone: TimeZone = Field(
+        default="UTC", description="Of the times of day in modes, like Europe/Berlin."
+    )
     deadband_kw: ZeroOrMore = Field(
         default=Decimal(0), description="A smaller change of the target changes nothing."
     )
@@ -134,18 +136,3 @@ class ControlEntry(FileModel):
     def _names_differ(cls, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
         raise_findings(repeated_names(modes))
         return modes
-
-    @field_validator("time_zone")
-    @classmethod
-    def _time_zone_is_known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (LookupError, ValueError, OSError):
-            raise wrong(f"'{name[:70]}' is no time zone", _nearest_zone(name)) from None
-        return name
-
-
-def _nearest_zone(name: str) -> str:
-    """Return the cure for a time zone that does not exist."""
-    cure = nearest(name, available_timezones())
-    return cure if cure.startswith("did") else "write one like Europe/Berlin"

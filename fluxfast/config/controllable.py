@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from fluxfast.config.fleet import Control, Device, Site
-from fluxfast.profiles import BatteryControl, MeterControl, Point, Profile
+from fluxfast.profiles import POWER_UNITS, BatteryControl, MeterControl, Point, Profile
 from fluxfast.profiles.findings import Finding, Loc
-from fluxfast.profiles.point import FAST
+from fluxfast.profiles.point import FAST, MAX_FLOAT16
 from fluxfast.profiles.types import TYPES
 
 GRID_MODES: Final = ("peak_shaving", "self_consumption")
@@ -32,14 +32,21 @@ def check_unit(device: Device, control: Control) -> Iterator[Finding]:
     yield from findings
     if findings:
         return
-    if control.limits.charge_kw != 0 and not _can_be_negative(profile.points[profile.control.setpoint]):
-        message = f"'{profile.control.setpoint}' holds no negative number, so it could never charge"
-        yield Finding(
-            ("control", "setpoint"), message, "make its type signed, or write limits: {charge_kw: 0}"
-        )
+    setpoint = profile.points[profile.control.setpoint]
+    yield from _check_range(device, setpoint, control.limits.charge_kw != 0)
     if control.max_age_s is None:
-        used = {"soe": profile.control.soe, "ready": profile.control.ready.point}
-        yield from _check_groups(profile, used)
+        yield from _check_groups(profile, _readings(profile, profile.control))
+
+
+def check_meter(device: Device, control: Control) -> Iterator[Finding]:
+    """Yield what keeps a meter from being read for control, placed within its entry."""
+    profile = device.profile
+    if not isinstance(profile.control, MeterControl):
+        return  # whether that matters depends on the site's modes and limits
+    findings = list(profile.control_findings())
+    yield from findings
+    if not findings and control.max_age_s is None and device.role in (None, "grid"):
+        yield from _check_groups(profile, {"power": profile.control.power})
 
 
 def check_site(site: Site) -> Iterator[Finding]:
@@ -48,53 +55,37 @@ def check_site(site: Site) -> Iterator[Finding]:
     if not site.units:
         yield Finding((), "there is no battery unit to control", "add one, or write action: observe")
     grid: list[tuple[Loc, str]] = [
-        (("modes", index), mode.type) for index, mode in enumerate(control.modes) if mode.type in GRID_MODES
+        (("modes", index), mode.name) for index, mode in enumerate(control.modes) if mode.type in GRID_MODES
     ]
     grid += [(("limits", key), key) for key in GRID_LIMITS if getattr(control.limits, key) is not None]
-    if grid:
+    if grid and site.grid_meter is None:
         needed = f"{_join([name for _, name in grid])} {'needs' if len(grid) == 1 else 'need'}"
-        for finding in _check_grid_meter(site, needed):
-            yield finding._replace(loc=grid[0][0])
+        yield Finding(grid[0][0], *_lacking_grid_meter(site, needed))
     for index, mode in enumerate(control.modes):
-        if mode.type in FREQUENCY_MODES:
-            for finding in _check_frequency_meter(site, f"{mode.type} needs"):
-                yield finding._replace(loc=("modes", index))
+        if mode.type in FREQUENCY_MODES and site.frequency_meter is None:
+            message = f"{mode.name} needs a meter that measures frequency"
+            yield Finding(("modes", index), message, "use one whose profile has control: {frequency: …}")
 
 
-def _check_grid_meter(site: Site, needed: str) -> Iterator[Finding]:
-    meter = site.grid_meter
-    grid = [one.id for one in site.devices if one.kind == "meter" and one.controlled and one.role == "grid"]
-    if meter is None:
-        yield Finding((), f"{needed} a meter of the grid connection", "add a meter with role: grid")
-    elif len(grid) > 1:
-        message = f"{needed} one meter of role grid, not {_join(grid)}"
-        yield Finding((), message, "give the others another role")
-    elif not isinstance(meter.profile.control, MeterControl):
-        message = (
-            f"{needed} the power of '{meter.id}', which its profile '{meter.profile.name}' does not name"
-        )
-        yield Finding((), message, "add control: {power: …} to the profile")
-    else:
-        used = {"power": meter.profile.control.power}
-        yield from _check_reading(meter, used, f"{needed} the power of '{meter.id}'", site.control)
+def _lacking_grid_meter(site: Site, needed: str) -> tuple[str, str]:
+    meters = site.grid_meters
+    if not meters:
+        return f"{needed} a meter of the grid connection", "add a meter with role: grid"
+    if len(meters) > 1:
+        names = _join([meter.id for meter in meters])
+        return f"{needed} one meter of role grid, not {names}", "give the others another role"
+    (meter,) = meters
+    message = f"{needed} the power of '{meter.id}', which its profile '{meter.profile.name}' does not name"
+    return message, "add control: {power: …} to the profile"
 
 
-def _check_frequency_meter(site: Site, needed: str) -> Iterator[Finding]:
-    meter = site.frequency_meter
-    if meter is None or not isinstance(meter.profile.control, MeterControl):
-        cure = "use one whose profile has control: {frequency: …}"
-        yield Finding((), f"{needed} a meter that measures frequency", cure)
-    elif meter.profile.control.frequency is not None:
-        used = {"frequency": meter.profile.control.frequency}
-        yield from _check_reading(meter, used, f"{needed} the frequency of '{meter.id}'", site.control)
-
-
-def _check_reading(meter: Device, used: dict[str, str], needed: str, control: Control) -> Iterator[Finding]:
-    findings = [one for one in meter.profile.control_findings() if one.loc[1] in used]
-    if not findings and control.max_age_s is None:
-        findings += _check_groups(meter.profile, used)
-    for finding in findings:
-        yield Finding((), f"{needed}, but {finding.message}", finding.cure)
+def _readings(profile: Profile, control: BatteryControl) -> dict[str, str]:
+    """Return the points that are read for control, by what they are for."""
+    used = {"setpoint": control.setpoint, "soe": control.soe, "ready": control.ready.point}
+    used |= {"source": control.source.point} if control.source else {}
+    used |= {"blocks": control.blocks} if control.blocks else {}
+    used |= {"power": control.power} if control.power else {}
+    return {key: name for key, name in used.items() if profile.points[name].readable}
 
 
 def _check_groups(profile: Profile, used: dict[str, str]) -> Iterator[Finding]:
@@ -105,12 +96,32 @@ def _check_groups(profile: Profile, used: dict[str, str]) -> Iterator[Finding]:
             yield Finding(("control", key), message, f"write group: {FAST} for {name}, or a longer max_age")
 
 
-def _can_be_negative(point: Point) -> bool:
+def _check_range(device: Device, point: Point, charges: bool) -> Iterator[Finding]:
+    """A setpoint holds the unit's rated power, both ways if it has to charge."""
+    kw = POWER_UNITS[point.unit]
+    low, high = (end * kw for end in _range(point))
+    rated = device.rated_power_kw or 0.0
+    if charges and low >= 0:
+        message = f"'{point.name}' holds no negative number, so it could never charge"
+        cure = "make its type signed, or write limits: {charge_kw: 0}"
+        yield Finding(("control", "setpoint"), message, cure)
+    elif point.limits is None and (high < rated or (charges and low > -rated)):
+        message = f"'{point.name}' holds {low:g} to {high:g} kW, and not the rated {rated:g} kW"
+        yield Finding(("control", "setpoint"), message, f"check the unit and scale of {point.name}")
+
+
+def _range(point: Point) -> tuple[float, float]:
+    """Return the lowest and highest value that a point may be given, in its unit."""
     type_ = TYPES[point.type]
-    largest = (1 << type_.width) - 1
-    ends = (point.offset, point.scale * largest + point.offset)
-    low = min(ends) if type_.kind == "unsigned" else -1
-    return low < 0 and (point.limits is None or point.limits[0] < 0)
+    if type_.kind == "float":
+        raws = (-float("inf"), float("inf")) if type_.width > 16 else (-MAX_FLOAT16, MAX_FLOAT16)
+    else:
+        half = 1 << (type_.width - 1)
+        raws = (-half, half - 1) if type_.kind == "signed" else (0, 2 * half - 1)
+    low, high = sorted(float(raw) * float(point.scale) + float(point.offset) for raw in raws)
+    if point.limits is not None:
+        low, high = max(low, float(point.limits[0])), min(high, float(point.limits[1]))
+    return low, high
 
 
 def _cure(text: str) -> str:

@@ -105,13 +105,21 @@ class Site:
         return tuple(device for device in self.devices if device.kind == "bess" and device.controlled)
 
     @property
-    def grid_meter(self) -> Device | None:
-        """The meter of the grid connection: the one of role ``grid``, or the only one, without a role."""
+    def grid_meters(self) -> tuple[Device, ...]:
+        """The meters of the grid connection: those of role ``grid``, or the only one, without a role."""
         meters = [device for device in self.devices if device.kind == "meter" and device.controlled]
         grid = [meter for meter in meters if meter.role == "grid"]
         if not grid and len(meters) == 1 and meters[0].role is None:
+            grid = meters
+        return tuple(grid)
+
+    @property
+    def grid_meter(self) -> Device | None:
+        """The one meter of the grid connection, if its profile says which point is its power."""
+        meters = self.grid_meters
+        if len(meters) == 1 and isinstance(meters[0].profile.control, MeterControl):
             return meters[0]
-        return grid[0] if grid else None
+        return None
 
     @property
     def frequency_meter(self) -> Device | None:

@@ -12,14 +12,11 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fluxfast.config.times import Between, Days, Moment, NotEmpty, TimeZone
-from fluxfast.config.values import Identifier
+from fluxfast.config.values import Identifier, PctNumber, Positive, ZeroOrMore
 from fluxfast.profiles.fields import FileModel, Number, describe, wrong
 from fluxfast.profiles.findings import Finding, nearest, raise_findings, validate
 
 _FUNCTION: Final = re.compile(r"(?:(?P<file>.+\.py):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
-
-Percentage = Annotated[Number, Field(ge=0, le=100, json_schema_extra={"minimum": 0, "maximum": 100})]
-Positive = Annotated[Number, Field(gt=0, json_schema_extra={"exclusiveMinimum": 0})]
 
 
 class Mode(FileModel):
@@ -113,7 +110,7 @@ class FrequencyDroop(Mode):
 
     type: Literal["frequency_droop"]
     nominal_hz: Positive = Decimal(50)
-    deadband_hz: Annotated[Number, Field(ge=0, json_schema_extra={"minimum": 0})] = Decimal("0.02")
+    deadband_hz: ZeroOrMore = Decimal("0.02")
     droop_pct: Annotated[
         Number, Field(gt=0, le=100, json_schema_extra={"exclusiveMinimum": 0, "maximum": 100})
     ] = Field(description="Change of the frequency, in % of nominal, that brings full power.")
@@ -126,7 +123,7 @@ class SoeTarget(Mode):
     """Brings the site's state of energy to a value by a time, at an even power."""
 
     type: Literal["soe_target"]
-    soe_pct: Percentage
+    soe_pct: PctNumber
     by: Moment = Field(description="Time of day, or a date and time.")
     from_: Moment | None = Field(default=None, alias="from", description="Does not apply before.")
 
@@ -153,7 +150,7 @@ class Reserve(Mode):
     """Charges while the state of energy is below ``soe_pct``, otherwise does not apply."""
 
     type: Literal["reserve"]
-    soe_pct: Percentage
+    soe_pct: PctNumber
     charge_kw: Positive = Field(description="What it charges with.")
 
 

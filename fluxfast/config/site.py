@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxfast.config.control import ControlEntry
-from fluxfast.config.controllable import check_site, check_unit
+from fluxfast.config.controllable import check_meter, check_site, check_unit
 from fluxfast.config.duplicates import Register
 from fluxfast.config.entries import BessEntry, DeviceEntry, MeterEntry, SiteBody, SiteEntry, SiteFile
 from fluxfast.config.expand import expand
@@ -118,8 +118,9 @@ class SiteBuilder:
             for unit in units
         ]
         for device in devices[:1]:  # those of one entry are alike
-            if kind == "bess" and device.controlled:
-                self._report(loc, check_unit(device, self._control))
+            if device.controlled:
+                check = check_unit if kind == "bess" else check_meter
+                self._report(loc, check(device, self._control))
         return devices
 
     def _check_left_out(self, folder: Path, loc: Loc, raw: dict[Any, Any]) -> None:

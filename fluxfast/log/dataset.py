@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -28,6 +28,13 @@ ROW_FIELDS: Final = (
     pa.field("latency_ms", pa.float32(), True, {"description": "tick to receive time", "unit": "ms"}),
 )
 RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "date"})
+
+
+class Words(NamedTuple):
+    """The two tables that turn a row's ``uint8`` quality code into text; 256 entries each."""
+
+    qualities: Sequence[str]
+    reasons: Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Dataset:
     """One folder of the log: ``sites[i]`` and ``devices[i]`` name row i in every tick.
 
     ``variants[i]`` says which of a column's label sets row i follows; without it all follow the first.
+    ``words``: what its quality codes are called and why, if not as the writer has it.
     """
 
     name: str
@@ -73,6 +81,7 @@ class Dataset:
     columns: Sequence[Column]
     metadata: Mapping[str, str] = field(default_factory=dict)
     variants: Sequence[int] = ()
+    words: Words | None = None
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be a folder or a column, and rows that do not match."""

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxfast.log.dataset import TEXT, Column, Dataset
+from fluxfast.log.dataset import TEXT, Column, Dataset, Words
 from fluxfast.log.part import Array, Part
 
 ROW_GROUP_ROWS: Final = 120_000
@@ -38,9 +38,10 @@ ALTERNATIVES: Final = {
 class Encoder:
     """Encodes the parts of one dataset, on one thread."""
 
-    def __init__(self, dataset: Dataset, quality_names: Sequence[str], reasons: Sequence[str | None]) -> None:
-        """Keep the two tables that turn a ``uint8`` quality code into text; 256 entries each."""
+    def __init__(self, dataset: Dataset, words: Words) -> None:
+        """``words`` are those of datasets that have none of their own."""
         self._dataset = dataset
+        quality_names, reasons = dataset.words or words
         self._schema = dataset.schema()
         self._sites = pa.array(dataset.sites, pa.string()).dictionary_encode()
         self._devices = pa.array(dataset.devices, pa.string()).dictionary_encode()

@@ -28,7 +28,9 @@ from typing import Final, Self
 
 import pyarrow as pa
 
-from fluxfast.log.dataset import Dataset
+from fluxfast.errors import FluxfastError
+from fluxfast.log import events
+from fluxfast.log.dataset import Dataset, Words
 from fluxfast.log.directory import LogDirectory
 from fluxfast.log.encoder import Encoder
 from fluxfast.log.part import Array, Part
@@ -75,7 +77,7 @@ class LogWriter:
 
         ``tick_seconds`` sizes the buffers; faster ticks only make shorter parts. ``quality_names`` and
         ``reasons`` have 256 entries: what a row's quality code is called, and why it is not good (None when
-        it is). ``on_event`` gets one line when the disk fails, when rows are dropped, and when all is well
+        it is); a dataset may have its own. ``on_event`` gets one line when the disk fails, when rows are dropped, and when all is well
         again; it may be called on any thread. Without it the lines go to the logger ``fluxfast.log``.
         """
         self.rows_logged = 0
@@ -85,14 +87,21 @@ class LogWriter:
         self.failures = 0
         self._rows_appended = 0
         self._datasets = tuple(datasets)
-        self._encoders = [Encoder(d, quality_names, reasons) for d in datasets]
+        words = Words(quality_names, reasons)
+        self._encoders = [Encoder(d, words) for d in datasets]
+        self._folders = [*(d.name for d in datasets), events.FOLDER]
+        for name in self._folders:
+            if self._folders.count(name) > 1:
+                raise FluxfastError(f"two datasets of the log would be called '{name}': rename the profile")
         self._part_us = max(int(part_seconds * 1e6), 1)
         wanted = math.ceil(part_seconds / tick_seconds)
         self._capacity = [max(min(wanted, PART_BYTES // Part.tick_bytes(d)), 1) for d in datasets]
         self._open: list[Part | None] = [None] * len(datasets)
         self._free: list[list[Part]] = [[] for _ in datasets]
         self._allocated = [0] * len(datasets)
-        self._queue: deque[Part] = deque()
+        self._queue: deque[Part | events.EventPart] = deque()
+        self._events: list[events.Event] = []
+        self._n_events = 0
         self._held: deque[_File] = deque()
         self._held_bytes = 0
         self._sequence = 0
@@ -101,7 +110,7 @@ class LogWriter:
         self._failing = False
         self._dropping = False
         self._closing = False
-        self._changed = threading.Condition()  # guards _free, _queue, _dropping and rows_dropped
+        self._changed = threading.Condition()  # guards _free, _queue, _events, _dropping and rows_dropped
         self._directory = LogDirectory(directory)
         self._thread = threading.Thread(target=self._run, name="fluxfast-log", daemon=True)
         self._thread.start()
@@ -119,7 +128,7 @@ class LogWriter:
     @property
     def rows_waiting(self) -> int:
         """Rows appended that are neither on the disk nor lost."""
-        return self._rows_appended - self.rows_logged - self.rows_dropped
+        return self._rows_appended + self._n_events - self.rows_logged - self.rows_dropped
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -158,6 +167,20 @@ class LogWriter:
         part.append(tick_us, latency_ms, quality, values, valid)
         self._rows_appended += self._datasets[dataset].rows
 
+    def add_event(
+        self, time_us: int, kind: str, text: str, site: str | None = None, device: str | None = None
+    ) -> None:
+        """Keep an event for the dataset ``events``; any thread may call it. After ``close`` it is lost."""
+        with self._changed:
+            if self._closing:
+                return
+            self._n_events += 1
+            full = len(self._events) >= events.MAX_EVENTS
+            if not full:
+                self._events.append(events.Event(time_us, site, device, kind, text))
+        if full:
+            self._drop(1, f"{events.MAX_EVENTS} events wait", "newest events")
+
     def close(self) -> None:
         """Write all that is left, wait for the disk, and give the directory free."""
         if self._closing:
@@ -165,6 +188,7 @@ class LogWriter:
         for dataset in range(len(self._datasets)):
             self._hand_over(dataset)
         with self._changed:
+            self._hand_over_events()
             self._closing = True
             self._changed.notify()
         self._thread.join(CLOSE_S)
@@ -181,8 +205,17 @@ class LogWriter:
             return
         with self._changed:
             # A part whose first tick was refused is empty.
-            (self._queue if part.ticks else self._free[dataset]).append(part)
+            if part.ticks:
+                self._queue.append(part)
+                if not any(isinstance(waiting, events.EventPart) for waiting in self._queue):
+                    self._hand_over_events()
+            else:
+                self._free[dataset].append(part)
             self._changed.notify()
+
+    def _hand_over_events(self) -> None:
+        self._queue += events.by_day(self._events, len(self._datasets))
+        self._events = []
 
     def _take(self, dataset: int) -> Part:
         with self._changed:
@@ -191,7 +224,7 @@ class LogWriter:
             if self._allocated[dataset] < PARTS_PER_DATASET:
                 self._allocated[dataset] += 1
                 return Part(dataset, self._datasets[dataset], self._capacity[dataset])
-            oldest = next(part for part in self._queue if part.index == dataset)
+            oldest = next(p for p in self._queue if isinstance(p, Part) and p.index == dataset)
             self._queue.remove(oldest)
         self._drop(oldest.rows, "the disk is too slow")
         return oldest
@@ -204,12 +237,12 @@ class LogWriter:
         except Exception:  # a listener's mistake must not end the logging
             LOGGER.exception("the listener failed")
 
-    def _drop(self, rows: int, why: str) -> None:
+    def _drop(self, rows: int, why: str, what: str = "oldest rows") -> None:
         with self._changed:
             self.rows_dropped += rows
             first, self._dropping = not self._dropping, True
         if first:
-            self._tell(f"{why}; dropping the oldest rows")
+            self._tell(f"{why}; dropping the {what}")
 
     # On the writer's thread.
 
@@ -230,20 +263,22 @@ class LogWriter:
             self.rows_dropped += lost
             self._tell(f"closed with {lost} rows not written")
 
-    def _encode(self, part: Part) -> None:
+    def _encode(self, part: Part | events.EventPart) -> None:
         self._sequence += 1
         rows = part.rows
-        folder = self._datasets[part.index].name
+        folder = self._folders[part.index]
         try:
             start = EPOCH + timedelta(microseconds=int(part.tick_us[0]))
-            data = self._encoders[part.index].encode(part)
+            is_events = isinstance(part, events.EventPart)
+            data = events.encode(part) if is_events else self._encoders[part.index].encode(part)
         except Exception as e:  # one part that cannot be encoded must not end the logging
             self.failures += 1
             self._drop(rows, f"cannot encode a part of {folder}: {e!r}")
             return
         finally:
-            with self._changed:
-                self._free[part.index].append(part)
+            if isinstance(part, Part):
+                with self._changed:
+                    self._free[part.index].append(part)
         name = f"{start:%Y%m%dT%H%M%S}Z-{self._writer_id}-{self._sequence:06}.parquet"
         file = _File(part.index, f"{folder}/date={start:%Y-%m-%d}/{name}", data, rows)
         self._held.append(file)

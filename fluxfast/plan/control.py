@@ -27,14 +27,13 @@ class UnitGroup:
     """Units of one resolved profile: where their inputs stand in its table.
 
     ``units``, ``rows`` (int32): rows of control's columns, and of the table. ``slots`` (table.slots): the
-    blocks that the inputs come in; ``every`` ticks the slowest of them is read. Point names of the profile,
+    blocks that the inputs come in. Point names of the profile,
     or None: ``soe``, ``status``, ``setpoint`` (None if it cannot be read), ``source``, ``blocks``, ``power``.
     """
 
     table: str
     units: NDArray[np.int32]
     rows: NDArray[np.int32]
-    every: int
     control: BatteryControl
     slots: tuple[int, ...]
     ready: tuple[int, ...]  # codes of the status
@@ -148,23 +147,20 @@ class _Writes:
         heartbeat = points[control.heartbeat.point] if control.heartbeat else None
         # About one a tick, whatever asks for it; the end of a tick may be late, and that of the next early.
         return (
-            self._add(device, control, setpoint, low, high, 1 / kw, self._every_ns // 10),
-            NONE if source is None else self._raw(device, control, source),
-            NONE if heartbeat is None else self._raw(device, control, heartbeat),
+            self._add(device, setpoint, low, high, 1 / kw, self._every_ns // 10),
+            NONE if source is None else self._raw(device, source),
+            NONE if heartbeat is None else self._raw(device, heartbeat),
         )
 
-    def _raw(self, device: Device, control: BatteryControl, point: Point) -> int:
+    def _raw(self, device: Device, point: Point) -> int:
         """An entry for a point that is written as it stands in its register."""
-        return self._add(device, control, point, -(2.0**63), 2.0**63, 1.0, 0)
+        return self._add(device, point, -(2.0**63), 2.0**63, 1.0, 0)
 
     def _add(
-        self, device: Device, control: BatteryControl, point: Point, low: float, high: float, factor: float,
+        self, device: Device, point: Point, low: float, high: float, factor: float,
         min_interval_ns: int,
     ) -> int:  # fmt: skip
         mul, add, div = affine(point)
-        function = {"fc06": 6, "fc16": 16, None: device.profile.quirks.write_function}[control.write]
-        if function == "auto":
-            function = 6 if point.size == 1 else 16
         modbus = device.modbus
         self.entries.append(
             (
@@ -180,7 +176,7 @@ class _Writes:
                 STORED_WRITES if point.storage == "flash" else 0,
                 point.address,
                 modbus.unit,
-                function if point.size == 1 else 16,
+                device.profile.write_function(point.name),
                 2 * point.size,
                 raw_kind(point),
                 point.swap_bytes * structs.SWAP_BYTES + point.swap_words * structs.SWAP_WORDS,
@@ -205,13 +201,12 @@ def _groups(
         setpoint = control.setpoint if points[control.setpoint].readable else None
         power = control.power
         inputs = [name for name in (control.soe, status, source, control.blocks, power) if name is not None]
-        slots, every = _slots(plan, profile, [*inputs, *([setpoint] if setpoint else [])])
+        slots = _slots(plan, profile, [*inputs, *([setpoint] if setpoint else [])])
         groups.append(
             UnitGroup(
                 table=profile.name,
                 units=np.array(units, np.int32),
                 rows=np.array([places[id(devices[u])][1] for u in units], np.int32),
-                every=every,
                 control=control,
                 slots=slots,
                 ready=control.ready.codes(points),
@@ -234,7 +229,7 @@ def _meters(
 ) -> tuple[MeterGroup, ...]:
     members: dict[int, list[tuple[int, Device, str]]] = {}
     for site, device, what in wanted:
-        if device is not None:
+        if device is not None and id(device) in places:  # not on a serial line
             members.setdefault(id(device.profile), []).append((site, device, what))
     groups = []
     for found in members.values():
@@ -250,7 +245,7 @@ def _meters(
                 table=device.profile.name,
                 sites=np.array([site for site, _, _ in found], np.int32),
                 rows=np.array([places[id(d)][1] for _, d, _ in found], np.int32),
-                slot=_slots(plan, device.profile, [name])[0][0],
+                slot=_slots(plan, device.profile, [name])[0],
                 point=name,
                 factor=POWER_UNITS[point.unit] if what == "power" else 1.0,
             )
@@ -258,12 +253,9 @@ def _meters(
     return tuple(groups)
 
 
-def _slots(plan: Plan, profile: Profile, names: Sequence[str]) -> tuple[tuple[int, ...], int]:
-    """Return the numbers of the blocks that read these points, and how rarely the rarest is read."""
+def _slots(plan: Plan, profile: Profile, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the blocks that read these points."""
     blocks = next(blocks for known, blocks in plan.layouts if known is profile)
-    found = {
-        slot: block.every
-        for slot, block in enumerate(blocks)
-        if any(point.name in names for point in block.points)
-    }
-    return tuple(found), max(found.values())
+    return tuple(
+        slot for slot, block in enumerate(blocks) if any(point.name in names for point in block.points)
+    )

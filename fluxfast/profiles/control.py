@@ -103,7 +103,6 @@ class BatteryControl(FileModel):
         json_schema_extra={"default": "10s"},
         description="A setpoint that stays the same is written again this often.",
     )
-    read_back: bool = Field(default=False, description="Whether a write counts only when it is read back.")
     ramp_kw_per_s: Number | None = Field(
         default=None,
         gt=0,
@@ -111,7 +110,7 @@ class BatteryControl(FileModel):
         description="How fast its setpoint may move.",
     )
     rise_pct_per_s: Number = Field(
-        default=Decimal(5),
+        default=Decimal(20),
         gt=0,
         json_schema_extra={"exclusiveMinimum": 0},
         description="How fast what it is allowed rises again, in % of its rated power.",
@@ -122,9 +121,6 @@ class BatteryControl(FileModel):
         le=1,
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
         description="Of charging, and of discharging.",
-    )
-    settle_ns: Duration | None = Field(
-        default=None, alias="settle", description="How long until it has followed a setpoint, like 2s."
     )
 
     _refresh_is_usable = field_validator("refresh_ns")(_check_period)

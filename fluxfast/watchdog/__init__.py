@@ -8,7 +8,7 @@ May import shelf 3 and below; needs only ``fluxfast.errors``. Knows neither cont
 frames.
 """
 
-from fluxfast.watchdog.lock import SiteLocks
+from fluxfast.watchdog.lock import FOLDERS, SiteLocks
 from fluxfast.watchdog.watchdog import StopUnit, Watchdog
 
-__all__ = ["SiteLocks", "StopUnit", "Watchdog"]
+__all__ = ["FOLDERS", "SiteLocks", "StopUnit", "Watchdog"]

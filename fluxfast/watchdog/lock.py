@@ -23,7 +23,10 @@ assert len(CONTROLLED) == len(STOPPING)
 
 
 class SiteLocks:
-    """Holds the locks of some sites until ``close``, or the end of the process and of its watchdog."""
+    """Holds the locks of some sites until ``close``, or the end of the process and of its watchdog.
+
+    ``folder``: where they are.
+    """
 
     def __init__(self, sites: Sequence[str], file: str, folders: Sequence[Path] = FOLDERS) -> None:
         """Take the locks of all sites, or none and raise a ``FluxfastError`` that says who has one.
@@ -32,7 +35,7 @@ class SiteLocks:
         can be used is.
         """
         self.descriptors: tuple[int, ...] = ()
-        folder = _open_folder(folders)
+        self.folder, folder = _open_folder(folders)
         try:
             for site in sites:
                 self.descriptors += (_take(folder, site, file),)
@@ -52,7 +55,7 @@ class SiteLocks:
         self.descriptors = ()
 
 
-def _open_folder(folders: Sequence[Path]) -> int:
+def _open_folder(folders: Sequence[Path]) -> tuple[Path, int]:
     why = ""
     for folder in folders:
         try:
@@ -67,7 +70,7 @@ def _open_folder(folders: Sequence[Path]) -> int:
             why = why or f"{folder}: {e.strerror}"
             continue
         if os.access(folder, os.W_OK | os.X_OK):
-            return descriptor
+            return folder, descriptor
         os.close(descriptor)
         why = why or f"{folder}: {os.strerror(errno.EACCES)}"
     raise FluxfastError(f"no folder for the locks of sites can be made ({why})")

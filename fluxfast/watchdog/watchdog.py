@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from fluxfast.errors import FluxfastError
 from fluxfast.watchdog.sidecar import task
 
-SIDECAR: Final = Path(__file__).parent / "sidecar" / "__main__.py"
+SIDECAR: Final = Path(__file__).absolute().parent / "sidecar" / "__main__.py"
 READY_WITHIN_S: Final = 5.0
 GOODBYE_WITHIN_S: Final = 5.0
 
@@ -79,7 +79,7 @@ class Watchdog:
         n = len(units)
         commanded, known, source, text = task.places(n)
         theirs, self._pipe = socket.socketpair()
-        pidfd = os.pidfd_open(os.getpid()) if hasattr(os, "pidfd_open") else -1
+        pidfd = _pidfd()
         said = json.dumps(
             {
                 "station": os.getpid(),
@@ -202,12 +202,20 @@ class Watchdog:
 def _row(unit: StopUnit) -> list[object]:
     # What is wrong must show now: later there is nobody to hear of it.
     ipaddress.ip_address(unit.host)
-    for frame in (unit.stop, unit.release or unit.stop):
+    for frame in (unit.stop, unit.stop if unit.release is None else unit.release):
         if len(frame) < 12 or len(frame) != 6 + int.from_bytes(frame[4:6], "big"):
             raise ValueError(f"unit {unit.name}: {frame.hex(' ')} is no whole write")
     release = None if unit.release is None else unit.release.hex()
     times = [unit.connect_delay_s, unit.request_gap_s]
     return [unit.name, unit.host, unit.port, unit.stop.hex(), release, *times]
+
+
+def _pidfd() -> int:
+    """Return a descriptor of this process; -1 where the system has no such thing, or a sandbox forbids it."""
+    try:
+        return os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return -1
 
 
 def _memory(size: int) -> int:

@@ -27,10 +27,11 @@ DEATHS = [signal.SIGKILL, signal.SIGABRT, signal.SIGSTOP, "memory", "raise", "cl
 def test_a_death_at_a_random_moment(tmp_path, seed):
     chance = random.Random(seed)
     units = [Battery(f"127.55.20.{n}", slots=chance.choice([1, 1000])) for n in range(1, 31)]
-    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s=0.4) as station:
+    how = chance.choice(DEATHS)
+    hang_s = 0.5 if how in ("hang", signal.SIGSTOP) else 10
+    with Servers([unit.server for unit in units]), FakeStation(units, tmp_path, hang_s) as station:
         time.sleep(chance.uniform(0, 0.5))
         began = time.monotonic()
-        how = chance.choice(DEATHS)
         if isinstance(how, str):
             station.say(how)
         else:

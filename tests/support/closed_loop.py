@@ -2,59 +2,72 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.config.fleet import Control
+from fluxfast.config.entries import ControlEntry
+from fluxfast.config.fleet import Control, Limits
 from fluxfast.control.columns import Columns
+from fluxfast.control.kernel import Kernel
 from fluxfast.control.loop import Loop, Measured
 from fluxfast.control.modes import Modes
+from fluxfast.profiles.document import parse_document
+from fluxfast.profiles.findings import validate
 from tests.support.plant import STEP_S, Floats, Plant
 
+UNITS = 2  # of each site
+START_S = 1_750_000_000.0  # UTC
 
-@dataclass
+
+def control(modes: str, limits: dict[str, float] | None = None, **keys: Any) -> Control:
+    """Return a site's control that acts; its modes are YAML."""
+    entry, findings = validate(ControlEntry, parse_document(f"modes: {modes}", "test").data)
+    assert entry is not None, findings
+    return Control(**{"action": "act", "modes": entry.modes, "limits": Limits(**limits or {}), **keys})
+
+
+@dataclass(frozen=True)
 class Trace:
-    """What happened: ``target_kw`` and ``setpoint_kw`` [ticks, sites], ``grid_kw`` [steps, sites]."""
+    """What happened: a row per tick, of the grid's true power one per step of the plant; [rows, sites].
+
+    ``unit_kw`` are the setpoints of the units, [ticks, units].
+    """
 
     tick_s: float
     target_kw: Floats
     setpoint_kw: Floats
+    unit_kw: Floats
     reason: NDArray[np.uint8]
     grid_kw: Floats
 
     def since(self, time_s: float) -> "Trace":
         """Return what happened from then on."""
         tick, step = round(time_s / self.tick_s), round(time_s / STEP_S)
-        return Trace(
-            self.tick_s,
-            self.target_kw[tick:],
-            self.setpoint_kw[tick:],
-            self.reason[tick:],
-            self.grid_kw[step:],
-        )
+        ticks = (self.target_kw, self.setpoint_kw, self.unit_kw, self.reason)
+        return Trace(self.tick_s, *(column[tick:] for column in ticks), self.grid_kw[step:])
 
-    def turns(self, least_kw: float = 0.5) -> NDArray[np.int_]:
-        """Return how often each site's setpoint has turned by more than this; [sites]."""
+    def turns(self, least_kw: float) -> NDArray[np.int_]:
+        """Return how often each site's setpoint turned, by more than this each time; [sites]."""
         return np.array([_turns(column, least_kw) for column in self.setpoint_kw.T])
 
-    def beyond_kws(self, low_kw: float, high_kw: float) -> Floats:
-        """Return by how much and how long each site's grid was outside, kW · s [sites]."""
+    def outside_kws(self, low_kw: float, high_kw: float) -> Floats:
+        """Return how far and how long each site's grid was outside, kW · s, [sites]."""
         outside = np.maximum(self.grid_kw - high_kw, 0) + np.maximum(low_kw - self.grid_kw, 0)
         return outside.sum(axis=0) * STEP_S
 
     def settled_s(self, low_kw: float, high_kw: float) -> Floats:
-        """Return after how long each site's grid has come to stay inside; [sites]."""
+        """Return after how long each site's grid stayed inside; [sites]."""
         outside = (self.grid_kw < low_kw) | (self.grid_kw > high_kw)
         last = len(outside) - np.argmax(outside[::-1], axis=0)
         return np.where(outside.any(axis=0), last, 0) * STEP_S
 
 
 def _turns(power_kw: Floats, least_kw: float) -> int:
-    """Count the turning points between which a curve moves by more than ``least_kw``."""
-    turns, direction, extreme = 0, 0, power_kw[0]
+    turns, direction, extreme = 0, 0.0, power_kw[0]
     for power in power_kw:
-        if direction * (power - extreme) >= 0 and direction:
+        if direction and direction * (power - extreme) >= 0:
             extreme = power
         elif abs(power - extreme) > least_kw:
             turns += direction != 0
@@ -63,63 +76,43 @@ def _turns(power_kw: Floats, least_kw: float) -> int:
 
 
 class ClosedLoop:
-    """Sites of two equal units each, before a plant; ``seen``: what of it is measured, to be tampered with."""
+    """Sites of two equal units each before a plant. Meters and units can be made to fail while it runs."""
 
     def __init__(
         self, plant: Plant, controls: Sequence[Control], tick_s: float, rated_kw: float = 100.0
     ) -> None:
         self.plant, self.tick_s = plant, tick_s
-        self.columns = Columns.make([2] * plant.sites)
-        units = self.columns.units
-        units.capacity_kwh[:] = 10 * rated_kw
+        self.columns = Columns.make([UNITS] * plant.sites)
+        units, sites = self.columns.units, self.columns.sites
+        units.capacity_kwh[:] = 100 * rated_kw
         units.charge_kw[:] = units.discharge_kw[:] = rated_kw
         units.soe_pct[:] = 50
-        self.columns.sites.deadband_kw[:] = [control.deadband_kw for control in controls]
-        self.columns.sites.hold_off_s[:] = [control.hold_off_s for control in controls]
         ramps = [control.limits.unit_ramp_kw_per_s or np.inf for control in controls]
-        units.ramp_kw_per_s[:] = np.repeat(ramps, 2)
-        self.loop = Loop(self.columns, controls, Modes([control.modes for control in controls]), tick_s)
+        units.ramp_kw_per_s[:] = np.repeat(ramps, UNITS)
+        sites.deadband_kw[:] = [control.deadband_kw for control in controls]
+        sites.hold_off_s[:] = [control.hold_off_s for control in controls]
+        self.modes = Modes([control.modes for control in controls])
+        self.loop = Loop(self.columns, controls, self.modes, tick_s)
+        self.kernel = Kernel(self.columns)
         self.measured = Measured.make(plant.sites)
         self.meter_answers = np.ones(plant.sites, bool)
         self.measures_batteries = False
+        self.obeys = np.ones(plant.sites, bool)  # false: setpoints are not written
 
     def run(self, duration_s: float) -> Trace:
         """Let time pass."""
-        sites, plant = self.columns.sites, self.plant
-        targets, setpoints, why, grid = [], [], [], []
+        units, sites, plant, measured = self.columns.units, self.columns.sites, self.plant, self.measured
+        rows: list[tuple[NDArray[Any], ...]] = []
+        grid = []
         for _ in range(round(duration_s / self.tick_s)):
-            self.measured.grid_kw[:] = np.where(self.meter_answers, plant.meter_kw, np.nan)
-            self.measured.grid_sample_s[self.meter_answers] = plant.now_s
+            measured.grid_kw[:] = np.where(self.meter_answers, plant.meter_kw, np.nan)
+            measured.grid_sample_s[self.meter_answers] = plant.now_s
             if self.measures_batteries:
-                self.measured.battery_kw[:] = plant.battery_kw
-            self.columns.units.usable[:] = 0
-            self.loop.decide(plant.now_s, 1.7e9 + plant.now_s, self.tick_s, self.measured)
-            decide(self.columns, self.tick_s)
-            targets.append(sites.target_kw.copy())
-            setpoints.append(sites.setpoint_kw.copy())
-            why.append(self.loop.reason.copy())
-            grid.append(plant.run(sites.setpoint_kw, self.tick_s))
-        return Trace(self.tick_s, np.array(targets), np.array(setpoints), np.array(why), np.concatenate(grid))
-
-
-def decide(columns: Columns, dt_s: float) -> None:
-    units, sites = columns.units, columns.sites
-    usable = units.usable == 0
-    units.lower_kw[:] = np.maximum(-units.charge_kw, units.setpoint_kw - units.ramp_kw_per_s * dt_s) * usable
-    units.upper_kw[:] = (
-        np.minimum(units.discharge_kw, units.setpoint_kw + units.ramp_kw_per_s * dt_s) * usable
-    )
-    low = units.lower_kw.reshape(-1, 2).sum(axis=1)
-    high = units.upper_kw.reshape(-1, 2).sum(axis=1)
-    sites.units_lower_kw[:], sites.units_upper_kw[:] = low, high
-    total = np.clip(sites.target_kw, np.maximum(low, sites.lower_kw), np.minimum(high, sites.upper_kw))
-    total = np.rint(np.clip(total, low, high))
-    stay = (
-        (abs(sites.target_kw - sites.split_target_kw) < sites.deadband_kw)
-        & (sites.setpoint_kw >= low)
-        & (sites.setpoint_kw <= high)
-    )
-    total = np.where(stay, sites.setpoint_kw, total)
-    sites.split_target_kw[:] = np.where(stay, sites.split_target_kw, sites.target_kw)
-    units.setpoint_kw[:] = np.repeat(total / 2, 2)
-    sites.setpoint_kw[:] = total
+                measured.battery_kw[:] = plant.battery_kw
+            units.usable[:] = 0
+            self.loop.decide(plant.now_s, START_S + plant.now_s, self.tick_s, measured)
+            self.kernel.decide(self.tick_s)
+            now = (sites.target_kw, sites.setpoint_kw, units.setpoint_kw, self.loop.reason)
+            rows.append(tuple(column.copy() for column in now))
+            grid.append(plant.run(np.where(self.obeys, sites.setpoint_kw, 0.0), self.tick_s))
+        return Trace(self.tick_s, *map(np.array, zip(*rows, strict=True)), np.concatenate(grid))

@@ -7,10 +7,12 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fluxfast.watchdog import SiteLocks, StopUnit, Watchdog
@@ -26,13 +28,13 @@ class FakeStation(Process):
     """Commands 50 kW to each battery, over and over. It does so once this is made."""
 
     def __init__(
-        self, batteries: Sequence[Battery], folder: Path, hang_s: float = 0.5, site: str = "Plant-7"
+        self, batteries: Sequence[Battery], folder: Path, hang_s: float = 10, *, pidfd: bool = True
     ) -> None:
         self.report = folder / "watchdog.jsonl"
         units = [(b.unit().name, b.host, b.server.port, b.unit().stop.hex()) for b in batteries]
         releases = [b.unit().release.hex() for b in batteries]
         spec = folder / "station.json"
-        told = {"units": units, "releases": releases, "hang_s": hang_s, "site": site, "folder": str(folder)}
+        told = {"units": units, "releases": releases, "hang_s": hang_s, "folder": str(folder), "pidfd": pidfd}
         spec.write_text(json.dumps(told))
         super().__init__([sys.executable, "-m", "tests.support.fake_station", str(spec)], cwd=ROOT)
         self.sidecar = int(self.line())
@@ -53,6 +55,11 @@ class FakeStation(Process):
         poll = select.poll()
         poll.register(self._sidecar_end, select.POLLIN)
         assert poll.poll(PATIENCE_S * 1000), "the sidecar does not end"
+
+    def signal_sidecar(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._sidecar_end, number)
 
     def outcomes(self) -> list[dict[str, str]]:
         """Return what the sidecar has reported."""
@@ -95,7 +102,9 @@ def main(spec: Path) -> None:
     told = json.loads(spec.read_text())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     folder = Path(told["folder"])
-    locks = SiteLocks([told["site"]], "plant.yaml", [folder / "locks"])
+    if not told["pidfd"]:
+        del os.pidfd_open
+    locks = SiteLocks(["Plant-7"], "plant.yaml", [folder / "locks"])
     units = [
         StopUnit(name, host, port, bytes.fromhex(stop), bytes.fromhex(release))
         for (name, host, port, stop), release in zip(told["units"], told["releases"], strict=True)

@@ -17,9 +17,9 @@ STEP_S = 0.02  # of the integration
 class Plant:
     """The batteries, the meter and the load of each site; arrays [sites], powers in kW.
 
-    A setpoint reaches the batteries after ``dead_s``; they follow it with the time constant ``response_s`` and no
-    faster than ``slew_kw_per_s``. The meter shows a new value every ``refresh_s``: the mean since the last one,
-    with ``noise_kw`` (standard deviation), rounded to ``resolution_kw``.
+    A setpoint reaches the batteries after ``dead_s``; they follow it with the time constant ``response_s``,
+    no faster than ``slew_kw_per_s``. The meter shows a new value every ``refresh_s``: the mean since the last
+    one, with ``noise_kw`` (standard deviation), rounded to ``resolution_kw``. A frozen one stays as it is.
     """
 
     response_s: Floats

@@ -96,8 +96,8 @@ class Modes:
     def decide(self, view: View) -> tuple[Floats, NDArray[np.int16]]:
         """Return the targets (kW, float64 [sites]), and which mode they are of.
 
-        The first mode of the site's list that applies; without one the target is nan and the index is -1. Once
-        per decision: modes carry on what they remember.
+        The first mode of the site's list that applies; without one the target is nan and the index is -1.
+        Once per decision: modes carry on what they remember.
         """
         self._activate(int(view.time_s // 60))
         targets, flat = self._targets, self._targets.reshape(-1)

@@ -38,8 +38,7 @@ class _Call:
     sites: NDArray[np.intp]
     parameters: dict[str, Any] = field(init=False)
     is_wanted: bool = False  # whether any of its modes is active
-    failed: bool = False  # in this decision
-    told: bool = False  # that it fails
+    fails: bool = False  # which has been told
 
     def __post_init__(self) -> None:
         self.parameters = self.mode.parameters
@@ -47,8 +46,9 @@ class _Call:
     def run(self, view: View) -> Floats:
         """Return what it wants; raises whatever it raises, and ``TypeError`` for a wrong result."""
         result = self.function(view.of(self.sites), **self.parameters)
-        if not isinstance(result, np.ndarray) or result.dtype != np.float64:
-            kind = result.dtype if isinstance(result, np.ndarray) else type(result).__name__
+        # Of a masked array, what is masked would be taken for a number.
+        if type(result) is not np.ndarray or result.dtype != np.float64:
+            kind = result.dtype if type(result) is np.ndarray else type(result).__name__
             raise TypeError(f"it must return a float64 array, not {kind}")
         if result.shape != self.sites.shape:
             raise TypeError(f"it must return {len(self.sites)} rows, not an array of shape {result.shape}")
@@ -87,27 +87,26 @@ class PythonModes(Family[PythonMode]):
             raise ConfigError(list(dict.fromkeys(problems)))
 
     def update(self, view: View, active: Booleans) -> None:
-        """See which functions are wanted; one that did not fail the last time may be told of again."""
+        """See which functions are wanted."""
         for call in self._calls:
-            call.told = call.told and (call.failed or not call.is_wanted)
             call.is_wanted = bool(active[call.rows].any())
-            call.failed = False
 
     def target(self, view: View) -> Floats:
         """T = what the function returns; one that fails does not apply."""
         self._target_kw.fill(np.nan)
         for call in self._calls:
-            if call.is_wanted and not call.failed:
+            if call.is_wanted:
                 try:
                     self._target_kw[call.rows] = call.run(view)
                 except (Exception, SystemExit) as error:
-                    call.failed = True
                     self._tell(call, error)
+                else:
+                    call.fails = False
         return self._target_kw
 
     def _tell(self, call: _Call, error: BaseException) -> None:
-        if not call.told:
-            call.told = True
+        if not call.fails:
+            call.fails = True
             what = reason(error, call.mode.file)
             for row in call.rows:
                 text = f"mode {self._names[row]} does not apply: {call.mode.function_name}(): {what}"

@@ -42,7 +42,7 @@ def main(descriptor: int) -> int:
 
 
 def room() -> int:
-    """Raise the limit of open files as far as allowed; return how many more may be opened."""
+    """Raise the limit of open files as far as allowed, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,26 +15,11 @@ from typing import Any, Final
 
 PAUSES_S: Final = (0.05, 1.0)  # between tries, doubling
 PATIENCE_S: Final = (1.0, 8.0)  # for an answer or a connection, doubling
-SILENT_IN_A_ROW: Final = 3  # then the connection is no good, even if other units wait for their turn
 BATCH: Final = 256  # connections begun between two looks at those that are there
 
 
 class Job:
     """One write to one unit, repeated until its answer is right."""
-
-    __slots__ = (
-        "answer",
-        "done",
-        "frame",
-        "patience_s",
-        "pause_s",
-        "ready",
-        "then",
-        "tries",
-        "unit",
-        "what",
-        "why",
-    )
 
     def __init__(self, unit: str, what: str, frame: bytes, then: "Job | None") -> None:
         """Write ``frame``, an ADU whose transaction identifier is filled in, and then do ``then``."""
@@ -51,23 +36,16 @@ class Job:
 class Line:
     """One endpoint: its connection, and the jobs that take turns on it."""
 
-    __slots__ = (
-        "address", "asked", "current", "delay_s", "due", "gap_s", "jobs", "patience_s", "pause_s",
-        "received", "silent", "sock", "tid",
-    )  # fmt: skip
-
     def __init__(self, address: tuple[int, Any]) -> None:
         """Start without a connection."""
         self.address = address
         self.jobs: deque[Job] = deque()
-        self.asked: dict[int, Job] = {}  # by transaction identifier, also those whose answer is late
         self.current: Job | None = None  # whose answer is awaited
         self.sock: socket.socket | None = None
         self.received = b""
         self.due = 0.0  # when something is to be done without an event
         self.delay_s = self.gap_s = 0.0
         self.patience_s, self.pause_s = PATIENCE_S[0], PAUSES_S[0]
-        self.silent = 0
         self.tid = 0
 
 
@@ -101,6 +79,7 @@ class Stopper:
                     self._do(self._time_is_up, line)
         for line in list(self._open):
             self._close(line)
+        self._selector.close()
 
     def _do(self, step: Callable[[Line], None], line: Line) -> None:
         try:
@@ -156,7 +135,7 @@ class Stopper:
             self._wake(line, min(job.ready for job in line.jobs))
             return
         line.tid = line.tid % 0xFFFF + 1
-        line.current = line.asked[line.tid] = job
+        line.current = job
         job.tries += 1
         line.sock.send(line.tid.to_bytes(2, "big") + job.frame[2:])
         self._wake(line, now + job.patience_s)
@@ -170,28 +149,25 @@ class Stopper:
             if len(line.received) < 6 + length:
                 return
             pdu, line.received = line.received[7 : 6 + length], line.received[6 + length :]
-            if not tid and len(line.asked) == 1:  # some devices answer 0 for every transaction
-                tid = line.tid
-            job = line.asked.pop(tid, None)
-            if job is None:
+            # Some devices answer 0 for every transaction. The unit may have another name for itself.
+            if line.current is None or tid not in (line.tid, 0):
                 raise ConnectionError("it answers what was not asked")
-            self._answered(line, job, pdu)
+            self._answered(line, line.current, pdu)
             if line.sock is None:
                 return
 
     def _answered(self, line: Line, job: Job, pdu: bytes) -> None:
-        line.silent, line.pause_s = 0, PAUSES_S[0]
         if pdu == job.answer:
-            if not job.done:
-                self._finish(line, job)
+            self._finish(line, job)
         elif len(pdu) == 2 and pdu[0] == job.frame[7] | 0x80:
             self._put_off(line, job, f"exception {pdu[1]}")
         else:
             raise ConnectionError("it answers a write by something else than its echo")
-        if not line.jobs:
-            self._close(line)
-        elif job is line.current:
+        line.pause_s = PAUSES_S[0]
+        if line.jobs:
             self._go_on(line, line.gap_s)
+        else:
+            self._close(line)
 
     def _finish(self, line: Line, job: Job) -> None:
         job.done = time.time()
@@ -206,9 +182,8 @@ class Stopper:
         job.why = why
         job.ready = time.monotonic() + job.pause_s
         job.pause_s = min(2 * job.pause_s, PAUSES_S[1])
-        if not job.done:
-            line.jobs.remove(job)
-            line.jobs.append(job)
+        line.jobs.remove(job)
+        line.jobs.append(job)
 
     def _time_is_up(self, line: Line) -> None:
         job = line.current
@@ -221,11 +196,7 @@ class Stopper:
             self._ask(line)
         else:
             job.patience_s = min(2 * job.patience_s, PATIENCE_S[1])
-            line.silent += 1
-            if line.silent >= SILENT_IN_A_ROW or len(line.jobs) == 1:
-                raise TimeoutError("it does not answer")
-            self._put_off(line, job, "it does not answer")  # the others may
-            self._go_on(line, 0)
+            raise TimeoutError("it does not answer")  # on a new connection no late answer can be mistaken
 
     def _fail(self, line: Line, why: str) -> None:
         self._close(line)
@@ -240,8 +211,7 @@ class Stopper:
 
     def _close(self, line: Line) -> None:
         sock, line.sock = line.sock, None
-        line.due, line.received, line.silent = 0.0, b"", 0
-        line.asked.clear()
+        line.due, line.received = 0.0, b""
         self._open.pop(line, None)
         if sock is not None:
             with suppress(KeyError, ValueError):

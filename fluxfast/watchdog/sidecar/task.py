@@ -56,7 +56,14 @@ class Task:
         self.report: str | None = said["report"]
         self.stop_within_s: float = said["stop_within_s"]
         self._unit = [
-            (name, (host, port), bytes.fromhex(stop), release and bytes.fromhex(release), delay_s, gap_s)
+            (
+                name,
+                (host, port),
+                bytes.fromhex(stop),
+                None if release is None else bytes.fromhex(release),
+                delay_s,
+                gap_s,
+            )
             for name, host, port, stop, release, delay_s, gap_s in said["unit"]
         ]
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV

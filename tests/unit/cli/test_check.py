@@ -46,6 +46,20 @@ def test_wrong() -> None:
     assert result.exit_code == 2
 
 
+def test_files_of_modes() -> None:
+    modes = "control: {modes: [{type: schedule, file: plan.csv}, {type: python, function: own.py:f}]}\n"
+    Path("site").mkdir()
+    Path("site/modes.yaml").write_text(GOOD + modes)
+    assert run("site/modes.yaml").output == (
+        "problem: site/plan.csv: cannot be read: No such file or directory\n"
+        "problem: site/own.py: f: there is no such file (its path is relative to the site file)\n"
+        "site/modes.yaml: 2 problems\n"
+    )
+    Path("site/plan.csv").write_text("start,power_kw\n2026-06-01,5\n")
+    Path("site/own.py").write_text("def f(view):\n    return view.load_kw / 2\n")
+    assert "control: modes: observe, schedule then python;" in run("site/modes.yaml").output
+
+
 def test_missing_file() -> None:
     result = run("nowhere.yaml")
     assert result.output == "problem: nowhere.yaml: no such file\nnowhere.yaml: 1 problem\n"

@@ -128,6 +128,8 @@ def test_a_unit_that_is_left_alone_needs_nothing(load_text: Load) -> None:
         ([("m1", "acuvim2", ""), ("m2", "acuvim2", "")], None, None),
         ([("m1", "acuvim2", ""), ("m2", "acuvim2_vendor", "role: grid,")], "m2", "m2"),
         ([("m1", "acuvim2_vendor", "role: pv,"), ("m2", "acuvim2", "role: grid,")], "m2", "m1"),
+        ([("m1", "acuvim2", "role: grid,"), ("m2", "acuvim2", "role: grid,")], None, None),
+        ([("m1", "powerpack", "role: grid,")], None, None),
         ([("m1", "acuvim2", "role: grid, control: false,"), ("m2", "acuvim2_vendor", "")], "m2", "m2"),
     ],
 )
@@ -185,21 +187,36 @@ def test_an_unsigned_setpoint_with_an_offset_can_charge(load_text: Load) -> None
 
 def test_readings_that_are_rare_are_too_old(tmp_path: Path) -> None:
     (tmp_path / "slow.yaml").write_text("""\
-groups: {slow: 60}
+groups: {slow: 60, half: 2}
 points:
-  p: {address: 1, type: float32, unit: kW, access: rw}
+  p: {address: 1, type: float32, unit: kW, access: rw, group: half}
   e: {address: 3, type: uint16, unit: "%", group: slow}
-  s: {address: 4, type: uint16, states: {1: GO}}
-control: {setpoint: p, soe: e, ready: {s: [GO]}}
+  s: {address: 4, type: uint16, access: rw, states: {1: GO}}
+  k: {address: 5, type: uint16, group: slow}
+control: {setpoint: p, soe: e, ready: {s: [GO]}, source: {s: GO}, blocks: k, power: p}
+""")
+    (tmp_path / "meter.yaml").write_text("""\
+groups: {slow: 3}
+points: {p: {address: 1, type: float32, unit: kW, group: slow}}
+control: {power: p}
 """)
     unit = UNIT.format("b1").replace("powerpack", "./slow.yaml")
+    meters = ", ".join(METER.format(id_, "./meter.yaml", f"role: {id_},") for id_ in ("grid", "pv"))
     file = tmp_path / "plant.yaml"
-    file.write_text(site("limits: {charge_kw: 5}", unit))
-    assert [warning.message for warning in load(file).warnings] == [
-        "'e' is read every 60 ticks, and decided on for 2"
+    file.write_text(site("limits: {charge_kw: 5}", unit, meters=meters))
+    assert [(warning.where, warning.message) for warning in load(file).warnings] == [
+        ("b1: control.soe", "'e' is read every 60 ticks, and decided on for 2"),
+        ("b1: control.blocks", "'k' is read every 60 ticks, and decided on for 2"),
+        ("grid: control.power", "'p' is read every 3 ticks, and decided on for 2"),
     ]
-    file.write_text(site("action: act, max_age: 1m", unit))
+    file.write_text(site("action: act, max_age: 1m", unit, meters=meters))
     assert load(file).warnings == ()
+
+
+@pytest.mark.parametrize("changes", ["limits: [-20, 20], unit: W", "type: float32, unit: MW, address: 3000"])
+def test_a_setpoint_that_is_limited_or_wide_enough(load_text: Load, changes: str) -> None:
+    unit = UNIT.format("b1")[:-1] + f", points: {{target_power: {{{changes}}}}}, control: {{write: fc16}}}}"
+    assert load_text(site("action: act", unit)).warnings == ()
 
 
 def test_a_controlled_fleet_can_be_sent_to_another_process(load_text: Load) -> None:

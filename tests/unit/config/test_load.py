@@ -136,14 +136,9 @@ devices:
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (250_000_000, 0.725)
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (0, 60_000_000_000)
     assert fleet.log.dir == tmp_path / "out"
-<<<<<<< HEAD
-    assert [mode.name for mode in fleet.control.modes] == ["peak_shaving", "fixed_power"]
-    assert fleet.control.limits["soe_max_pct"] == Decimal("95.5")
-=======
     control = fleet.sites[0].control
-    assert [mode.type for mode in control.modes] == ["peak_shaving", "fixed_power"]
+    assert [mode.name for mode in control.modes] == ["peak_shaving", "fixed_power"]
     assert control.limits == Limits(import_kw=1000, export_kw=500, soe_min_pct=10, soe_max_pct=95.5)
->>>>>>> h4
     assert fleet.warnings == ()
 
 
@@ -201,11 +196,7 @@ devices:
 
 
 def test_a_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
-<<<<<<< HEAD
     fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: python, function: f, steps: [{at: 1}]}]}\n")
-=======
-    fleet = load_text(DOCUMENT_BESS + "control: {modes: [{type: fixed_power, power_kw: 5}]}\n")
->>>>>>> h4
     assert pickle.loads(pickle.dumps(fleet)) == fleet
 
 

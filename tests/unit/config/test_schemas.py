@@ -52,12 +52,8 @@ def test_builtin_profiles_are_valid(name: str) -> None:
         "overrides: {t: {control: {refresh: 5s, blocks: null}}}",
         "sites: [{site: a, overrides: {powerpack: {points: {soe: {scale: 0.1}, status: null}}}}]",
         "poll: {connects_per_s: 0, probe_interval: 1h}",
-<<<<<<< HEAD
-        "poll: {every: 500ms, deadline: 80%}\ncontrol: {limits: {c: 0.5}}",
-        "control: {modes: [{type: python, function: f, own: 1}, {type: balance, between: [17:00, 24:00]}]}",
-=======
         "poll: {every: 500ms, deadline: 80%}\ncontrol: {limits: {import_kw: 0.5}}",
->>>>>>> h4
+        "control: {modes: [{type: python, function: f, own: 1}, {type: balance, between: [17:00, 24:00]}]}",
     ],
 )
 def test_sites_are_valid(text: str) -> None:
@@ -75,17 +71,14 @@ def test_sites_are_valid(text: str) -> None:
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, port: 70000}}]}",
         "devices: {bess: [{id: b1, type: powerpack, modbus: {host: h, address: 0}}]}",
         "devices: {bess: [{id: b1, type: powerpack}]}",
-<<<<<<< HEAD
         "control: {modes: [{type: fixed_power}]}",
         "control: {modes: [{power_kw: 1}]}",
         "control: {modes: [{type: time_of_use, periods: []}]}",
-=======
         "control: {action: drive}",
         "control: {hold_off: 5}",
         "control: {limits: {import_kw: -1}}",
         "control: {limits: {unit_ramp_kw_per_s: 0}}",
         "overrides: {t: {control: 5}}",
->>>>>>> h4
         "devices: {bess: [{id: b1, type: powerpack, capacity_kwh: 0, modbus: {host: h}}]}",
     ],
 )

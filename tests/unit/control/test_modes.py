@@ -43,8 +43,8 @@ def test_a_mode_is_switched_at_run_time() -> None:
     asked.set_enabled(1, "stop", False)
     (first, (_, index)) = decide(asked, view(sites=2))
     assert (first, index) == ((7, 1), -1)
-    with pytest.raises(FluxfastError, match=r"no mode 'stopp' \(did you mean 'stop'\?\)"):
-        asked.set_enabled(0, "stopp", True)
+    with pytest.raises(FluxfastError, match=r"no mode 'stops' \(did you mean 'stop'\?\)"):
+        asked.set_enabled(0, "stops", True)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,11 @@ APPLYING = [
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize(("mode", "moment", "needed"), APPLYING, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("mode", "moment", "needed"),
+    APPLYING,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:30],
+)
 def test_a_mode_does_not_apply_without_what_it_needs(
     mode: str, moment: dict[str, float], needed: set[str], bad: float
 ) -> None:

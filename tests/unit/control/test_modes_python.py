@@ -134,6 +134,7 @@ def test_it_is_not_called_while_none_of_its_sites_wants_it(make: Any) -> None:
         ("view.load_kw.tolist()", "it must return a float64 array, not list"),
         ("view.load_kw.astype('f4')", "it must return a float64 array, not float32"),
         ("view.load_kw > 0", "it must return a float64 array, not bool"),
+        ("np.ma.masked_array(view.load_kw, True)", "it must return a float64 array, not MaskedArray"),
         ("view.load_kw[:0]", "it must return 2 rows, not an array of shape (0,)"),
         ("np.zeros((2, 1))", "it must return 2 rows, not an array of shape (2, 1)"),
         ("view.load_kw / 0", "it returned an infinite power"),

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fluxfast.errors import FluxfastError
 from fluxfast.watchdog import SiteLocks, Watchdog
 from fluxfast.watchdog.lock import FOLDERS
-from fluxfast.watchdog.sidecar.task import STOPPING
+from fluxfast.watchdog.sidecar.task import EXIT_STOPPED, STOPPING
 
 HOLDER = """
 import sys
@@ -103,6 +104,25 @@ def test_a_watchdog_that_is_stopping_units_is_named(folder):
     assert line.startswith(f"site A: the watchdog of process {os.getpid()} (since ")
     assert line.endswith(" UTC, plant.yaml) is still stopping its units; try again in half a minute")
     locks.close()
+
+
+def test_a_report_that_takes_long_does_not_keep_the_site(folder, tmp_path):
+    report = tmp_path / "watchdog.jsonl"
+    os.mkfifo(report)  # to open it takes until there is a reader
+    locks = SiteLocks(["A"], "plant.yaml", [folder])
+    watchdog = Watchdog([], 30, report, locks=locks.descriptors)
+    locks.close()
+    watchdog.close(clean=False)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            SiteLocks(["A"], "plant.yaml", [folder]).close()
+            break
+        except FluxfastError:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert "0 of 0 units" in report.read_text()
+    assert watchdog.wait(30) == EXIT_STOPPED
 
 
 def test_a_file_that_was_removed_is_made_anew(folder):

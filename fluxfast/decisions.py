@@ -1,0 +1,222 @@
+"""What was decided, tick by tick: the log's dataset ``decisions``, and news of sites.
+
+What became of a tick's writes is known only later, so its row is logged when the next tick has come.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluxfast.commander import Commander
+from fluxfast.control import reasons
+from fluxfast.controller import Controller
+from fluxfast.link import outcomes
+from fluxfast.log import Column, Dataset, LogWriter, Words
+from fluxfast.table import quality
+
+NAME: Final = "decisions"
+ACTIONS: Final = {0: "shadow", 1: "act"}
+PHASES: Final = {0: "off", 1: "taking", 2: "ours", 3: "yielded", 4: "failed"}  # commander.OFF …
+NOTHING, PENDING, CONFIRMED, REFUSED, EXCEPTION, DIFFERS, UNKNOWN, FAILED = range(8)
+WRITES: Final = {
+    NOTHING: "none",  # there was nothing to write
+    PENDING: "pending",  # no outcome until the next decision
+    CONFIRMED: "confirmed",
+    REFUSED: "refused",  # by us: outside its bounds, too soon …
+    EXCEPTION: "exception",  # the unit's answer
+    DIFFERS: "differs",  # another value was read back
+    UNKNOWN: "unknown",  # no clear answer
+    FAILED: "failed",  # never sent: no connection, or its readings had become too old
+}
+WORDS: Final = Words(
+    ["bad" if reasons.UNUSABLE <= code < reasons.IMPORT else "good" for code in range(256)], reasons.TEXTS
+)
+
+
+class _About(NamedTuple):
+    dtype: str
+    unit: str
+    description: str
+
+
+_COLUMNS: Final = {
+    "setpoint_kw": _About("float64", "kW", "what the unit is told; positive discharges"),
+    "lower_kw": _About("float32", "kW", "what it could have been told at least"),
+    "upper_kw": _About("float32", "kW", "at most"),
+    "soe_pct": _About("float32", "%", "state of energy that was decided on"),
+    "write": _About("int64", "", "what became of the setpoint's write"),
+    "phase": _About("int64", "", "whose the unit is; null where nothing is written"),
+    "mode": _About("int64", "", "of the site: the mode that sets its target; null: none applies"),
+    "action": _About("int64", "", "of the site"),
+    "target_kw": _About("float32", "kW", "of the site: what the mode wants, inside the limits"),
+    "grid_kw": _About("float32", "kW", "of the site: its grid meter; positive imports"),
+    "load_kw": _About("float32", "kW", "of the site: as estimated from grid and batteries"),
+    "site_lower_kw": _About("float32", "kW", "of the site: its limits, null: none"),
+    "site_upper_kw": _About("float32", "kW", "of the site: its limits, null: none"),
+    "served_kw": _About("float32", "kW", "of the site: the sum of its setpoints"),
+    "unserved_kw": _About("float32", "kW", "of the site: target minus that, beyond rounding"),
+    "site_reason": _About("int64", "", "of the site: why not what its mode wants, or why some is unserved"),
+    "clock_ns": _About("int64", "ns", "the station's monotonic clock at the decision"),
+    "meter_ns": _About("int64", "ns", "that clock when the grid meter was asked for grid_kw"),
+}
+
+
+class Decisions:
+    """Logs what a controller decides and what became of it. ``dataset`` has a row per unit."""
+
+    def __init__(self, controller: Controller, commander: Commander | None, states: NDArray[np.void]) -> None:
+        """``states``: structs.WRITE_STATE of all that may be written, as the reactor keeps it."""
+        plan = controller.plan
+        self._controller, self._commander, self._states = controller, commander, states
+        self._site_of = plan.site_of
+        self._acting = np.flatnonzero(plan.setpoints >= 0)
+        self._entries = plan.setpoints[self._acting]
+        names = sorted({mode.name for site in plan.sites for mode in site.control.modes})
+        # [position in the site's list, site]; the last row stands for -1, no mode.
+        self._mode_codes = np.full((1 + max(len(s.control.modes) for s in plan.sites), len(plan.sites)), -1)
+        for s, site in enumerate(plan.sites):
+            for position, mode in enumerate(site.control.modes):
+                self._mode_codes[position, s] = names.index(mode.name)
+        self._sites = np.arange(len(plan.sites))
+        self._meter_ns = np.zeros(len(plan.sites), np.int64)
+        labels = {
+            "write": WRITES,
+            "phase": PHASES,
+            "action": ACTIONS,
+            "mode": dict(enumerate(names)),
+            "site_reason": {code: text for code, text in enumerate(reasons.TEXTS) if text is not None},
+        }
+        columns = [
+            Column(
+                name,
+                about.dtype,
+                [labels[name]] if name in labels else (),
+                {"description": about.description} | ({"unit": about.unit} if about.unit else {}),
+            )
+            for name, about in _COLUMNS.items()
+        ]
+        self.dataset = Dataset(
+            NAME,
+            [device.site for device in plan.devices],
+            [device.id for device in plan.devices],
+            columns,
+            words=WORDS,
+        )
+        n = len(plan.devices)
+        self._values: dict[str, NDArray[Any]] = {name: np.zeros(n, c.dtype) for name, c in _COLUMNS.items()}
+        self._valid = np.ones((len(columns), n), np.uint8)
+        self._valid_of = dict(zip(_COLUMNS, self._valid, strict=True))
+        self._latency_ms = np.full(n, np.nan, np.float32)
+        self._values["action"][:] = [plan.sites[s].control.action == "act" for s in plan.site_of.tolist()]
+        self._valid_of["phase"][:] = plan.setpoints >= 0
+        self._tick: tuple[int, int, float] | None = None
+
+    def note(self, time_us: int, now_ns: int, took_ms: float) -> None:
+        """A tick of that grid time has been decided at ``now_ns``, so long after it began."""
+        self._tick = time_us, now_ns, took_ms
+        for meters in self._controller.plan.meters:
+            times_ns = self._controller.tables[meters.table].requested_ns[meters.slot]
+            self._meter_ns[meters.sites] = times_ns[meters.rows]
+
+    def append(self, log: LogWriter, index: int) -> None:
+        """Log the tick that was noted last, if it is not yet; the columns must still be as decided."""
+        if self._tick is None:
+            return
+        (time_us, now_ns, took_ms), self._tick = self._tick, None
+        units = self._controller.columns.units
+        values = self._values
+        for name in ("setpoint_kw", "lower_kw", "upper_kw", "soe_pct"):
+            values[name][:] = getattr(units, name)
+        self._valid_of["soe_pct"][:] = np.isfinite(units.soe_pct)
+        values["clock_ns"][:] = now_ns
+        self._spread_sites()
+        self._see_writes(now_ns, took_ms)
+        reason = np.where(units.usable != reasons.NONE, units.usable, units.reason)
+        log.append(index, time_us, self._latency_ms, reason, list(values.values()), self._valid)
+
+    def _spread_sites(self) -> None:
+        """Give each unit what is known of its site."""
+        controller, sites, loop = self._controller, self._controller.columns.sites, self._controller.loop
+        of_site: dict[str, NDArray[Any]] = {
+            "mode": self._mode_codes[loop.mode, self._sites],
+            "target_kw": sites.target_kw,
+            "grid_kw": controller.measured.grid_kw,
+            "load_kw": loop.estimate.load_kw,
+            "site_lower_kw": sites.lower_kw,
+            "site_upper_kw": sites.upper_kw,
+            "served_kw": sites.setpoint_kw,
+            "unserved_kw": sites.unserved_kw,
+            "site_reason": np.where(loop.reason != reasons.NONE, loop.reason, sites.reason),
+            "meter_ns": self._meter_ns,
+        }
+        known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
+        known["mode"], known["meter_ns"] = of_site["mode"] >= 0, self._meter_ns > 0
+        known["site_reason"] = of_site["site_reason"] != reasons.NONE
+        for name, column in of_site.items():
+            self._values[name][:] = column[self._site_of]
+        for name, column in known.items():
+            self._valid_of[name][:] = column[self._site_of]
+
+    def _see_writes(self, now_ns: int, took_ms: float) -> None:
+        if self._commander is None:
+            return
+        states = self._states[self._entries]
+        asked = states["asked_ns"] >= now_ns
+        ended = asked & (states["under_way"] == 0)
+        good = states["quality"] == quality.GOOD
+        outcome = _OUTCOMES[states["outcome"]]
+        outcome[(states["outcome"] == outcomes.ANSWERED) & ~good] = EXCEPTION
+        refused = ~asked & (states["refusal"] != 0)
+        told = np.where(refused, REFUSED, NOTHING)
+        self._values["write"][self._acting] = np.where(ended, outcome, np.where(asked, PENDING, told))
+        confirmed = ended & (outcome == CONFIRMED)
+        since_ms = (states["ended_ns"] - now_ns) / 1e6 + took_ms
+        self._latency_ms[self._acting] = np.where(confirmed, since_ms, np.nan)
+        self._values["phase"][self._commander.units] = self._commander.phase
+
+
+_FLOATS: Final = (
+    "target_kw", "grid_kw", "load_kw", "site_lower_kw", "site_upper_kw", "served_kw", "unserved_kw"
+)  # fmt: skip
+# By outcome of link/outcomes.py; ANSWERED is an exception where its quality says so.
+_OUTCOMES: Final = np.array([CONFIRMED, FAILED, CONFIRMED, DIFFERS, UNKNOWN])
+_HELD: Final = {
+    reasons.HOLDING: ("meter", "its meter is stale; the target is held"),
+    reasons.RAMP_DOWN: ("meter", "its meter is stale; the target goes to 0"),
+    reasons.EMERGENCY: ("stop", "emergency stop"),
+}
+_OVER: Final = {
+    reasons.HOLDING: ("meter", "its meter is read again"),
+    reasons.RAMP_DOWN: ("meter", "its meter is read again"),
+    reasons.EMERGENCY: ("stop", "its emergency stop is acknowledged"),
+}
+
+
+class SiteNews:
+    """Tells when a site changes its mode, is stopped, or loses its meter."""
+
+    def __init__(self, controller: Controller) -> None:
+        """Nothing is news before the first decision."""
+        self._controller = controller
+        self._mode: NDArray[np.int16] | None = None
+        self._held = np.zeros(len(controller.plan.sites), np.uint8)
+
+    def take(self) -> list[tuple[str, str, str]]:
+        """Return (kind, site, text) for what has changed since the decision before."""
+        loop, mode, held = self._controller.loop, self._mode, self._held
+        self._mode = loop.mode.copy()
+        self._held = np.where(np.isin(loop.reason, list(_HELD)), loop.reason, reasons.NONE).astype(np.uint8)
+        if mode is None:
+            return []
+        news = [
+            (s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}")
+            for s in np.flatnonzero(self._mode != mode)
+        ]
+        for s in np.flatnonzero(self._held != held):
+            news.append((s, *(_HELD[int(self._held[s])] if self._held[s] else _OVER[int(held[s])])))
+        names = [site.name for site in self._controller.plan.sites]
+        return [(kind, names[s], text) for s, kind, text in news]
+
+    def _name(self, site: int, position: int) -> str:
+        return self._controller.plan.sites[site].control.modes[position].name if position >= 0 else "no mode"
