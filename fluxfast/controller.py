@@ -38,7 +38,7 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan, self.tables = plan, tables
+        self.plan, self.tables, self.every_ns = plan, tables, every_ns
         self._places = [(_places(group.rows), _places(group.units)) for group in plan.groups]
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
@@ -174,7 +174,7 @@ class Controller:
 
     def newest_meter_ns(self) -> int:
         """Return when the newest answer of a grid meter came in, on the tables' clock; 0: none ever."""
-        newest = (self._tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
+        newest = (self.tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
         return int(max(newest, default=0))
 
     def decide(self, now_ns: int, time_us: int) -> None:

@@ -88,6 +88,7 @@ def test_an_unchanged_setpoint_is_written_again_every_refresh_and_only_by_ticks(
 
         async def script(run):
             await run.until(lambda: len(unit.written(POWER)) >= 4, ticks=40)
+            await asyncio.sleep(0.1)  # what was sent arrives
             count = len(unit.written(POWER))
             await asyncio.sleep(1.6)  # whoever iterates does something else: no tick, no decision, no write
             assert len(unit.written(POWER)) == count
@@ -142,6 +143,7 @@ def test_heartbeats_come_from_decisions_only(tmp_path, kind, values):
             assert len(unit.written(3000)) == count  # no decision for it, no heartbeat
             unit.registers[2000] = 1
             await run.until(lambda: len(unit.written(3000)) > count)
+            await asyncio.sleep(0.1)  # what was sent arrives
             count = len(unit.written(3000))
             await asyncio.sleep(0.8)
             assert len(unit.written(3000)) == count  # no tick, no heartbeat
