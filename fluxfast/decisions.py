@@ -3,12 +3,14 @@
 What became of a tick's writes is known only later, so its row is logged when the next tick has come.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
+from fluxfast.config import Action
 from fluxfast.control import reasons
 from fluxfast.controller import Controller
 from fluxfast.link import outcomes
@@ -16,7 +18,7 @@ from fluxfast.log import Column, Dataset, LogWriter, Words
 from fluxfast.table import quality
 
 NAME: Final = "decisions"
-ACTIONS: Final = {0: "shadow", 1: "act"}
+ACTIONS: Final[dict[int, Action]] = {0: "shadow", 1: "act"}
 PHASES: Final = {0: "off", 1: "taking", 2: "ours", 3: "yielded", 4: "failed"}  # commander.OFF …
 NOTHING, PENDING, CONFIRMED, REFUSED, EXCEPTION, DIFFERS, UNKNOWN, FAILED = range(8)
 WRITES: Final = {
@@ -80,7 +82,7 @@ class Decisions:
                 self._mode_codes[position, s] = names.index(mode.name)
         self._sites = np.arange(len(plan.sites))
         self._meter_ns = np.zeros(len(plan.sites), np.int64)
-        labels = {
+        labels: dict[str, Mapping[int, str]] = {
             "write": WRITES,
             "phase": PHASES,
             "action": ACTIONS,
@@ -186,6 +188,7 @@ _HELD: Final = {
     reasons.RAMP_DOWN: ("meter", "its meter is stale; the target goes to 0"),
     reasons.EMERGENCY: ("stop", "emergency stop"),
 }
+_HELD_CODES: Final = np.array([code if code in _HELD else reasons.NONE for code in range(256)], np.uint8)
 _OVER: Final = {
     reasons.HOLDING: ("meter", "its meter is read again"),
     reasons.RAMP_DOWN: ("meter", "its meter is read again"),
@@ -206,14 +209,14 @@ class SiteNews:
         """Return (kind, site, text) for what has changed since the decision before."""
         loop, mode, held = self._controller.loop, self._mode, self._held
         self._mode = loop.mode.copy()
-        self._held = np.where(np.isin(loop.reason, list(_HELD)), loop.reason, reasons.NONE).astype(np.uint8)
+        self._held = _HELD_CODES[loop.reason]
         if mode is None:
             return []
         news = [
             (s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}")
-            for s in np.flatnonzero(self._mode != mode)
+            for s in np.flatnonzero(self._mode != mode).tolist()
         ]
-        for s in np.flatnonzero(self._held != held):
+        for s in np.flatnonzero(self._held != held).tolist():
             news.append((s, *(_HELD[int(self._held[s])] if self._held[s] else _OVER[int(held[s])])))
         names = [site.name for site in self._controller.plan.sites]
         return [(kind, names[s], text) for s, kind, text in news]

@@ -156,7 +156,8 @@ def _print(result: Result, took_s: float) -> None:
     rows, total = result.rows(), result.total()
     seconds = (result.last_us - result.first_us) / 1e6
     click.echo(
-        f"{result.ticks:,} ticks of {len(rows):,} sites, {_time(result.first_us)} to {_time(result.last_us)}, "
+        f"{result.ticks:,} ticks of {len(rows):,} sites, "
+        f"{_time(result.first_us)} to {_time(result.last_us)}, "
         f"in {took_s:.1f} s ({seconds / took_s:,.0f} x real time)"
     )
     table = Table(box=None, pad_edge=False, header_style="bright_black")

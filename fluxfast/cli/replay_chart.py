@@ -90,8 +90,8 @@ def _label(axes: Any, title: str, note: str) -> None:
     heading = axes.annotate(title, (0, 1), (0, 29), **corner, fontsize=13, fontweight="bold", color=INK)
     axes.annotate(note, (1, 0), (9, 3), heading, "offset points", fontsize=10, color=FAINT)
     axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.008, 1.0), borderaxespad=0.2, ncols=4, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=1.2, columnspacing=1.2,
+        loc="lower left", bbox_to_anchor=(-0.008, 1.0), borderaxespad=0.2, ncols=4, frameon=False,
+        fontsize=10, labelcolor=INK, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

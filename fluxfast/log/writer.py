@@ -77,8 +77,8 @@ class LogWriter:
 
         ``tick_seconds`` sizes the buffers; faster ticks only make shorter parts. ``quality_names`` and
         ``reasons`` have 256 entries: what a row's quality code is called, and why it is not good (None when
-        it is); a dataset may have its own. ``on_event`` gets one line when the disk fails, when rows are dropped, and when all is well
-        again; it may be called on any thread. Without it the lines go to the logger ``fluxfast.log``.
+        it is); a dataset may have its own. ``on_event`` gets one line when the disk fails, when rows are
+        dropped, and when all is well again; it may be called on any thread. Without it the lines go to the logger ``fluxfast.log``.
         """
         self.rows_logged = 0
         self.bytes_written = 0
@@ -269,8 +269,10 @@ class LogWriter:
         folder = self._folders[part.index]
         try:
             start = EPOCH + timedelta(microseconds=int(part.tick_us[0]))
-            is_events = isinstance(part, events.EventPart)
-            data = events.encode(part) if is_events else self._encoders[part.index].encode(part)
+            if isinstance(part, events.EventPart):
+                data = events.encode(part)
+            else:
+                data = self._encoders[part.index].encode(part)
         except Exception as e:  # one part that cannot be encoded must not end the logging
             self.failures += 1
             self._drop(rows, f"cannot encode a part of {folder}: {e!r}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def batches(
     """Yield (times, chunk of each dataset) with the same ticks in all: nan where one of them has no row."""
     with ThreadPoolExecutor(1) as ahead:  # reads the next files while these are being decided
         series = [_Series(list(run.files.get(one.dataset, ())), one, ahead) for one in wanted]
-        while any([one.fill() for one in series]):
+        while sum(one.fill() for one in series):  # each of them
             # No further than the dataset that ends first, for its next file may begin there.
             until = min((one.last_us for one in series if one.has_more), default=None)
             chunks = [one.take(until) for one in series]
@@ -112,7 +113,7 @@ def _at(chunk: Chunk, times: NDArray[np.int64], wanted: Wanted) -> Chunk:
     if np.array_equal(chunk.time_us, times):
         return chunk
     n = len(wanted.rows)
-    values: dict[str, NDArray[np.generic]] = {}
+    values: dict[str, NDArray[Any]] = {}
     at = np.searchsorted(times, chunk.time_us)
     at[at == len(times)] = 0
     known = times[at] == chunk.time_us if len(times) else np.zeros(0, bool)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ class Chunk:
     """
 
     time_us: NDArray[np.int64]
-    values: Mapping[str, NDArray[np.generic]]
+    values: Mapping[str, NDArray[Any]]
 
     def part(self, first: int, last: int) -> "Chunk":
         """Return the ticks ``first`` to ``last``, the latter left out."""
@@ -41,6 +42,7 @@ class Wanted:
     codes: Mapping[str, Sequence[Mapping[str, int]]]
     variant: NDArray[np.int32]
     integers: frozenset[str] = frozenset()
+    must_be_there: bool = True  # at least one of the rows
 
 
 def read_chunk(file: Path, wanted: Wanted) -> Chunk:
@@ -61,6 +63,9 @@ def read_chunk(file: Path, wanted: Wanted) -> Chunk:
         raise FluxfastError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
     time_us = table["time"].cast(pa.int64()).to_numpy()
     devices, rows = _rows(table["device"], wanted.rows)
+    if wanted.must_be_there and (rows < 0).all():
+        some = ", ".join(list(wanted.rows)[:3])
+        raise FluxfastError(f"{file}: has none of {some} …; is it the log of another site?")
     return _by_tick(time_us, devices, rows, table, wanted)
 
 
@@ -117,9 +122,7 @@ def _by_tick(
     return Chunk(ticks, values)
 
 
-def _numbers(
-    column: pa.ChunkedArray, name: str, rows: NDArray[np.int32], wanted: Wanted
-) -> NDArray[np.generic]:
+def _numbers(column: pa.ChunkedArray, name: str, rows: NDArray[np.int32], wanted: Wanted) -> NDArray[Any]:
     """Return a column's lines as numbers."""
     if name in wanted.integers:
         return np.asarray(column.fill_null(0).to_numpy())

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.config import Fleet, Site
+from fluxfast.config import Action, Fleet, Site
 from fluxfast.config.controllable import check_site, check_unit
 from fluxfast.config.modes import Mode
 from fluxfast.controller import Controller
@@ -107,7 +107,7 @@ class Replay:
                 self.result.add(stage.decide(writer))
         return writer
 
-    def _logged_actions(self, run: Run) -> list[str] | None:
+    def _logged_actions(self, run: Run) -> list[Action] | None:
         """Return what each site might do in a run; None if no decision of them is logged."""
         wanted = logged_actions(self._plan)
         for file in run.files.get(NAME, ()):
@@ -119,7 +119,7 @@ class Replay:
                 return [ACTIONS[int(np.nan_to_num(code))] for code in of_unit]
         return None
 
-    def _plan_for(self, *actions: str) -> ControlPlan:
+    def _plan_for(self, *actions: Action) -> ControlPlan:
         """Return the control plan with these actions of the sites; one: of all."""
         sites = self._fleet.sites
         placed = [

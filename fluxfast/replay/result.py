@@ -22,7 +22,7 @@ CURVES: Final = (
 
 @dataclass(frozen=True)
 class Batch:
-    """Some decided ticks: arrays [ticks, units] and [ticks, sites]; ``hours`` [ticks] since the one before."""
+    """Decided ticks: arrays [ticks, units] and [ticks, sites]; ``hours`` [ticks] since the one before."""
 
     times_us: NDArray[np.int64]
     hours: Floats
@@ -70,7 +70,7 @@ class Curves:
 
 @dataclass
 class Result:
-    """Numbers per site, arrays [sites] in the order of ``sites``. ``compared``: ticks with a logged decision."""
+    """Numbers per site, arrays [sites] as in ``sites``. ``compared``: ticks with a logged decision."""
 
     sites: Sequence[Site]
     first: NDArray[np.intp]  # row of each site's first unit
@@ -159,7 +159,7 @@ class Result:
         return [self._row(np.array([s]), self.sites[s].name) for s in order]
 
     def total(self) -> dict[str, Any]:
-        """Return one record of all sites; its peaks are sums over the sites, which need not be simultaneous."""
+        """Return one record of all sites; its peaks are sums of peaks that need not be simultaneous."""
         return self._row(np.arange(len(self.sites)), "total")
 
     def _row(self, sites: NDArray[np.intp], name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ what decided it then sees exactly what was seen then.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -86,14 +86,15 @@ def logged_decisions(plan: ControlPlan) -> Wanted:
         {"reason": [_REASON_CODES], "site_reason": [_REASON_CODES]},
         np.zeros(len(plan.devices), np.int32),
         frozenset({"clock_ns", "meter_ns"}),
+        must_be_there=False,
     )
 
 
 def logged_actions(plan: ControlPlan) -> Wanted:
     """Return what tells whether units were commanded."""
-    codes = {text: code for code, text in ACTIONS.items()}
+    codes: dict[str, int] = {text: code for code, text in ACTIONS.items()}
     decisions = logged_decisions(plan)
-    return Wanted(NAME, decisions.rows, ["action"], {"action": [codes]}, decisions.variant)
+    return replace(decisions, columns=["action"], codes={"action": [codes]}, integers=frozenset())
 
 
 class World:
@@ -321,7 +322,7 @@ def _to_decide(chunks: Mapping[str, Chunk], has_decisions: bool) -> Mapping[str,
 
 
 def _hold(values: Floats, known: NDArray[np.bool_], before: Floats) -> Floats:
-    """Return values with the last known one in the place of each that is not; ``before`` those of the start."""
+    """Return values with the last known one in the place of each that is not, at first ``before``."""
     if known.all():
         return values
     n = len(values)
