@@ -7,7 +7,7 @@ Each unit goes its way alone::
      └──────10 s────────────┴────── FAILED ◀────two writes failed───────────┘ └─another writes─▶ YIELDED,
                                                                                         until acknowledged
 
-Rules, each with a test (tests/e2e/test_guard.py):
+Rules, each with tests (tests/e2e/test_guard_*.py):
 
 1. A setpoint is written only to a unit that is ours, READY, with fresh and good data; it expires when its
    inputs get too old, up to the moment of sending.
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.control import reasons
-from fluxfast.controller import Controller
+from fluxfast.controller import NOT_KNOWN, Controller
 from fluxfast.link import Reactor, outcomes
 from fluxfast.profiles import BatteryControl
 from fluxfast.table import quality
@@ -39,7 +39,9 @@ TAKE_NS: Final = 5 * SECOND_NS  # until the command source shows as taken
 AGAIN_NS: Final = 10 * SECOND_NS  # a unit whose writes failed is taken again after that
 MAX_FAILURES: Final = 2  # in a row
 LAG_NS: Final = SECOND_NS  # a unit may show its last setpoint so long after a new one
+LAG_ROWS: Final = 100  # observations of that time that are kept, at the most
 TOLERANCE_KW: Final = 1e-3
+SAME: Final = 1e-6  # of a setpoint, or kW: what the register's type may round off
 STOP_S: Final = 1.4  # how long a clean stop waits for the zeros, and then
 RELEASE_S: Final = 0.4  # for the command sources
 STEP_S: Final = 0.01
@@ -88,14 +90,20 @@ class Commander:
         self.states = self._all_states[self._setpoints]
         self._since_ns = np.zeros(n, np.int64)  # in its phase
         self._fit = np.zeros(n, np.bool_)  # its data would let it be commanded
+        self._taken = np.zeros(n, np.bool_)  # its command source has been seen to be ours
         self._silent = np.zeros(n, np.bool_)  # they are old or bad
         self._was_away = np.zeros(n, np.bool_)  # it has been silent since it was last seen as ours
         self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
         self._failures = np.zeros(n, np.int32)
+        self._stopping = np.zeros(n, np.bool_)  # what it was told last was not a decision but to stop
         self._n_ended = np.zeros(n, np.uint32)
         self._before_kw = np.full(n, np.nan)  # what it held before the newest setpoint
+        # What it held at each observation of late: a ring.
+        rows = int(min(LAG_NS // controller.every_ns + 2, LAG_ROWS))
+        self._held_kw, self._held_ns = np.full((rows, n), np.nan), np.zeros(rows, np.int64)
+        self._row = 0
         self._armed = np.zeros(n, np.bool_)  # the watchdog knows of it
-        self._given_back = np.zeros(n, np.int64)  # the command source that it had before
+        self._given_back = np.full(n, NOT_KNOWN, np.int64)  # the command source that it had before
         self._beats = np.zeros(n)
         self._beat_ns = np.zeros(n, np.int64)
         self._beat_top, self._beat_value = self._heartbeat_kinds()
@@ -160,12 +168,13 @@ class Commander:
         ended = states["n_ended"] != self._n_ended
         self._n_ended = states["n_ended"].copy()
         worked = _worked(states)
-        self._failures[ended & worked] = 0
+        # A 0 that works after each setpoint that does not is no recovery.
+        self._failures[ended & worked & ~self._stopping] = 0
         self._failures[ended & ~worked] += 1
         failed = (self._failures >= MAX_FAILURES) & (self.phase == OURS)
         self._go(failed, FAILED, now_ns)
         self._tell(
-            failed, lambda i: f"its setpoint could not be written: {_outcome(states[i])}; left alone for 10 s"
+            failed, lambda i: f"its setpoint could not be written: {_outcome(states[i])}; tried again in 10 s"
         )
         again = (self.phase == FAILED) & (now_ns - self._since_ns > AGAIN_NS)
         self._failures[again] = 0
@@ -179,29 +188,36 @@ class Commander:
         rows = self.units[at]
         later = self._controller.oldest_ns[rows] > states["ended_ns"]
         seen = (states["under_way"] == 0) & later & self._controller.readable[rows]
-        taken = seen & (self._controller.source[rows] == self._ours[at])
+        source = self._controller.source
+        taken = seen & (source[rows] == self._ours[at])
         self._go(at[taken], OURS, now_ns)
+        self._taken[at[taken]] = True
         late = at[~taken & (now_ns - self._since_ns[at] > TAKE_NS)]
         self._go(late, FAILED, now_ns)
+        why = np.where(_worked(states), "", [_outcome(state) for state in states])
+        reason = dict(zip(at.tolist(), why.tolist(), strict=True))
         self._tell(
             late,
             lambda i: (
-                f"its command source could not be taken: {_outcome(self._all_states[self._sources[i]])}"
+                "its command source could not be taken: "
+                f"{reason[i] or f'it still shows {source[self.units[i]]}'}; tried again in 10 s"
             ),
         )
 
     def _see_who_else_writes(self, now_ns: int) -> None:
         controller, states, rows = self._controller, self.states, self.units
-        ours = (self.phase == OURS) & controller.readable[rows]
+        held, oldest_ns = states["held"], controller.oldest_ns[rows]
+        ours = self._taken & controller.readable[rows]
         source = controller.source[rows]
-        foreign = ours & self._has_source & (source != self._ours)
-        foreign &= controller.oldest_ns[rows] > self._since_ns
+        foreign = ours & self._has_source & (source != self._ours) & (oldest_ns > self._since_ns)
         # One that was away and has its former source again has restarted: nobody took it.
         restarted = foreign & self._was_away & (source == self._given_back)
         self._go(restarted, OFF, now_ns)
+        self._taken[restarted] = False
         self._tell(restarted, lambda i: "it has restarted, and is taken again")
-        self._was_away = (self._was_away & ~(ours & self._fit)) | (self.phase == OURS) & self._silent
+        self._was_away = (self._was_away & ~(ours & self._fit)) | self._taken & self._silent
         foreign &= ~restarted
+        ours &= ~restarted
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
         self._tell(
             foreign,
@@ -209,17 +225,33 @@ class Commander:
                 f"another has set its command source to {source[i]}; left to that one until acknowledged"
             ),
         )
-        shown, held = controller.shown_kw[rows], states["held"]
-        quiet = (
-            ours & ~foreign & (states["under_way"] == 0) & (controller.oldest_ns[rows] > states["ended_ns"])
-        )
+        shown = controller.shown_kw[rows]
+        quiet = ours & ~foreign & (states["under_way"] == 0) & (oldest_ns > states["ended_ns"])
         differs = quiet & (np.abs(shown - held) > TOLERANCE_KW)  # false where one of them is not known
-        differs &= ~((shown == self._before_kw) & (now_ns - states["ended_ns"] < LAG_NS))
+        # Once it has shown the new setpoint, to go back to the old one is another's deed.
+        self._before_kw[quiet & (np.abs(shown - held) <= TOLERANCE_KW)] = np.nan
+        recent = self._held_ns > now_ns - LAG_NS
+        for i in np.flatnonzero(differs):
+            differs[i] = not (np.abs(shown[i] - self._held_kw[recent, i]) <= TOLERANCE_KW).any()
+        self._row = (self._row + 1) % len(self._held_ns)
+        self._held_ns[self._row] = now_ns
+        self._held_kw[self._row] = np.where(np.isnan(held), shown, held)
         # A unit that leaves READY may go to 0 by itself.
         reset = differs & ~self._fit & (shown == 0)
         entries = self._setpoints[reset]
         self._all_states["held"][entries] = self._all_states["asked"][entries] = 0
         differs &= ~reset
+        ignored = differs & (np.abs(shown - self._before_kw) <= TOLERANCE_KW)
+        self._all_states["held"][self._setpoints[ignored]] = np.nan
+        failed = ignored & (self.phase == OURS)
+        self._go(failed, FAILED, now_ns)
+        self._tell(
+            failed,
+            lambda i: (
+                f"it confirmed a setpoint of {held[i]:g} kW and still shows {shown[i]:g}; tried again in 10 s"
+            ),
+        )
+        differs &= ~ignored
         self._yield(differs, reasons.FOREIGN_TARGET, now_ns)
         self._tell(
             differs,
@@ -233,7 +265,7 @@ class Commander:
         self._go(units, YIELDED, now_ns)
         self._yielded_to[units] = to
         self._watchdog.disarm(np.flatnonzero(units))
-        self._armed[units] = False
+        self._armed[units] = self._taken[units] = False
 
     def _go(self, units: NDArray[np.bool_] | NDArray[np.intp], phase: int, now_ns: int) -> None:
         self.phase[units] = phase
@@ -255,19 +287,23 @@ class Commander:
         go = (self.phase == OURS) & (columns.usable[self.units] == reasons.NONE)
         wanted = columns.setpoint_kw[self.units]
         idle = states["under_way"] == 0
-        changed = (wanted != states["asked"]) | (states["n_asked"] == 0)
+        changed = ~(np.abs(wanted - states["asked"]) <= SAME * np.maximum(np.abs(wanted), 1))
+        changed |= states["n_asked"] == 0
         due = go & (
             changed
             | (now_ns - states["asked_ns"] >= self._refresh_ns)
             | (idle & np.isnan(states["held"]))
             | (idle & ~_worked(states))
         )
-        np.copyto(self._before_kw, states["held"], where=due & changed)
+        shown = self._controller.shown_kw[self.units]
+        before = np.where(np.isnan(states["held"]), shown, states["held"])
+        np.copyto(self._before_kw, before, where=due & changed)
         orders.add(self._setpoints[due], wanted[due], self._controller.expires_ns[self.units[due]])
 
-        stop = ((self.phase == OURS) | (self.phase == FAILED)) & ~go & (states["n_asked"] > 0)
+        stop = self._armed & (self.phase != TAKING) & ~go & (states["n_asked"] > 0)
         stop &= ((states["asked"] != 0) | (states["held"] != 0)) & ~((states["asked"] == 0) & ~idle)
         orders.add(self._setpoints[stop], 0.0, now_ns + SECOND_NS)
+        self._stopping = stop | self._stopping & ~due
 
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
         self._beat(np.flatnonzero(beat), orders, now_ns)
@@ -279,13 +315,18 @@ class Commander:
 
     def _take(self, at: NDArray[np.intp], orders: "_Orders", now_ns: int) -> None:
         with_source = at[self._has_source[at]]
-        before = self._controller.source[self.units[with_source]]
+        shown, known = self._controller.source[self.units[with_source]], self._given_back[with_source]
+        # One that still shows ours, because it was given up and not given back, had another before.
+        before = np.where((shown == self._ours[with_source]) & (known != NOT_KNOWN), known, shown)
         self._watchdog.release(with_source, before)
         self._given_back[with_source] = before
         self._watchdog.arm(at)
         self._armed[at] = True
+        self._failures[at] = 0
+        self._all_states["held"][self._setpoints[at]] = np.nan  # others may have set it since
         self._go(at, OURS, now_ns)
         self._go(with_source, TAKING, now_ns)
+        self._taken[at] = ~self._has_source[at]
         orders.add(self._sources[with_source], self._ours[with_source], now_ns + SECOND_NS)
 
     def _take_again(self, orders: "_Orders", now_ns: int) -> None:
@@ -302,6 +343,7 @@ class Commander:
 
     def _tell_refusals(self, asked: NDArray[np.bool_]) -> None:
         refusals = self._all_states["refusal"][self._setpoints]
+        refusals[refusals == outcomes.TOO_OFTEN] = 0  # a tick that was late: the next one writes it
         new = asked & (refusals != self._told) & (refusals != 0)
         self._told[asked] = refusals[asked]
         self._tell(new, lambda i: f"its setpoint was refused: {outcomes.REFUSALS[refusals[i]]}")
@@ -314,11 +356,12 @@ class Commander:
             return
         self._reactor.take_calls()
         states = self._all_states[self._setpoints]
-        told = (self._site_of == site) & ((self.phase == OURS) | (self.phase == FAILED))
+        told = (self._site_of == site) & self._armed & (self.phase != TAKING)
         told &= states["n_asked"] > 0
         np.copyto(self._before_kw, states["held"], where=told & (states["held"] != 0))
         orders = _Orders()
         orders.add(self._setpoints[told], 0.0, self._reactor.now_ns() + SECOND_NS)
+        self._stopping |= told
         self._send(orders)
         self._urge(self._setpoints[told], HALT_STEPS)
 
@@ -347,7 +390,7 @@ class Commander:
         back = await self._until_held(with_source, self._sources, self._given_back, end)
         done = np.concatenate([done[~self._has_source[done]], back])
         self._watchdog.disarm(done)
-        self._armed[done] = False
+        self._armed[done] = self._taken[done] = False
         self._go(done, OFF, self._reactor.now_ns())
         self.given_back += len(done)
         return not self._armed.any()

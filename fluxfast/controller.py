@@ -38,7 +38,7 @@ class Controller:
 
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
-        self.plan, self.tables = plan, tables
+        self.plan, self.tables, self.every_ns = plan, tables, every_ns
         self._places = [(_places(group.rows), _places(group.units)) for group in plan.groups]
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
@@ -114,10 +114,10 @@ class Controller:
     def _gather_units(self, group: UnitGroup, rows: Rows, at: Rows, now_ns: int) -> None:
         table, units = self.tables[group.table], self.columns.units
 
-        def column(name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        def column(name: str, worst: int = quality.LATE) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             c = table.names.index(name)
             values = table.values[c][rows].astype(np.float64)
-            return values, (table.quality[c][rows] <= quality.LATE) & np.isfinite(values)
+            return values, (table.quality[c][rows] <= worst) & np.isfinite(values)
 
         oldest_ns = table.requested_ns[group.slots[0]][rows]
         for slot in group.slots[1:]:
@@ -144,7 +144,7 @@ class Controller:
             readable &= known
             self.source[at] = np.where(known, source, NOT_KNOWN)
         if group.setpoint is not None:
-            shown, known = column(group.setpoint)
+            shown, known = column(group.setpoint, quality.RANGE)  # another may set what we must not
             self.shown_kw[at] = np.where(known, shown * group.setpoint_kw, np.nan)
         if group.power is not None:
             power, known = column(group.power)

@@ -59,6 +59,7 @@ _COLUMNS: Final = {
     "served_kw": _About("float32", "kW", "of the site: the sum of its setpoints"),
     "unserved_kw": _About("float32", "kW", "of the site: target minus that, beyond rounding"),
     "site_reason": _About("int64", "", "of the site: why not what its mode wants, or why some is unserved"),
+    "enabled": _About("int64", "", "of the site: which of its modes are switched on; bit 0 is the first"),
     "clock_ns": _About("int64", "ns", "the station's monotonic clock at the decision"),
     "meter_ns": _About("int64", "ns", "that clock when the grid meter was asked for grid_kw"),
 }
@@ -81,7 +82,7 @@ class Decisions:
             for position, mode in enumerate(site.control.modes):
                 self._mode_codes[position, s] = names.index(mode.name)
         self._sites = np.arange(len(plan.sites))
-        self._meter_ns = np.zeros(len(plan.sites), np.int64)
+        self._meter_ns, self._enabled = np.zeros((2, len(plan.sites)), np.int64)
         labels: dict[str, Mapping[int, str]] = {
             "write": WRITES,
             "phase": PHASES,
@@ -117,6 +118,7 @@ class Decisions:
     def note(self, time_us: int, now_ns: int, took_ms: float) -> None:
         """A tick of that grid time has been decided at ``now_ns``, so long after it began."""
         self._tick = time_us, now_ns, took_ms
+        self._enabled = self._controller.modes.enabled
         for meters in self._controller.plan.meters:
             times_ns = self._controller.tables[meters.table].requested_ns[meters.slot]
             self._meter_ns[meters.sites] = times_ns[meters.rows]
@@ -150,6 +152,7 @@ class Decisions:
             "served_kw": sites.setpoint_kw,
             "unserved_kw": sites.unserved_kw,
             "site_reason": np.where(loop.reason != reasons.NONE, loop.reason, sites.reason),
+            "enabled": self._enabled,
             "meter_ns": self._meter_ns,
         }
         known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
@@ -218,8 +221,8 @@ class SiteNews:
         ]
         for s in np.flatnonzero(self._held != held).tolist():
             news.append((s, *(_HELD[int(self._held[s])] if self._held[s] else _OVER[int(held[s])])))
-        names = [site.name for site in self._controller.plan.sites]
-        return [(kind, names[s], text) for s, kind, text in news]
+        sites = self._controller.plan.sites
+        return [(kind, sites[s].name, text) for s, kind, text in news]
 
     def _name(self, site: int, position: int) -> str:
         return self._controller.plan.sites[site].control.modes[position].name if position >= 0 else "no mode"

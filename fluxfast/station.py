@@ -68,6 +68,7 @@ class Station(Poller):
         self._watchdog: Watchdog | None = None
         self.controller: Controller | None = None
         self.commander: Commander | None = None
+        self._gave_back = False
         self._operator: Operator | None = None
         self._sockets: ControlSockets | None = None
         self._ending: asyncio.Task[None] | None = None  # of control, when the watchdog has died
@@ -163,6 +164,7 @@ class Station(Poller):
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
         """Run the scan cycle as Poller does, deciding and writing at the end of each tick."""
+        self._gave_back = False
         try:
             async with aclosing(super().ticks(duration_s)) as ticks:
                 async for tick in ticks:
@@ -174,7 +176,10 @@ class Station(Poller):
         self._log_decision()
         if self._ending is not None:
             await self._ending
-        if self.commander is not None and self._watchdog is not None and self.commander.in_charge:
+        if self.commander is None or self._watchdog is None or self._gave_back:
+            return
+        self._gave_back = True  # once: what did not confirm is left to the watchdog, without further delay
+        if self.commander.in_charge:
             await self.commander.stop()
 
     def status(self) -> Status:

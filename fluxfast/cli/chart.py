@@ -223,9 +223,19 @@ def _draw_power(axes: Any, logs: dict[str, Ticks]) -> None:
     known = {name: _points(ticks) for name, ticks in logs.items() if "power" in ticks}
     largest = max((np.nanmax(np.abs(p["power"]), initial=0) for p in known.values()), default=0)
     unit, factor = ("MW", 1e-3) if largest >= 10_000 else ("kW", 1.0)
-    for name, what in ((METERS, "meters (+ import)"), (BATTERIES, "PowerPack targets (+ discharge)")):
-        power = known[name]["power"] * factor if name in known else np.zeros(0)
-        if name in known and (name == METERS or np.any(power)):  # idle targets would only flatten the curve
+    busy = BATTERIES in known and bool(np.any(known[BATTERIES]["power"]))  # idle ones would flatten the curve
+    if busy and METERS in known:
+        time, meters, units = np.intersect1d(
+            known[METERS]["time"], known[BATTERIES]["time"], return_indices=True
+        )
+        load = (known[METERS]["power"][meters] + known[BATTERIES]["power"][units]) * factor
+        axes.plot(time, load, color=FAINT, linewidth=1.2, label="load")
+    for name, what in (
+        (METERS, "grid (+ import)" if busy else "meters (+ import)"),
+        (BATTERIES, "batteries"),
+    ):
+        if name in known and (name == METERS or busy):
+            power = known[name]["power"] * factor
             axes.plot(known[name]["time"], power, color=COLOURS[name], linewidth=2, label=what)
     axes.yaxis.set_major_formatter("{x:,.6g}")
     _label(axes, f"Power, {unit}", "sum over the devices that answered")

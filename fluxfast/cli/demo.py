@@ -1,4 +1,4 @@
-"""``fluxfast demo``: a simulated fleet, polled, logged, summed up and drawn. Needs no hardware."""
+"""``fluxfast demo``: a simulated fleet, controlled, logged, summed up and drawn. Needs no hardware."""
 
 import os
 import selectors
@@ -21,6 +21,7 @@ from fluxfast.station import Station
 SITES = 100
 PACKS_PER_SITE = 4
 PORT = 5020
+IMPORT_LIMIT_KW, RECHARGE_KW = 350, 300
 READY_WITHIN_S = 30.0
 MADE_BY = b"# Made by `fluxfast demo`.\n"
 QUERY = """import duckdb; duckdb.sql('''
@@ -28,8 +29,15 @@ QUERY = """import duckdb; duckdb.sql('''
     FROM '{log}/powerpack/*/*.parquet' GROUP BY time ORDER BY time''').show()"""
 
 
-@click.command(cls=Command, short_help="Try it: a simulated fleet, polled and drawn.")
-@click.option("--duration", type=DURATION, default="20s", show_default=True, help="How long to poll.")
+@click.command(cls=Command, short_help="Try it: a simulated fleet, controlled and drawn.")
+@click.option("--duration", type=DURATION, default="20s", show_default=True, help="How long to control.")
+@click.option(
+    "--action",
+    type=click.Choice(["act", "shadow", "observe"]),
+    default="act",
+    show_default=True,
+    help="Shave peaks, only decide on it, or only read.",
+)
 @click.option(
     "--dir",
     "folder",
@@ -38,12 +46,12 @@ QUERY = """import duckdb; duckdb.sql('''
     show_default=True,
     help="Where site file, log and chart go.",
 )
-def demo(duration: float, folder: Path) -> None:
-    """Simulate 400 PowerPacks and 100 meters, poll them every 500 ms, log and draw what came."""
-    site = _write_site(folder)
+def demo(duration: float, action: str, folder: Path) -> None:
+    """Simulate 400 PowerPacks and 100 meters, shave each site's peaks every 500 ms, log and draw it."""
+    site = _write_site(folder, action)
     fleet = load(site)
     packs = SITES * PACKS_PER_SITE
-    click.echo(f"{site}: {packs} PowerPacks and {SITES} meters at {SITES} sites, every 500 ms")
+    click.echo(f"{site}: {packs} PowerPacks and {SITES} meters at {SITES} sites, every 500 ms, {action}")
     log = folder / "log"
     began_us = time.time_ns() // 1000
     with simulating(site):
@@ -55,27 +63,34 @@ def demo(duration: float, folder: Path) -> None:
         f"""
 Ask the log, for example:
   {_program("python")} -c "{QUERY.format(log=log)}"
-Poll again, with settings of your own:
+What another limit would have done:
+  {_program("fluxfast")} replay {shlex.quote(str(log))} --site {shlex.quote(str(site))} \\
+    --mode '{{type: peak_shaving, import_limit_kw: 450}}' --chart {shlex.quote(str(folder / "replay.png"))}
+Run it again, with settings of your own:
   {_program("fluxfast")} simulate {shlex.quote(str(site))} &
   {_program("fluxfast")} run {shlex.quote(str(site))} --duration 30s --log {shlex.quote(str(log))}"""
     )
 
 
-def _write_site(folder: Path) -> Path:
+def _write_site(folder: Path, action: str) -> Path:
     """Write the demo's site file, over an earlier demo's but never over the user's own."""
     site = folder / "site.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if site.exists() and not site.read_bytes().startswith(MADE_BY):
             raise FluxfastError(f"{site} is not of an earlier demo; name another folder with --dir")
-        site.write_text(site_file(), encoding="utf-8")
+        site.write_text(site_file(action), encoding="utf-8")
     except OSError as error:
         raise FluxfastError(f"cannot write {site}: {error.strerror}") from None
     return site
 
 
-def site_file() -> str:
+def site_file(action: str) -> str:
     """Return the demo's site file: every device has an address of its own in 127.1.0.0/16."""
+    control = (
+        f"control:\n  action: {action}\n  modes:\n"
+        f"    - {{type: peak_shaving, import_limit_kw: {IMPORT_LIMIT_KW}, recharge_below_kw: {RECHARGE_KW}}}\n"
+    )
     sites = "".join(
         f"""
   - site: site-{n:03}
@@ -89,7 +104,7 @@ def site_file() -> str:
 """
         for n in range(1, SITES + 1)
     )
-    return f"{MADE_BY.decode()}poll: {{every: 500ms}}\nlog: {{dir: ./log}}\nsites:{sites}"
+    return f"{MADE_BY.decode()}poll: {{every: 500ms}}\nlog: {{dir: ./log}}\n{control}sites:{sites}"
 
 
 class simulating:  # noqa: N801  (reads as a verb: `with simulating(site):`)

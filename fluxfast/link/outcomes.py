@@ -6,6 +6,7 @@ from typing import Final
 # read back; another was; nobody knows.
 ANSWERED, FAILED, CONFIRMED, DIFFERS, UNKNOWN = range(5)
 
+TOO_OFTEN: Final = 3
 REFUSALS: Final = (
     "",
     "not a number",

@@ -8,14 +8,14 @@ What became of the newest write of each entry is in ``WriteState``, a row of a N
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.math cimport NAN, isfinite, ldexp, rint
+from libc.math cimport NAN, isfinite, ldexp, nextafterf, rint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fluxfast.link.calls cimport CALL_ANSWERED, CALL_CONFIRMED, CALL_FAILED, Call
 from fluxfast.modbus.constants cimport FX_WRITE_SINGLE_REGISTER
 from fluxfast.native.endian cimport store_u16
-from fluxfast.table.decode cimport RAW_FLOAT, RAW_INT, SWAP_BYTES, SWAP_WORDS
+from fluxfast.table.decode cimport RAW_FLOAT, RAW_INT, RAW_UINT, SWAP_BYTES, SWAP_WORDS
 from fluxfast.table.quality cimport Q_GOOD
 
 cdef enum:
@@ -38,16 +38,19 @@ cdef write_refusal write_encode(
     if not w.low <= value <= w.high:
         return WRITE_OUT_OF_BOUNDS
     raw = (value * w.factor * w.div - w.add) / w.mul
-    if w.raw == RAW_FLOAT:
-        if w.size == 4:
-            single = <float>raw
-            raw = single
-            if not isfinite(raw):
-                return WRITE_OUT_OF_BOUNDS
-            memcpy(&word, &single, 4)
-            bits = word
-        else:
-            memcpy(&bits, &raw, 8)
+    if w.raw == RAW_FLOAT and w.size == 8:
+        memcpy(&bits, &raw, 8)
+    elif w.raw == RAW_FLOAT and w.size == 4:
+        single = <float>raw
+        if not w.low <= engineering(w, single) <= w.high:
+            single = nextafterf(single, 0)   # a bound that float32 cannot hold can be asked for all the same
+        raw = single
+        if not isfinite(raw):
+            return WRITE_OUT_OF_BOUNDS
+        memcpy(&word, &single, 4)
+        bits = word
+    elif w.raw != RAW_INT and w.raw != RAW_UINT:
+        return WRITE_OUT_OF_BOUNDS
     else:
         raw = rint(raw)   # halves to even
         high = ldexp(1.0, <int>(8 * w.size) - (1 if w.raw == RAW_INT else 0))
@@ -59,7 +62,7 @@ cdef write_refusal write_encode(
             bits = <uint64_t>whole
         else:
             bits = <uint64_t>raw
-    held[0] = (raw * w.mul + w.add) / w.div / w.factor + 0.0   # no -0
+    held[0] = engineering(w, raw)
     if not isfinite(held[0]) or not w.low <= held[0] <= w.high:
         return WRITE_OUT_OF_BOUNDS
 
@@ -74,6 +77,11 @@ cdef write_refusal write_encode(
         pdu[at + place(w, i)] = <uint8_t>(bits >> (8 * (w.size - 1 - i)))
     size[0] = <uint16_t>(at + w.size)
     return WRITE_ACCEPTED
+
+
+cdef inline double engineering(const Write *w, double raw) noexcept nogil:
+    # The value that a register stands for; no -0.
+    return (raw * w.mul + w.add) / w.div / w.factor + 0.0
 
 
 cdef inline int32_t place(const Write *w, int32_t i) noexcept nogil:
@@ -104,7 +112,7 @@ cdef double decode(const Write *w, const uint8_t *pdu) noexcept nogil:
         raw = <double>whole
     else:
         raw = <double>bits
-    return (raw * w.mul + w.add) / w.div / w.factor + 0.0
+    return engineering(w, raw)
 
 
 cdef write_refusal writes_accept(

@@ -78,7 +78,8 @@ class LogWriter:
         ``tick_seconds`` sizes the buffers; faster ticks only make shorter parts. ``quality_names`` and
         ``reasons`` have 256 entries: what a row's quality code is called, and why it is not good (None when
         it is); a dataset may have its own. ``on_event`` gets one line when the disk fails, when rows are
-        dropped, and when all is well again; it may be called on any thread. Without it the lines go to the logger ``fluxfast.log``.
+        dropped, and when all is well again; it may be called on any thread. Without it the lines go to the
+        logger ``fluxfast.log``.
         """
         self.rows_logged = 0
         self.bytes_written = 0

@@ -145,9 +145,9 @@ class _Writes:
             low, high = max(low, float(setpoint.limits[0]) * kw), min(high, float(setpoint.limits[1]) * kw)
         source = points[control.source.point] if control.source else None
         heartbeat = points[control.heartbeat.point] if control.heartbeat else None
-        # No more than one a tick, whatever asks for it.
+        # About one a tick, whatever asks for it; the end of a tick may be late, and that of the next early.
         return (
-            self._add(device, setpoint, low, high, 1 / kw, self._every_ns // 2),
+            self._add(device, setpoint, low, high, 1 / kw, self._every_ns // 10),
             NONE if source is None else self._raw(device, source),
             NONE if heartbeat is None else self._raw(device, heartbeat),
         )

@@ -77,6 +77,8 @@ class _Check:
             yield from self._is_written(loc, point, control)
             yield from self._is_volatile(loc, point, "setpoint")
             yield from self._is_number(loc, point, _POWER)
+            if point.type == "float16":
+                yield Finding(loc, f"'{point.name}' is a float16, which is only read", "name another register")
 
     def source(self, control: BatteryControl) -> Iterator[Finding]:
         if control.source is not None:

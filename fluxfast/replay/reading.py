@@ -122,9 +122,7 @@ def _by_tick(
     return Chunk(ticks, values)
 
 
-def _numbers(
-    column: pa.ChunkedArray, name: str, rows: NDArray[np.int32], wanted: Wanted
-) -> NDArray[Any]:
+def _numbers(column: pa.ChunkedArray, name: str, rows: NDArray[np.int32], wanted: Wanted) -> NDArray[Any]:
     """Return a column's lines as numbers."""
     if name in wanted.integers:
         return np.asarray(column.fill_null(0).to_numpy())

@@ -59,6 +59,7 @@ class Replay:
         units = {group.table for group in self._plan.groups}
         if out is not None and out.resolve() == log.resolve():
             raise FluxfastError(f"{out}: the log that is read cannot be written to")
+        self._own_modes = bool(modes)
         self._log, self._from_us, self._to_us, self._out = log, from_us, to_us, out
         find_runs(log, sorted(units))
         self._runs = find_runs(log, [one.dataset for one in self._wanted])
@@ -97,7 +98,7 @@ class Replay:
                 world = World(
                     plan, self._inputs, tick_us, self._offset_pct, has_decisions=actions is not None
                 )
-                stage = _Stage(plan, world, tick_us)
+                stage = _Stage(plan, world, tick_us, follows=not self._own_modes)
                 if self._out is not None and writer is None:
                     writer = LogWriter(
                         self._out, [stage.decisions.dataset], tick_seconds=tick_us / 1e6,
@@ -136,8 +137,10 @@ class Replay:
 class _Stage:
     """The controller of one run in its world."""
 
-    def __init__(self, plan: ControlPlan, world: World, tick_us: int) -> None:
+    def __init__(self, plan: ControlPlan, world: World, tick_us: int, *, follows: bool) -> None:
         self.world, self._tick_us = world, tick_us
+        self._follows = follows  # who switched modes then
+        self._enabled = np.full(len(plan.sites), -1, np.int64)
         self._controller = Controller(plan, world.tables, tick_us * 1000)
         self.decisions = Decisions(self._controller, None, np.zeros(0, structs.WRITE_STATE))
         self._last_us: int | None = None
@@ -155,6 +158,8 @@ class _Stage:
             controller.gather(world.now_ns)
             np.copyto(units.usable, world.usable, where=world.usable >= 0, casting="unsafe")
             controller.loop.stopped[:] = world.stopped
+            if self._follows:
+                self._switch(world.enabled)
             controller.decide(world.now_ns, world.time_us)
             world.decided(units.setpoint_kw)
             setpoint[t], delta[t], offset[t] = units.setpoint_kw, world.delta_kw, world.offset_pct
@@ -167,6 +172,18 @@ class _Stage:
             world.times_us, self._hours(world.times_us), setpoint, logged, target, unserved,
             world.base_kw, delta, world.soe_pct, offset, world.grid_kw,
         )  # fmt: skip
+
+    def _switch(self, enabled: NDArray[np.int64]) -> None:
+        """Switch modes on and off as somebody did then; what the site file says at the start stays."""
+        before = self._enabled
+        known = (enabled >= 0) & (before >= 0)
+        changed = np.flatnonzero(known & (enabled != before)).tolist()
+        self._enabled = np.where(enabled >= 0, enabled, before)
+        modes = self._controller.modes
+        for site in changed:
+            for position, name in enumerate(modes.names[site]):
+                if (before[site] ^ enabled[site]) >> position & 1:
+                    modes.set_enabled(site, name, bool(enabled[site] >> position & 1))
 
     def _hours(self, times_us: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the time since the tick before; 0 over a gap, of which nothing is known."""

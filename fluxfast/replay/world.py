@@ -82,10 +82,10 @@ def logged_decisions(plan: ControlPlan) -> Wanted:
     return Wanted(
         NAME,
         {device.id: row for row, device in enumerate(plan.devices)},
-        ["setpoint_kw", "reason", "site_reason", "clock_ns", "meter_ns"],
+        ["setpoint_kw", "reason", "site_reason", "enabled", "clock_ns", "meter_ns"],
         {"reason": [_REASON_CODES], "site_reason": [_REASON_CODES]},
         np.zeros(len(plan.devices), np.int32),
-        frozenset({"clock_ns", "meter_ns"}),
+        frozenset({"enabled", "clock_ns", "meter_ns"}),
         must_be_there=False,
     )
 
@@ -101,7 +101,8 @@ class World:
     """All tables of one run, tick by tick. ``tables`` are what the controller reads.
 
     Of the present tick: ``now_ns``, ``time_us``; of the units ``logged_kw`` (nan: no logged decision),
-    ``usable`` (int16, -1 where it is not logged), and of the sites ``stopped``. Of the batch, [ticks, units]:
+    ``usable`` (int16, -1 where it is not logged), and of the sites ``stopped`` and ``enabled`` (int64, a bit
+    for each mode that was switched on; -1 where it is not logged). Of the batch, [ticks, units]:
     ``base_kw``, what the units did then, ``soe_pct``; ``grid_kw`` [ticks, sites].
     """
 
@@ -161,6 +162,7 @@ class World:
         self._logged = np.full((n, units), np.nan) if decisions is None else decisions.values["setpoint_kw"]
         self._usable = np.full((n, units), -1, np.int16)
         self._stopped = np.zeros((n, len(self.plan.sites)), np.bool_)
+        self._enabled = np.full((n, len(self.plan.sites)), -1, np.int64)
         meter_ns = np.zeros((n, len(self.plan.sites)), np.int64)
         clock_ns = np.zeros(n, np.int64)
         if decisions is not None:
@@ -170,6 +172,8 @@ class World:
             unusable = (codes >= reasons.UNUSABLE) & (codes < reasons.IMPORT) & (codes != reasons.STOPPED)
             self._usable[known] = np.where(unusable, codes, reasons.NONE)[known]
             self._stopped = decisions.values["site_reason"][:, self._first] == reasons.EMERGENCY
+            known_sites = known[:, self._first]
+            self._enabled[known_sites] = decisions.values["enabled"][:, self._first][known_sites]
             meter_ns = decisions.values["meter_ns"][:, self._first]
             clock_ns = decisions.values["clock_ns"].max(axis=1)
         self._now_ns = self._clock(clock_ns)
@@ -249,7 +253,8 @@ class World:
     def step(self, t: int) -> None:
         """Bring tick ``t`` of the batch into the tables, with all that the replay has changed by then."""
         self.time_us, self.now_ns = int(self.times_us[t]), int(self._now_ns[t])
-        self.logged_kw, self.usable, self.stopped = self._logged[t], self._usable[t], self._stopped[t]
+        self.logged_kw, self.usable = self._logged[t], self._usable[t]
+        self.stopped, self.enabled = self._stopped[t], self._enabled[t]
         for name, table in self.tables.items():
             values, codes = self._values[name], self._quality[name]
             for c, point in enumerate(table.names):

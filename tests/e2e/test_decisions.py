@@ -83,7 +83,9 @@ def test_what_became_of_each_write_is_logged(tmp_path):
     assert set(writes) <= {"none", "pending", "confirmed"}
     # Only the last tick of a run has no next one to know it by.
     assert writes.get("pending", 0) <= 3
-    assert ask(log, "SELECT count(*) FROM {} WHERE (write = 'confirmed') <> (latency_ms IS NOT NULL)") == [(0,)]
+    assert ask(log, "SELECT count(*) FROM {} WHERE (write = 'confirmed') <> (latency_ms IS NOT NULL)") == [
+        (0,)
+    ]
     assert ask(log, "SELECT min(latency_ms) > 0 FROM {}") == [(True,)]
     first = ask(log, "SELECT quality, reason, setpoint_kw, phase FROM {} ORDER BY time LIMIT 1")
     assert first == [("bad", "command source not taken yet", 0, "taking")]
@@ -121,3 +123,4 @@ def test_what_happens_now_and_then_is_in_the_events(tmp_path):
     assert any(text.endswith("ticks skipped: the one before took too long") for text in skipped)
     stopped = ask(log, "SELECT DISTINCT site_reason, setpoint_kw FROM {} WHERE reason = 'stopped'")
     assert stopped == [("emergency stop", 0)]
+    assert Replay(load(site), log).run().total()["differs"] == 0

@@ -54,7 +54,7 @@ def write_log(
     devices: Sequence[str] = PACKS,
     columns: Sequence[Column] = PACK_COLUMNS,
 ) -> None:
-    """Write ticks of a meter (kW; nan: no answer) and of packs, whose values [ticks, 2] are usual if not given."""
+    """Write ticks of a meter (kW; nan: no answer) and of packs (values [ticks, 2]; usual if not given)."""
     n = len(grid_kw)
     values = {name: np.full((n, 2), usual) for name, usual in USUAL.items()} | dict(packs or {})
     datasets = [

@@ -75,7 +75,7 @@ def test_modes_are_chosen_by_name_or_type_or_written_out(tmp_path):
     assert power("charge") == -40
     assert power("fixed_power") == 40
     assert power(parse_mode({"type": "fixed_power", "power_kw": 7})) == 7
-    with pytest.raises(FluxfastError, match="no site has a mode 'fixed' .*did you mean 'fixed_power'"):
+    with pytest.raises(FluxfastError, match=r"no site has a mode 'fixed' .*did you mean 'fixed_power'"):
         power("fixed")
 
 
@@ -180,7 +180,9 @@ def test_the_command_prints_and_draws(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "20 ticks of 1 sites" in done.stdout
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed_power, power_kw: 5}", "--json")
+    done = fluxfast(
+        "replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed_power, power_kw: 5}", "--json"
+    )
     report = json.loads(done.stdout)
     assert report["ticks"] == 20
     assert report["sites"][0]["site"] == "S"

@@ -84,6 +84,12 @@ class Modes:
         self._minute: int | None = None  # of which _active is
         self._targets = np.full(shape, np.nan)
         self._site = np.arange(sites)
+        self._bits = np.arange(shape[0], dtype=np.int64)[:, None]
+
+    @property
+    def enabled(self) -> NDArray[np.int64]:
+        """Which modes are switched on, a number per site: bit k is the k-th of its list."""
+        return np.asarray(np.left_shift(self._enabled, self._bits).sum(axis=0))
 
     def set_enabled(self, site_index: int, mode_name: str, on: bool) -> None:
         """Switch a mode on or off; raises ``FluxfastError`` when the site has none of that name."""

@@ -10,7 +10,7 @@ from fluxfast.errors import FluxfastError
 from fluxfast.log import Column, Dataset, LogWriter, Words, events
 
 NOON_US = 1_790_035_200_000_000
-HALF_A_DAY_US = 43_200_000_000
+DAY_US = 86_400_000_000
 
 
 def open_log(path, told=None, **dataset):
@@ -65,7 +65,7 @@ def test_events_are_written_along_with_the_next_part(tmp_path):
 def test_each_day_has_a_file_of_its_own(tmp_path):
     with open_log(tmp_path) as log:
         log.add_event(NOON_US, "a", "today")
-        log.add_event(NOON_US + HALF_A_DAY_US, "a", "tomorrow")
+        log.add_event(NOON_US + DAY_US, "a", "tomorrow")
     assert [row["text"] for row in read(tmp_path / "events", "date=2026-09-22")] == ["today"]
     assert [row["text"] for row in read(tmp_path / "events", "date=2026-09-23")] == ["tomorrow"]
 
@@ -102,11 +102,16 @@ def test_threads_may_add_events_together(tmp_path):
 
 
 def test_a_dataset_may_have_words_of_its_own(tmp_path):
-    words = Words(["fine" if code < 9 else "poor" for code in range(256)], [f"r{code}" for code in range(256)])
+    words = Words(
+        ["fine" if code < 9 else "poor" for code in range(256)], [f"r{code}" for code in range(256)]
+    )
     with open_log(tmp_path, words=words) as log:
         append(log, 0, code=7)
         append(log, 1, code=9)
-    assert [(row["quality"], row["reason"]) for row in read(tmp_path, "d")] == [("fine", "r7"), ("poor", "r9")]
+    assert [(row["quality"], row["reason"]) for row in read(tmp_path, "d")] == [
+        ("fine", "r7"),
+        ("poor", "r9"),
+    ]
 
 
 def test_a_profile_cannot_be_called_like_a_dataset_of_the_log(tmp_path):
