@@ -120,4 +120,4 @@ def test_it_dies_a_hundred_times_and_hangs_ten_times(tmp_path, seed):
             done.result()
     took_s = sorted(lanes[0].took_s + lanes[1].took_s)
     assert len(took_s) == 110
-    print(f"at rest after {took_s[55]:.2f} s (half), {took_s[-11]:.2f} s (nine tenths), {took_s[-1]:.2f} s (all)")
+    print(f"at rest after {took_s[55]:.2f} s (half of them), {took_s[-1]:.2f} s (all)")
