@@ -78,7 +78,9 @@ class _Check:
             yield from self._is_volatile(loc, point, "setpoint")
             yield from self._is_number(loc, point, _POWER)
             if point.type == "float16":
-                yield Finding(loc, f"'{point.name}' is a float16, which is only read", "name another register")
+                yield Finding(
+                    loc, f"'{point.name}' is a float16, which is only read", "name another register"
+                )
 
     def source(self, control: BatteryControl) -> Iterator[Finding]:
         if control.source is not None:

@@ -1,4 +1,4 @@
-"""The guard and others who command the same units: a unit that shows their word is left to them, and told of."""
+"""The guard and others who command the same units: a unit that shows their word is left to them."""
 
 import pytest
 

@@ -15,6 +15,10 @@ def kw(unit):
     return (unit.registers.get(POWER, 0) + 0x8000) % 0x10000 - 0x8000
 
 
+def total(site):
+    return sum(kw(unit) for unit in site.units)
+
+
 def nan(code, address, values):
     if address > METER_POWER or address + values[0] <= METER_POWER:
         return None
@@ -35,19 +39,18 @@ def test_a_meter_that_is_gone_is_held_then_ramped_down_and_taken_up_again(tmp_pa
 
         async def script(run):
             loop = run.station.controller.loop
-            total = lambda: sum(kw(unit) for unit in site.units)
-            await run.until(lambda: total() == 100)
+            await run.until(lambda: total(site) == 100)
             await run.ticks(3)
             follow(site, 40, answer)
             await run.until(lambda: loop.reason[0] == reasons.HOLDING)
-            assert total() == 100
+            assert total(site) == 100
             await run.until(lambda: loop.reason[0] == reasons.RAMP_DOWN)
-            await run.until(lambda: 0 < total() < 100)
-            await run.until(lambda: total() == 0, ticks=15)
+            await run.until(lambda: 0 < total(site) < 100)
+            await run.until(lambda: total(site) == 0, ticks=15)
             await run.ticks(5)
-            assert total() == 0
+            assert total(site) == 0
             follow(site, 40)
-            await run.until(lambda: total() == 40)
+            await run.until(lambda: total(site) == 40)
 
         site.run(script)
         assert site.all_given_back()
@@ -62,10 +65,9 @@ def test_a_meter_that_stands_still_while_the_batteries_move_is_blind_too(tmp_pat
 
         async def script(run):
             loop = run.station.controller.loop
-            total = lambda: sum(kw(unit) for unit in site.units)
-            await run.until(lambda: total() == 100)
+            await run.until(lambda: total(site) == 100)
             await run.until(lambda: loop.reason[0] == reasons.RAMP_DOWN, ticks=200)
-            await run.until(lambda: total() == 0)
+            await run.until(lambda: total(site) == 0)
 
         site.run(script)
 

@@ -52,7 +52,7 @@ def test_others_may_look_while_one_acts(tmp_path):
 
 
 def test_after_a_kill_the_next_station_waits_for_the_watchdog(tmp_path):
-    """One unit does not hear the watchdog: until that gives up or is heard, nobody else may command the site."""
+    """One unit does not hear that: until it does, or it is given up, nobody else may command the site."""
     with Guarded(tmp_path, "127.72.62", units=3, power_kw=90) as site:
         deaf, *good = site.units
         file = site.file()
@@ -75,27 +75,31 @@ def test_after_a_kill_the_next_station_waits_for_the_watchdog(tmp_path):
 
 
 def test_a_station_whose_watchdog_dies_stops_its_units_and_says_so(tmp_path):
-    with Guarded(tmp_path, "127.72.63", units=2, power_kw=60) as site:
-        with running(site, tmp_path / "log") as process:
-            until_commanded(process, site)
-            children = f"/proc/{process.popen.pid}/task/{process.popen.pid}/children"
-            with open(children) as file:
-                (sidecar,) = map(int, file.read().split())
-            os.kill(sidecar, signal.SIGKILL)
-            site.wait_for(lambda: site.all_given_back())
-            while "the watchdog has died: control ends, the units are told 0" not in process.line():
-                pass
-            before = [len(unit.writes) for unit in site.units]
-            reads = len(site.units[0].seen)
-            site.wait_for(lambda: len(site.units[0].seen) > reads + 10)  # it goes on reading
-            assert [len(unit.writes) for unit in site.units] == before
-            process.end(signal.SIGTERM)
+    with (
+        Guarded(tmp_path, "127.72.63", units=2, power_kw=60) as site,
+        running(site, tmp_path / "log") as process,
+    ):
+        until_commanded(process, site)
+        children = f"/proc/{process.popen.pid}/task/{process.popen.pid}/children"
+        with open(children) as file:
+            (sidecar,) = map(int, file.read().split())
+        os.kill(sidecar, signal.SIGKILL)
+        site.wait_for(lambda: site.all_given_back())
+        while "the watchdog has died: control ends, the units are told 0" not in process.line():
+            pass
+        before = [len(unit.writes) for unit in site.units]
+        reads = len(site.units[0].seen)
+        site.wait_for(lambda: len(site.units[0].seen) > reads + 10)  # it goes on reading
+        assert [len(unit.writes) for unit in site.units] == before
+        process.end(signal.SIGTERM)
 
 
 def test_a_station_that_hangs_is_killed_and_its_units_are_stopped(tmp_path):
-    with Guarded(tmp_path, "127.72.64", units=2, power_kw=60, control=", hang: 1s") as site:
-        with running(site, tmp_path / "log") as process:
-            until_commanded(process, site)
-            os.kill(process.popen.pid, signal.SIGSTOP)
-            assert process.popen.wait(20) == -signal.SIGKILL
-            site.wait_for(lambda: site.all_given_back())
+    with (
+        Guarded(tmp_path, "127.72.64", units=2, power_kw=60, control=", hang: 1s") as site,
+        running(site, tmp_path / "log") as process,
+    ):
+        until_commanded(process, site)
+        os.kill(process.popen.pid, signal.SIGSTOP)
+        assert process.popen.wait(20) == -signal.SIGKILL
+        site.wait_for(lambda: site.all_given_back())

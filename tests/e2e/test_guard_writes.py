@@ -1,6 +1,7 @@
 """The guard and the writes themselves: what became of them, how often they come, what they may hold."""
 
 import asyncio
+import itertools
 import struct
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_an_unchanged_setpoint_is_written_again_every_refresh_and_only_by_ticks(
         site.run(script)
         times = [one.time_s for one in unit.writes if one.address == POWER and one.value]
         assert len(set(unit.written(POWER)[:4])) == 1
-        assert all(later - earlier > 0.75 for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later - earlier > 0.75 for earlier, later in itertools.pairwise(times))
 
 
 PCS = """\
@@ -223,9 +224,10 @@ def test_setpoints_come_no_faster_than_ticks_but_a_0_at_once(tmp_path):
                 accepted, refusal = write(value)
                 assert accepted == 0
                 assert why in refusal
-            accepted, refusal = reactor.write(entry, np.array([5.0]), np.array([reactor.now_ns()])), states[
-                entry[0]
-            ]["refusal"]
+            accepted, refusal = (
+                reactor.write(entry, np.array([5.0]), np.array([reactor.now_ns()])),
+                states[entry[0]]["refusal"],
+            )
             assert (accepted, outcomes.REFUSALS[refusal]) == (0, "its readings are too old")
 
         site.run(script)
@@ -262,7 +264,9 @@ def test_whatever_a_users_mode_wants_units_stay_inside_their_bounds(tmp_path, ki
         site.file().write_text(text[:at] + narrow)
 
         async def script(run):
-            shown = lambda: [unit.written(POWER)[-1:] for unit in site.units]
+            def shown():
+                return [unit.written(POWER)[-1:] for unit in site.units]
+
             await run.until(lambda: shown() == [[value] for value in power])
             await run.ticks(10)
             assert shown() == [[value] for value in power]

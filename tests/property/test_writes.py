@@ -63,6 +63,20 @@ def test_bounds_hold_after_rounding_too():
     assert encode_write(entry(low=-99.6, high=99.6), 0, 99.4)[0] == ACCEPTED
 
 
+@pytest.mark.parametrize("bound", [200.1, 249.9, 0.7])
+def test_a_bound_that_float32_rounds_up_can_be_asked_for(bound):
+    for value in (bound, -bound):
+        refusal, _, held = encode_write(entry(structs.FLOAT, 4, -bound, bound, 16), 0, value)
+        assert refusal == ACCEPTED
+        assert abs(held) <= bound
+        assert held == pytest.approx(value, rel=2e-7)
+
+
+@pytest.mark.parametrize("value", [0.0, 50.0, 33.3])
+def test_a_half_float_is_not_written(value):
+    assert encode_write(entry(structs.FLOAT, 2), 0, value)[:2] == (OUT_OF_BOUNDS, b"")
+
+
 @given(
     kind=st.sampled_from(list(TYPES)),
     swap=st.integers(0, 3),

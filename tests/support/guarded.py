@@ -46,9 +46,9 @@ class Seen:
 
 
 class Device:
-    """Holding registers behind one address. ``answer(code, address, values)`` may return another PDU, or LOST.
+    """Holding registers behind one address; all that it does may be changed while it serves.
 
-    ``delay_s``: every answer waits for that. All may be changed while it serves.
+    ``answer(code, address, values)`` may return another PDU, or LOST; every answer waits for ``delay_s``.
     """
 
     def __init__(self, host: str, registers: dict[int, int]) -> None:
