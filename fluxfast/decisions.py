@@ -186,16 +186,14 @@ _FLOATS: Final = (
 )  # fmt: skip
 # By outcome of link/outcomes.py; ANSWERED is an exception where its quality says so.
 _OUTCOMES: Final = np.array([CONFIRMED, FAILED, CONFIRMED, DIFFERS, UNKNOWN])
-_HELD: Final = {
+_HELD: Final = {  # (whoever stops a site says so, operate.py)
     reasons.HOLDING: ("meter", "its meter is stale; the target is held"),
     reasons.RAMP_DOWN: ("meter", "its meter is stale; the target goes to 0"),
-    reasons.EMERGENCY: ("stop", "emergency stop"),
 }
 _HELD_CODES: Final = np.array([code if code in _HELD else reasons.NONE for code in range(256)], np.uint8)
 _OVER: Final = {
     reasons.HOLDING: ("meter", "its meter is read again"),
     reasons.RAMP_DOWN: ("meter", "its meter is read again"),
-    reasons.EMERGENCY: ("stop", "its emergency stop is acknowledged"),
 }
 
 

@@ -51,7 +51,7 @@ def save_files(page: Path, folder: Path) -> list[Path]:
     """Write the YAML blocks of a page under their names."""
     demo = folder / "demo/site.yaml"  # which `make demo` leaves
     demo.parent.mkdir()
-    demo.write_text(site_file("shadow"), encoding="utf-8")
+    demo.write_text(site_file("act"), encoding="utf-8")
     files = []
     for text in blocks(page, "yaml"):
         name = re.match(r"# ([\w/.-]+\.yaml)\n", text)

@@ -21,7 +21,7 @@ from fluxfast.station import Station
 SITES = 100
 PACKS_PER_SITE = 4
 PORT = 5020
-IMPORT_LIMIT_KW, RECHARGE_KW = 350, 300
+LIMIT_KW, RECHARGE_KW = 350, 300
 READY_WITHIN_S = 30.0
 MADE_BY = b"# Made by `fluxfast demo`.\n"
 QUERY = """import duckdb; duckdb.sql('''
@@ -89,7 +89,7 @@ def site_file(action: str) -> str:
     """Return the demo's site file: every device has an address of its own in 127.1.0.0/16."""
     control = (
         f"control:\n  action: {action}\n  modes:\n"
-        f"    - {{type: peak_shaving, import_limit_kw: {IMPORT_LIMIT_KW}, recharge_below_kw: {RECHARGE_KW}}}\n"
+        f"    - {{type: peak_shaving, import_limit_kw: {LIMIT_KW}, recharge_below_kw: {RECHARGE_KW}}}\n"
     )
     sites = "".join(
         f"""
