@@ -43,6 +43,7 @@ from fluxfast.watchdog import SiteLocks, Watchdog
 MAX_SKIPPED_ROWS: Final = 120  # ticks; a longer gap (the machine slept) is left as a gap
 HANG_TICKS: Final = 3  # the watchdog waits at least so long
 DESCRIPTORS_PER_SITE: Final = 2 + MAX_PEERS  # its lock, its control socket and who has connected to that
+IDS_SHOWN: Final = 10  # in a status
 WATCHDOG_REPORT: Final = "watchdog.jsonl"
 
 
@@ -187,12 +188,13 @@ class Station(Poller):
         if self._operator is not None:
             status = replace(status, control=self._operator.sites())
         if commander is not None and self._control is not None:
-            times_ms = commander.reactions_ms
+            times_ms, commanded = commander.reactions_ms, commander.commanded
             status = replace(
                 status,
                 reaction_p50_ms=float(np.median(times_ms)) if times_ms else None,
                 given_back=commander.given_back,
-                commanded=tuple(self._control.devices[unit].id for unit in commander.commanded),
+                commanded=len(commanded),
+                commanded_ids=tuple(self._control.devices[unit].id for unit in commanded[:IDS_SHOWN]),
                 control_ended=commander.ended,
             )
         if log is None:

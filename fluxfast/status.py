@@ -92,8 +92,9 @@ class Status:
     # From the newest answer of a grid meter to the tick's last setpoint in its socket; None: no setpoint yet.
     reaction_p50_ms: float | None = None
     given_back: int = 0  # units that were told 0 and given back
-    # Ids of units that were commanded and not given back. After the end they are the watchdog's.
-    commanded: Sequence[str] = ()
+    # Units that were commanded and not given back, and ids of the first few; after the end the watchdog's.
+    commanded: int = 0
+    commanded_ids: Sequence[str] = ()
     control_ended: bool = False  # because the watchdog died: nothing is commanded any more
 
     @property

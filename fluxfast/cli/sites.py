@@ -11,7 +11,7 @@ from fluxfast.status import SiteStatus, Status
 
 SITES_SHOWN: Final = 5  # in the live view, those with something to tell first
 NOTES_SHOWN: Final = 6
-IDS_SHOWN: Final = 10  # of units that were not given back
+NAMES_SHOWN: Final = 10
 SHADOW: Final = "shadow: nothing is written"
 ENDED: Final = "control has ended: the watchdog died"
 LOUD: Final = "red"
@@ -82,7 +82,7 @@ def summary(status: Status) -> list[str]:
         lines.append(f"{status.given_back:,} units were told 0 and given back")
     if status.commanded:
         to = "nobody: stop them by hand" if status.control_ended else "the watchdog, which stops them"
-        lines.append(f"not given back, left to {to}: {_some(status.commanded)}")
+        lines.append(f"not given back, left to {to}: {_some(status.commanded_ids, status.commanded)}")
     return lines
 
 
@@ -131,9 +131,10 @@ def _sum_out(sites: Sequence[SiteStatus]) -> list[str]:
     return [f"{count:,} {reason}" for reason, count in counts.items()]
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - IDS_SHOWN
-    return ", ".join(names[:IDS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+def _some(names: Sequence[str], count: int = 0) -> str:
+    """Return a few of the names, and how many more there are; ``count``: in all, if some are not given."""
+    more = max(count, len(names)) - min(len(names), NAMES_SHOWN)
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more else "")
 
 
 def _kw(value: float | None) -> str:

@@ -71,9 +71,9 @@ def test_nonsense_gets_an_error(site, sent, error):
 
 def test_an_unknown_mode_is_named(site):
     with connect(site) as peer:
-        peer.sendall(b'{"do": "enable", "mode": "sme"}\n')
+        peer.sendall(b'{"do": "enable", "mode": "somee"}\n')
         assert json.loads(everything(peer)) == {
-            "error": f"site {site.name}: the site has no mode 'sme' (did you mean 'some'?)"
+            "error": f"site {site.name}: the site has no mode 'somee' (did you mean 'some'?)"
         }
 
 

@@ -43,12 +43,14 @@ def test_unknown_names_are_told_with_the_nearest(tmp_path):
             station.set_mode(site.name + "x", "some", True)
         with pytest.raises(FluxfastError, match=f"site {site.name}: .*did you mean 'some'"):
             station.set_mode(site.name, "soome", True)
+        station.close()
 
 
 def test_where_nothing_decides_nothing_is_operated():
     station = Station(fleet(device("a", registers(2000, 1), 15020)))
     with pytest.raises(FluxfastError, match="all only observe"):
         station.emergency_stop("site")
+    station.close()
 
 
 def test_a_stopped_shadow_decides_nothing_and_is_told(tmp_path):

@@ -32,7 +32,7 @@ def test_units_are_given_back_and_polling_goes_on(tmp_path, how):
             assert site.setpoints() == [0, 0, 0]
             assert site.sources() == [OTHER] * 3
             assert told["messages"] == [ENDED]
-            assert (told["given_back"], told["commanded"]) == (3, [])
+            assert (told["given_back"], told["commanded"]) == (3, 0)
             assert (told["control"][0]["in_use"], told["control"][0]["setpoint_kw"]) == (0, 0)
             assert told["devices_good"] == 3
 

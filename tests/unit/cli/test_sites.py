@@ -87,12 +87,12 @@ def test_the_view_without_control_has_nothing_of_it():
 
 def test_a_summary_says_what_became_of_the_units():
     assert summary(status(QUIET, given_back=4))[1:] == ["4 units were told 0 and given back"]
-    left = tuple(f"b{n}" for n in range(1, 13))
-    assert summary(status(QUIET, commanded=left))[1:] == [
+    left = tuple(f"b{n}" for n in range(1, 11))
+    assert summary(status(QUIET, commanded=12, commanded_ids=left))[1:] == [
         "not given back, left to the watchdog, which stops them: "
         "b1, b2, b3, b4, b5, b6, b7, b8, b9, b10 and 2 more"
     ]
     assert (
         "left to nobody: stop them by hand: b1"
-        in (summary(status(QUIET, commanded=("b1",), control_ended=True))[1])
+        in (summary(status(QUIET, commanded=1, commanded_ids=("b1",), control_ended=True))[1])
     )
