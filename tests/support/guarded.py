@@ -210,11 +210,13 @@ class Guarded:
 
         async def main() -> Run:
             async with Station(load(self.file())) as station:
-                run = Run(station)
+                run, watchdog = Run(station), station._watchdog
                 try:
                     await script(run)
                 finally:
                     await run.end()
+            if watchdog is not None:  # it may have something left to do
+                assert watchdog.wait(PATIENCE_S) is not None
             return run
 
         return asyncio.run(main())
