@@ -66,8 +66,8 @@ cdef extern from "fluxfast/control/split.h" nogil:
         double lower, upper, neutral, last, coarsest
         int64_t part, moves
     void fx_sum(
-        const fx_units *u, int64_t n, double *quanta, double *low, double *high, double *power, double *weight,
-        fx_sums *out,
+        const fx_units *u, int64_t n, double *quanta, double *low, double *high, double *power,
+        double *weight, fx_sums *out,
     ) noexcept
     bint fx_comes_to_rest(const fx_units *u, int64_t n) noexcept
     double fx_weigh(const fx_units *u, int64_t n, int by, bint up, double *weight) noexcept
