@@ -40,13 +40,13 @@ AGAIN_NS: Final = 10 * SECOND_NS  # a unit whose writes failed is taken again af
 MAX_FAILURES: Final = 2  # in a row
 LAG_NS: Final = SECOND_NS  # a unit may show its last setpoint so long after a new one
 LAG_ROWS: Final = 100  # observations of that time that are kept, at the most
-TOLERANCE_KW: Final = 1e-3
+TOLERANCE_KW: Final = 1e-3  # two setpoints that are closer are the same one
 SAME: Final = 1e-6  # of a setpoint, or kW: what the register's type may round off
 STOP_S: Final = 1.4  # how long a clean stop waits for the zeros, and then
 RELEASE_S: Final = 0.4  # for the command sources
-STEP_S: Final = 0.01
-STEPS_PER_TRY: Final = 20
-HALT_STEPS: Final = 100
+STEP_S: Final = 0.01  # between two looks at what was confirmed,
+STEPS_PER_TRY: Final = 20  # of which so many are waited for before a stop is written again
+HALT_STEPS: Final = 100  # so many are made after an emergency stop
 REACTIONS_KEPT: Final = 2048  # ticks
 EVENTS_EACH: Final = 8  # of like events in one tick so many are told one by one, the rest as a number
 
@@ -134,15 +134,17 @@ class Commander:
         """Return the number that each unit's heartbeat counts up to (0: it does not), and its constant."""
         top, value = np.zeros(len(self.units)), np.zeros(len(self.units))
         for i, row in enumerate(self.units):
-            device = self._controller.plan.devices[row]
-            control = device.profile.control
-            if not isinstance(control, BatteryControl) or control.heartbeat is None:
+            profile = self._controller.plan.devices[row].profile
+            beat = profile.control.heartbeat if isinstance(profile.control, BatteryControl) else None
+            if beat is None:
                 continue
-            point, kind = device.profile.points[control.heartbeat.point], control.heartbeat.kind
-            top[i] = {"count": 2.0 ** (16 * point.size - (point.kind == "signed")) - 1, "toggle": 1}.get(
-                kind, 0
-            )
-            value[i] = control.heartbeat.value or 0
+            point = profile.points[beat.point]
+            if beat.kind == "count":
+                top[i] = 2.0 ** (16 * point.size - (point.kind == "signed")) - 1
+            elif beat.kind == "toggle":
+                top[i] = 1
+            else:
+                value[i] = beat.value
         return top, value
 
     # ---- before the decision ----

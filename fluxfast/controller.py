@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fluxfast.config.fleet import MAX_AGE_TICKS
 from fluxfast.control import reasons
 from fluxfast.control.columns import SPLITS, Columns
 from fluxfast.control.kernel import Kernel
@@ -19,8 +20,7 @@ from fluxfast.control.modes import Modes
 from fluxfast.plan.control import ControlPlan, MeterGroup, UnitGroup
 from fluxfast.table import Table, quality
 
-MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, unless the site file says otherwise
-LONGEST_DT_TICKS: Final = 4
+LONGEST_DT_TICKS: Final = 4  # of ramps and tapers, between two decisions
 NOT_KNOWN: Final = -1  # a command source that could not be read
 
 Rows = slice | NDArray[np.int32]

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.commander import Commander
+from fluxfast.commander import FAILED as GIVEN_UP
+from fluxfast.commander import OFF, OURS, TAKING, YIELDED, Commander
 from fluxfast.config import Action
 from fluxfast.control import reasons
 from fluxfast.controller import Controller
@@ -19,7 +20,7 @@ from fluxfast.table import quality
 
 NAME: Final = "decisions"
 ACTIONS: Final[dict[int, Action]] = {0: "shadow", 1: "act"}
-PHASES: Final = {0: "off", 1: "taking", 2: "ours", 3: "yielded", 4: "failed"}  # commander.OFF …
+PHASES: Final = {OFF: "off", TAKING: "taking", OURS: "ours", YIELDED: "yielded", GIVEN_UP: "failed"}
 NOTHING, PENDING, CONFIRMED, REFUSED, EXCEPTION, DIFFERS, UNKNOWN, FAILED = range(8)
 WRITES: Final = {
     NOTHING: "none",  # there was nothing to write
@@ -186,19 +187,18 @@ _FLOATS: Final = (
 )  # fmt: skip
 # By outcome of link/outcomes.py; ANSWERED is an exception where its quality says so.
 _OUTCOMES: Final = np.array([CONFIRMED, FAILED, CONFIRMED, DIFFERS, UNKNOWN])
-_HELD: Final = {  # (whoever stops a site says so, operate.py)
-    reasons.HOLDING: ("meter", "its meter is stale; the target is held"),
-    reasons.RAMP_DOWN: ("meter", "its meter is stale; the target goes to 0"),
+_HELD: Final = {
+    reasons.HOLDING: "its meter is stale; the target is held",
+    reasons.RAMP_DOWN: "its meter is stale; the target goes to 0",
 }
 _HELD_CODES: Final = np.array([code if code in _HELD else reasons.NONE for code in range(256)], np.uint8)
-_OVER: Final = {
-    reasons.HOLDING: ("meter", "its meter is read again"),
-    reasons.RAMP_DOWN: ("meter", "its meter is read again"),
-}
 
 
 class SiteNews:
-    """Tells when a site changes its mode, is stopped, or loses its meter."""
+    """Tells when a site changes its mode, loses its meter, or a mode of its own begins to fail.
+
+    Whoever stops a site says so (``operate.py``).
+    """
 
     def __init__(self, controller: Controller) -> None:
         """Nothing is news before the first decision."""
@@ -208,18 +208,16 @@ class SiteNews:
 
     def take(self) -> list[tuple[str, str, str]]:
         """Return (kind, site, text) for what has changed since the decision before."""
-        loop, mode, held = self._controller.loop, self._mode, self._held
-        self._mode = loop.mode.copy()
-        self._held = _HELD_CODES[loop.reason]
-        if mode is None:
-            return []
-        news = [
-            (s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}")
-            for s in np.flatnonzero(self._mode != mode).tolist()
-        ]
-        for s in np.flatnonzero(self._held != held).tolist():
-            news.append((s, *(_HELD[int(self._held[s])] if self._held[s] else _OVER[int(held[s])])))
-        sites = self._controller.plan.sites
+        controller, mode, held = self._controller, self._mode, self._held
+        self._mode = controller.loop.mode.copy()
+        self._held = _HELD_CODES[controller.loop.reason]
+        news = [(s, "mode", text) for s, text in controller.modes.take_events()]
+        if mode is not None:
+            for s in np.flatnonzero(self._mode != mode).tolist():
+                news.append((s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}"))
+            for s in np.flatnonzero(self._held != held).tolist():
+                news.append((s, "meter", _HELD.get(int(self._held[s]), "its meter is read again")))
+        sites = controller.plan.sites
         return [(kind, sites[s].name, text) for s, kind, text in news]
 
     def _name(self, site: int, position: int) -> str:

@@ -24,8 +24,8 @@ IDS_SHOWN: Final = 3
 class Operator:
     """Stops sites, lets them go on, switches modes. ``acts`` is called once units may be commanded."""
 
-    def __init__(self, controller: Controller, on_event: Callable[[str], None]) -> None:
-        """Take the controller of the sites that decide; ``on_event`` hears what people did."""
+    def __init__(self, controller: Controller, on_event: Callable[[str, str], None]) -> None:
+        """Take the controller of the sites that decide; ``on_event`` hears (site, what people did there)."""
         self._controller, self._on_event = controller, on_event
         self._names = [site.name for site in controller.plan.sites]
         self._commander: Commander | None = None
@@ -39,7 +39,7 @@ class Operator:
                 self._latches[s] = latches / f"{site.name}.stopped"
                 if self._latches[s].exists():
                     self._controller.loop.stop(s)
-                    self._on_event(f"site {site.name} was stopped before this start; acknowledge it")
+                    self._on_event(site.name, "it was stopped before this start; acknowledge it")
 
     def stop(self, site: str) -> None:
         """Emergency stop; raises FluxfastError for an unknown site.
@@ -50,7 +50,7 @@ class Operator:
         self._controller.loop.stop(s)
         if self._commander is not None:
             self._commander.halt(s)
-        self._on_event(f"site {site}: emergency stop, until acknowledged")
+        self._on_event(site, "emergency stop, until acknowledged")
         if s in self._latches:
             try:
                 self._latches[s].touch()
@@ -76,7 +76,7 @@ class Operator:
         self._controller.loop.acknowledge(s)
         if self._commander is not None:
             self._commander.acknowledge(s)
-        self._on_event(f"site {site}: acknowledged")
+        self._on_event(site, "acknowledged")
 
     def set_mode(self, site: str, mode: str, enabled: bool) -> None:
         """Switch a mode of a site on or off; raises FluxfastError for an unknown site or mode."""
@@ -85,7 +85,7 @@ class Operator:
             self._controller.modes.set_enabled(s, mode, enabled)
         except FluxfastError as error:
             raise FluxfastError(f"site {site}: {error}") from None
-        self._on_event(f"site {site}: mode {mode} switched {'on' if enabled else 'off'}")
+        self._on_event(site, f"mode {mode} switched {'on' if enabled else 'off'}")
 
     def sites(self) -> tuple[SiteStatus, ...]:
         """Return all sites that decide, as of the newest decision."""

@@ -76,7 +76,7 @@ class Station(Poller):
         self._site_news: SiteNews | None = None
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
-            self._operator = Operator(self.controller, lambda text: self._tell("operator", text))
+            self._operator = Operator(self.controller, lambda site, text: self._site_event("operator", site, text))
             self._site_news = SiteNews(self.controller)
             self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 
@@ -236,7 +236,7 @@ class Station(Poller):
             self._decisions.note(tick.time_us, now_ns, tick.took_ms)
         assert self._site_news is not None
         for kind, site, text in self._site_news.take():
-            self._tell(kind, f"{site}: {text}", site=site)
+            self._site_event(kind, site, text)
 
     def _log_decision(self) -> None:
         if self._decisions is not None and self._log is not None:
@@ -276,6 +276,9 @@ class Station(Poller):
         if self._operator is None:
             raise FluxfastError("no site is controlled here: all only observe (control: action)")
         return self._operator
+
+    def _site_event(self, kind: str, site: str, text: str) -> None:
+        self._tell(kind, f"{site}: {text}", site=site)
 
     def _unit_event(self, unit: int, text: str) -> None:
         assert self._control is not None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from fluxfast.config.fleet import Control, Device, Site
+from fluxfast.config.fleet import MAX_AGE_TICKS, Control, Device, Site
 from fluxfast.profiles import POWER_UNITS, BatteryControl, MeterControl, Point, Profile
 from fluxfast.profiles.findings import Finding, Loc
 from fluxfast.profiles.point import FAST, MAX_FLOAT16
@@ -12,8 +12,6 @@ from fluxfast.profiles.types import TYPES
 GRID_MODES: Final = ("peak_shaving", "self_consumption")
 GRID_LIMITS: Final = ("import_kw", "export_kw", "grid_ramp_kw_per_s")
 FREQUENCY_MODES: Final = ("frequency_droop",)
-
-_MAX_TICKS: Final = 2  # a reading is decided on for so long, unless max_age says otherwise
 
 
 def check_unit(device: Device, control: Control) -> Iterator[Finding]:
@@ -91,8 +89,8 @@ def _readings(profile: Profile, control: BatteryControl) -> dict[str, str]:
 def _check_groups(profile: Profile, used: dict[str, str]) -> Iterator[Finding]:
     for key, name in used.items():
         group = profile.points[name].group
-        if group != FAST and (ticks := profile.groups[group]) > _MAX_TICKS:
-            message = f"'{name}' is read every {ticks} ticks, and decided on for {_MAX_TICKS}"
+        if group != FAST and (ticks := profile.groups[group]) > MAX_AGE_TICKS:
+            message = f"'{name}' is read every {ticks} ticks, and decided on for {MAX_AGE_TICKS}"
             yield Finding(("control", key), message, f"write group: {FAST} for {name}, or a longer max_age")
 
 

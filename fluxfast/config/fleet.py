@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from fluxfast.config.modes import Mode
 from fluxfast.errors import Problem
 from fluxfast.profiles import MeterControl, Profile
 
 Action = Literal["observe", "shadow", "act"]
+MAX_AGE_TICKS: Final = 2  # of a reading that is decided on, where no max_age is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Control:
     rotate_s: float = 900.0
     balance_kw_per_pct: float = 1.0  # while the mode is balance
     settle_s: float = 2.0  # until a change shows in the meter
-    max_age_s: float | None = None  # of a reading that is decided on; none: two ticks
+    max_age_s: float | None = None  # of a reading that is decided on; none: MAX_AGE_TICKS
     hold_s: float = 5.0  # a stale meter holds the target so long,
     ramp_down_s: float = 10.0  # then it is brought to 0 in this time
     hang_s: float = 2.0  # the watchdog stops the units of a station that hangs longer

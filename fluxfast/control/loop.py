@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fluxfast.config.fleet import Control
+from fluxfast.config.fleet import MAX_AGE_TICKS, Control
 from fluxfast.control import reasons
 from fluxfast.control.columns import Columns
 from fluxfast.control.estimate import Estimate
@@ -67,7 +67,7 @@ class Loop:
         self.estimate = Estimate(settle_s, FROZEN_SHARE * rated_kw, tick_s)
 
         self._acts = np.array([control.action == "act" for control in controls])
-        self._max_age_s = _column((control.max_age_s for control in controls), 2 * tick_s)
+        self._max_age_s = _column((control.max_age_s for control in controls), MAX_AGE_TICKS * tick_s)
         self._ramp_kw_per_s = _column(control.ramp_kw_per_s for control in controls)
         limits = [control.limits for control in controls]
         self._charge_kw = _column(limit.charge_kw for limit in limits)

@@ -7,14 +7,11 @@ NONE: Final = 0
 RATED, BLOCKS, SOE_MIN, SOE_MAX, RISE, RAMP, HOLD_OFF, RESTING, RESERVE = range(1, 10)
 # Why a unit takes no part: from here on l = u = 0.
 UNUSABLE: Final = 16
-STALE, BAD, NOT_READY, NOT_OURS, FOREIGN_SOURCE, FOREIGN_TARGET, WRITE_FAILED, STOPPED, EXCLUDED = range(
-    16, 25
-)
+STALE, BAD, NOT_READY, NOT_OURS, FOREIGN_SOURCE, FOREIGN_TARGET, WRITE_FAILED, STOPPED = range(16, 24)
 # A site's bound that binds.
-IMPORT, EXPORT, CHARGE, DISCHARGE, TARGET_RAMP, GRID_RAMP, UNITS, HOLDING, RAMP_DOWN, EMERGENCY = range(
+IMPORT, EXPORT, CHARGE, DISCHARGE, TARGET_RAMP, GRID_RAMP, HOLDING, RAMP_DOWN, EMERGENCY, NO_MODE = range(
     32, 42
 )
-NO_MODE: Final = 42
 
 _TEXTS: Final = {
     RATED: "rated power",
@@ -34,14 +31,12 @@ _TEXTS: Final = {
     FOREIGN_TARGET: "target power changed by another",
     WRITE_FAILED: "writes fail",
     STOPPED: "stopped",
-    EXCLUDED: "excluded by the site file",
     IMPORT: "import limit",
     EXPORT: "export limit",
     CHARGE: "charge limit",
     DISCHARGE: "discharge limit",
     TARGET_RAMP: "target ramp",
     GRID_RAMP: "grid ramp",
-    UNITS: "units' limits",
     HOLDING: "meter stale: holding",
     RAMP_DOWN: "meter stale: ramping to zero",
     EMERGENCY: "emergency stop",

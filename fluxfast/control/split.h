@@ -106,11 +106,7 @@ static double fx_next(
     return next + (up ? 1e-12 : -1e-12) * fabs(next);
 }
 
-/* Fills in the power of every unit. `need`: the total minus what lambda = 0 gives, the neutral powers.
- *
- * The sum rises with lambda in straight pieces, so Newton's steps find it; where nothing is free they go on to
- * the next piece, and one that would leave the bracket halves it.
- */
+/* The powers at a lambda. */
 FX_CLONES static void fx_clip_all(
     const double *restrict weight, const double *restrict low, const double *restrict high, int64_t n,
     double lambda, double *restrict power
@@ -120,6 +116,11 @@ FX_CLONES static void fx_clip_all(
     for (int64_t i = 0; i < n; i++) power[i] = fx_clip(lambda * weight[i], low[i], high[i]);
 }
 
+/* Fills in the power of every unit. `need`: the total minus what lambda = 0 gives, the neutral powers.
+ *
+ * The sum rises with lambda in straight pieces, so Newton's steps find it; where nothing is free they go on to
+ * the next piece, and one that would leave the bracket halves it.
+ */
 static void fx_split(
     const double *weight, const double *low, const double *high, int64_t n, double weights, double total,
     double need, double *power

@@ -89,7 +89,7 @@ class ControlPlan:
 
 def plan_control(fleet: Fleet, plan: Plan) -> ControlPlan | None:
     """Return the control plan of the sites that decide, or None if there are none."""
-    sites = tuple(site for site in fleet.sites if site.control.action != "observe")
+    sites = tuple(site for site in fleet.sites if site.control.decides)
     if not sites:
         return None
     number = {id(site): s for s, site in enumerate(sites)}

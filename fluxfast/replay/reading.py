@@ -89,7 +89,7 @@ def _by_tick(
     table: pa.Table,
     wanted: Wanted,
 ) -> Chunk:
-    n = len(wanted.rows)
+    n, row_of_line = len(wanted.rows), rows[devices]
     # As the log is written: device by device, the same ticks for each.
     each = int(np.argmax(devices != devices[0])) if len(devices) else 0
     each = each or len(devices)
@@ -103,12 +103,10 @@ def _by_tick(
         whole = keep.all() and np.array_equal(row_of_block, np.arange(n))
     else:
         ticks, tick_of_line = np.unique(time_us, return_inverse=True)
-        row_of_line = rows[devices]
         keep = row_of_line >= 0
-    line_rows = rows[devices]
     values = {}
     for name in wanted.columns:
-        column = _numbers(table[name], name, line_rows, wanted)
+        column = _numbers(table[name], name, row_of_line, wanted)
         empty = 0 if name in wanted.integers else np.nan
         if regular and whole:
             values[name] = column.reshape(-1, each).T

@@ -64,11 +64,7 @@ class Replay:
         find_runs(log, sorted(units))
         self._runs = find_runs(log, [one.dataset for one in self._wanted])
         self._offset_pct = np.zeros(len(self._plan.devices))
-        efficiency = np.ones(len(self._plan.devices))
-        for group in self._plan.groups:
-            efficiency[group.units] = float(group.control.efficiency)
-        first = np.concatenate([[0], np.cumsum([len(site.units) for site in sites])])[:-1]
-        self.result = Result(sites, first, efficiency)
+        self.result = Result(sites)
 
     def run(self) -> Result:
         """Decide all of it; return what it comes to. Raises FluxfastError for a file that cannot be read."""

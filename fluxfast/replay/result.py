@@ -73,8 +73,7 @@ class Result:
     """Numbers per site, arrays [sites] as in ``sites``. ``compared``: ticks with a logged decision."""
 
     sites: Sequence[Site]
-    first: NDArray[np.intp]  # row of each site's first unit
-    efficiency: Floats
+    first: NDArray[np.intp] = field(init=False)  # row of each site's first unit
     curves: Curves = field(default_factory=Curves)
     ticks: int = 0
     first_us: int = 0
@@ -83,10 +82,11 @@ class Result:
 
     def __post_init__(self) -> None:
         """All numbers start at 0."""
-        n, units = len(self.sites), len(self.efficiency)
+        n, units_of_site = len(self.sites), [len(site.units) for site in self.sites]
+        self.first = np.cumsum([0, *units_of_site[:-1]])
         self.numbers = {name: np.zeros(n) for name in NUMBERS}
         self.numbers["peak_before_kw"][:] = self.numbers["peak_after_kw"][:] = np.nan
-        self._direction = np.zeros(units, np.int8)
+        self._direction = np.zeros(sum(units_of_site), np.int8)
         self._import_kw = np.array([import_limit_kw(site.control) for site in self.sites])
         self._export_kw = np.array(
             [

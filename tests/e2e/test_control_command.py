@@ -61,7 +61,7 @@ def test_a_stop_holds_until_it_is_acknowledged(site):
         told = run.wait_for_ticks(told["ticks"] + 8)
         assert site.setpoints() == [0, 0, 0]
         assert told["control"][0]["stopped"]
-        assert f"site {site.name}: emergency stop, until acknowledged" in told["messages"]
+        assert f"{site.name}: emergency stop, until acknowledged" in told["messages"]
         code, out, _ = control(site, "status")
         assert code == FINDINGS
         assert "STOPPED, until acknowledged" in out
@@ -84,7 +84,7 @@ def test_a_stop_outlives_the_station(site):
         assert site.setpoints() == [0, 0, 0]
         assert site.sources() == [OTHER] * 3, "a stopped site takes no unit"
         assert told["control"][0]["stopped"]
-        assert f"site {site.name} was stopped before this start; acknowledge it" in told["messages"]
+        assert f"{site.name}: it was stopped before this start; acknowledge it" in told["messages"]
         assert control(site, "ack")[0] == DONE
         eventually(lambda: site.setpoints() == [2, 2, 2])
 

@@ -103,11 +103,11 @@ def test_what_happens_now_and_then_is_in_the_events(tmp_path):
 
     def during(station, tick):
         if tick.number == 3:
-            station.controller.loop.stop(0)
+            station.emergency_stop("S")
         if tick.number == 5:
-            station.controller.loop.acknowledge(0)
+            station.acknowledge("S")
         if tick.number == 7:
-            station.controller.modes.set_enabled(0, "peak_shaving", False)
+            station.set_mode("S", "peak_shaving", False)
         if tick.number == 9:
             time.sleep(0.5)  # whoever iterates is too slow
 
@@ -115,8 +115,9 @@ def test_what_happens_now_and_then_is_in_the_events(tmp_path):
         run(site, log, 3, during)
     events = ask(log, "SELECT site, device, kind, text FROM {} ORDER BY time", "events")
     assert [event for event in events if event[2] != "tick"] == [
-        ("S", None, "stop", "S: emergency stop"),
-        ("S", None, "stop", "S: its emergency stop is acknowledged"),
+        ("S", None, "operator", "S: emergency stop, until acknowledged"),
+        ("S", None, "operator", "S: acknowledged"),
+        ("S", None, "operator", "S: mode peak_shaving switched off"),
         ("S", None, "mode", "S: fixed_power, before peak_shaving"),
     ]
     skipped = [text for _, _, kind, text in events if kind == "tick"]

@@ -270,6 +270,8 @@ def test_whatever_a_users_mode_wants_units_stay_inside_their_bounds(tmp_path, ki
             await run.until(lambda: shown() == [[value] for value in power])
             await run.ticks(10)
             assert shown() == [[value] for value in power]
+            told = [text for text in run.messages if "mode python does not apply: wild()" in text]
+            assert len(told) == (kind == "inf")  # once; nan is how a mode says so itself
 
         site.run(script)
         assert site.all_given_back()

@@ -57,7 +57,7 @@ def read_schedule(file: str, time_zone: str) -> ScheduleRows:
     first. One that is skipped means the moment of the change; of several such rows the last holds.
     """
     is_csv = Path(file).suffix.lower() == ".csv"
-    builder = _Builder(file, "line" if is_csv else "row", zone(time_zone), time_zone)
+    builder = _Builder(file, "line" if is_csv else "row", zone(time_zone))
     try:
         for row in _rows_of_csv(file) if is_csv else _rows_of_parquet(file):
             builder.add(row)
@@ -125,11 +125,10 @@ def _places(file: str, names: list[str], line: int | None) -> dict[str, int]:
 class _Builder:
     """Makes numbers of rows, and sees that they are in order."""
 
-    def __init__(self, file: str, unit: str, tz: tzinfo, time_zone: str) -> None:
+    def __init__(self, file: str, unit: str, tz: tzinfo) -> None:
         self._file = file
         self._unit = unit
         self._tz = tz
-        self._time_zone = time_zone
         self._problems: list[Problem] = []
         self._numbers: list[int] = []
         self._starts: list[int] = []
