@@ -76,7 +76,9 @@ class Station(Poller):
         self._site_news: SiteNews | None = None
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
-            self._operator = Operator(self.controller, lambda site, text: self._site_event("operator", site, text))
+            self._operator = Operator(
+                self.controller, lambda site, text: self._site_event("operator", site, text)
+            )
             self._site_news = SiteNews(self.controller)
             self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 
