@@ -2,7 +2,7 @@
  * The order of the arithmetic is reference.py's, unit_bounds().
  *
  * Bytes and doubles do not mix in vector code, so units go in batches: bytes to 64-bit flags, then everything
- * that is 64 bits wide, then flags back to bytes.
+ * that is 64 bits wide, then flags back to bytes. In several loops, so that a loop's numbers fit into registers.
  */
 #ifndef FLUXFAST_CONTROL_BOUNDS_H
 #define FLUXFAST_CONTROL_BOUNDS_H
@@ -55,116 +55,189 @@ static fx_units fx_units_at(const fx_units *u, int64_t first) {
     return at;
 }
 
-enum { FX_AT_MIN = 2, FX_AT_MAX = 4, FX_DISCHARGED = 8, FX_CHARGED = 16, FX_UNUSABLE = 32, FX_BATCH = 128 };
+enum { FX_AT_MIN = 2, FX_AT_MAX = 4, FX_DISCHARGED = 8, FX_CHARGED = 16, FX_UNUSABLE = 32, FX_INVALID = 64 };
+enum { FX_BATCH = 128 };
 
-/* why[i]: the reason of the upper bound + FX_CODES × that of the lower; both the same where a unit takes no part.
- * quantum[i]: 0 where it takes no part.
- */
-FX_CLONES static void fx_bounds(
-    const fx_units *u, int64_t count, double dt_s, double per_pct, double hold_off_s,
-    double *restrict quanta, int32_t *restrict why
-) {
+/* What one loop over a batch leaves to the next. */
+typedef struct {
     uint8_t bytes[FX_BATCH];
     int64_t flags[FX_BATCH];
+    double full[FX_BATCH], room[FX_BATCH]; /* what the energy in the window allows, kW */
+    double discharge[FX_BATCH], charge[FX_BATCH], why_upper[FX_BATCH], why_lower[FX_BATCH];
     double marks[FX_BATCH]; /* which ends, and why; a double, as processors without AVX-512 need */
+} fx_batch;
+
+static inline void fx_flags(const fx_units *u, int64_t n, fx_batch *b) {
+    const uint8_t *restrict usable = u->usable, *restrict at_min = u->at_min, *restrict at_max = u->at_max;
+    const int8_t *restrict direction = u->direction;
+    for (int64_t i = 0; i < n; i++)
+        b->bytes[i] = (uint8_t)(
+            (usable[i] != 0 ? FX_UNUSABLE : 0) | (at_min[i] != 0 ? FX_AT_MIN : 0) |
+            (at_max[i] != 0 ? FX_AT_MAX : 0) | (direction[i] > 0 ? FX_DISCHARGED : 0) |
+            (direction[i] < 0 ? FX_CHARGED : 0));
+    for (int64_t i = 0; i < n; i++) b->flags[i] = b->bytes[i];
+}
+
+/* Numbers that mean nothing; a NaN, too, is not less than anything. What may be infinite must be so upwards. */
+static inline void fx_check(const fx_units *u, int64_t n, fx_batch *b) {
+    const double *restrict capacity = u->capacity_kwh, *restrict charge_kw = u->charge_kw;
+    const double *restrict discharge_kw = u->discharge_kw, *restrict eta = u->efficiency;
+    const double *restrict soe_min = u->soe_min_pct, *restrict soe_max = u->soe_max_pct;
+    const double *restrict reserve = u->reserve_pct, *restrict ramp = u->ramp_kw_per_s;
+    const double *restrict rise_kw = u->rise_kw_per_s, *restrict quantum_kw = u->quantum_kw;
+    const double *restrict soe_pct = u->soe_pct, *restrict available = u->available;
+    const double *restrict setpoint = u->setpoint_kw, *restrict ramp_left = u->ramp_left_kw;
+    const double *restrict run_s = u->run_s, *restrict idle_s = u->idle_s;
+    const double *restrict allowed_charge = u->allowed_charge_kw;
+    const double *restrict allowed_discharge = u->allowed_discharge_kw;
+    int64_t *restrict flags = b->flags;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        double size = fabs(capacity[i]) + fabs(charge_kw[i]) + fabs(discharge_kw[i]) + fabs(soe_min[i]) +
+            fabs(soe_max[i]) + fabs(reserve[i]) + fabs(eta[i]) + fabs(quantum_kw[i]) + fabs(soe_pct[i]) +
+            fabs(available[i]) + fabs(setpoint[i]) + fabs(run_s[i]) + fabs(ramp_left[i]);
+        double endless = idle_s[i] + ramp[i] + rise_kw[i] + allowed_charge[i] + allowed_discharge[i];
+        bool good = (size <= FX_HUGE) & (eta[i] > 0) & (endless >= 0);
+        flags[i] |= good ? 0 : FX_INVALID;
+    }
+}
+
+/* State of energy: the window, with hysteresis at its ends, and the energy in it. */
+static inline void fx_window(const fx_units *u, int64_t n, double per_pct, fx_batch *b) {
+    const double *restrict capacity = u->capacity_kwh, *restrict eta = u->efficiency;
+    const double *restrict soe_min = u->soe_min_pct, *restrict soe_max = u->soe_max_pct;
+    const double *restrict reserve = u->reserve_pct, *restrict soe_pct = u->soe_pct;
+    const int64_t *restrict flags = b->flags;
+    double *restrict full = b->full, *restrict room = b->room, *restrict marks = b->marks;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        double soe = soe_pct[i], floor_pct = fx_max(soe_min[i], reserve[i]), top_pct = soe_max[i];
+        /* (A NaN is at both ends.) */
+        double leave_pct = (flags[i] & FX_AT_MIN) != 0 ? floor_pct + FX_LEAVE_PCT : floor_pct;
+        double enter_pct = (flags[i] & FX_AT_MAX) != 0 ? top_pct - FX_LEAVE_PCT : top_pct;
+        bool gives = (soe > floor_pct) & (soe >= leave_pct), takes = (soe < top_pct) & (soe <= enter_pct);
+        double out = (soe - floor_pct) * capacity[i] * eta[i] * per_pct;
+        double in = (top_pct - soe) * capacity[i] / eta[i] * per_pct;
+        full[i] = gives ? out : 0;
+        room[i] = takes ? in : 0;
+        marks[i] = (gives ? 0 : (double)FX_AT_MIN) + (takes ? 0 : (double)FX_AT_MAX);
+    }
+}
+
+/* Allowed power: falls at once, rises slowly. */
+static inline void fx_allow(const fx_units *u, int64_t n, double dt_s, fx_batch *b) {
+    const double *restrict charge_kw = u->charge_kw, *restrict discharge_kw = u->discharge_kw;
+    const double *restrict soe_min = u->soe_min_pct, *restrict reserve = u->reserve_pct;
+    const double *restrict rise_kw = u->rise_kw_per_s, *restrict available = u->available;
+    double *restrict allowed_charge = u->allowed_charge_kw, *restrict allowed_discharge = u->allowed_discharge_kw;
+    const int64_t *restrict flags = b->flags;
+    double *restrict full = b->full, *restrict room = b->room;
+    double *restrict discharges = b->discharge, *restrict charges = b->charge;
+    double *restrict why_uppers = b->why_upper, *restrict why_lowers = b->why_lower;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        bool part = (flags[i] & (FX_UNUSABLE | FX_INVALID)) == 0;
+        double there = fx_min(fx_max(available[i], 0), 1);
+        double rise = rise_kw[i] * dt_s;
+        rise = rise_kw[i] > FX_AT_ONCE ? FX_AT_ONCE : rise;
+        double discharge_rated = discharge_kw[i] * there, charge_rated = charge_kw[i] * there;
+        double discharge_could = fx_min(discharge_rated, full[i]), charge_could = fx_min(charge_rated, room[i]);
+        double discharge = fx_max(fx_min(discharge_could, allowed_discharge[i] + rise), 0);
+        double charge = fx_max(fx_min(charge_could, allowed_charge[i] + rise), 0);
+        double why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
+        double why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
+        why_upper = full[i] < discharge_rated ? why_floor : why_upper;
+        why_lower = room[i] < charge_rated ? FX_SOE_MAX : why_lower;
+        why_upper = discharge < discharge_could ? FX_RISE : why_upper;
+        why_lower = charge < charge_could ? FX_RISE : why_lower;
+        discharges[i] = discharge;
+        charges[i] = charge;
+        full[i] = discharge_could;
+        room[i] = charge_could;
+        why_uppers[i] = why_upper;
+        why_lowers[i] = why_lower;
+        allowed_discharge[i] = part ? discharge : 0;
+        allowed_charge[i] = part ? charge : 0;
+    }
+}
+
+/* A unit turns only after a rest at 0. */
+static inline void fx_turn(const fx_units *u, int64_t n, double dt_s, double hold_off_s, fx_batch *b) {
+    const double *restrict setpoint = u->setpoint_kw;
+    double *restrict idle_s = u->idle_s, *restrict run_s = u->run_s;
+    const int64_t *restrict flags = b->flags;
+    const double *restrict discharge_could = b->full, *restrict charge_could = b->room;
+    double *restrict discharge = b->discharge, *restrict charge = b->charge;
+    double *restrict why_upper = b->why_upper, *restrict why_lower = b->why_lower;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        double idle = idle_s[i] + dt_s, runs = run_s[i] + dt_s;
+        idle = setpoint[i] == 0 ? idle : 0;
+        idle_s[i] = idle >= 0 ? idle : 0;
+        run_s[i] = (flags[i] & FX_INVALID) == 0 ? runs : 0;
+        bool waits = !(idle >= hold_off_s);
+        bool no_discharge = waits & ((flags[i] & FX_CHARGED) != 0);
+        bool no_charge = waits & ((flags[i] & FX_DISCHARGED) != 0);
+        why_upper[i] = no_discharge & (discharge_could[i] > 0) ? FX_HOLD_OFF : why_upper[i];
+        why_lower[i] = no_charge & (charge_could[i] > 0) ? FX_HOLD_OFF : why_lower[i];
+        discharge[i] = no_discharge ? 0 : discharge[i];
+        charge[i] = no_charge ? 0 : charge[i];
+    }
+}
+
+/* Whole quanta, inward; the ramp inside what is safe. */
+static inline void fx_quanta(const fx_units *u, int64_t n, double dt_s, double *restrict quanta, fx_batch *b) {
+    const double *restrict setpoint = u->setpoint_kw, *restrict quantum_kw = u->quantum_kw;
+    const double *restrict ramp = u->ramp_kw_per_s;
+    double *restrict ramp_left = u->ramp_left_kw, *restrict lower = u->lower_kw, *restrict upper = u->upper_kw;
+    const int64_t *restrict flags = b->flags;
+    const double *restrict discharge = b->discharge, *restrict charge = b->charge;
+    const double *restrict why_uppers = b->why_upper, *restrict why_lowers = b->why_lower;
+    double *restrict marks = b->marks;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        bool part = (flags[i] & (FX_UNUSABLE | FX_INVALID)) == 0;
+        double last = setpoint[i], quantum = quantum_kw[i] > FX_FINEST ? quantum_kw[i] : FX_FINEST;
+        double per_kw = 1 / quantum, step = ramp[i] * dt_s;
+        step = fx_min(ramp_left[i] + step, fx_max(step, quantum));
+        step = ramp[i] > FX_AT_ONCE ? FX_AT_ONCE : step;
+        double most = floor(discharge[i] * per_kw + FX_SLACK), least = -floor(charge[i] * per_kw + FX_SLACK);
+        double here = copysign(floor(fabs(last) * per_kw + FX_SLACK), last);
+        double top = fx_max(floor((last + step) * per_kw + FX_SLACK), here);
+        double bottom = fx_min(-floor((step - last) * per_kw + FX_SLACK), here);
+        double why_upper = top < most ? FX_RAMP : why_uppers[i];
+        double why_lower = bottom > least ? FX_RAMP : why_lowers[i];
+        top = fx_clip(top, least, most) * quantum + 0.0; /* no -0 */
+        bottom = fx_clip(bottom, least, most) * quantum + 0.0;
+        upper[i] = part ? top : 0;
+        lower[i] = part ? bottom : 0;
+        ramp_left[i] = part ? step : 0;
+        quanta[i] = part ? quantum : 0;
+        double both = why_upper + FX_CODES * why_lower;
+        marks[i] += 8 * (part ? both : (double)(FX_BAD * (1 + FX_CODES)));
+    }
+}
+
+/* why[i]: the reason of the upper bound + FX_CODES × that of the lower; both the same where a unit takes no part.
+ * quantum[i]: 0 where it takes no part. per_pct: kW a % and kWh.
+ */
+FX_CLONES static void fx_bounds(
+    const fx_units *units, int64_t count, double dt_s, double per_pct, double hold_off_s,
+    double *restrict quanta, int32_t *restrict why
+) {
+    fx_batch batch, *b = &batch;
     for (int64_t from = 0; from < count; from += FX_BATCH) {
         int64_t n = count - from < FX_BATCH ? count - from : FX_BATCH;
-        const uint8_t *restrict usable = u->usable + from;
-        const int8_t *restrict direction = u->direction + from;
-        uint8_t *restrict at_min = u->at_min + from, *restrict at_max = u->at_max + from;
-        for (int64_t i = 0; i < n; i++)
-            bytes[i] = (uint8_t)(
-                (usable[i] != 0 ? FX_UNUSABLE : 0) | (at_min[i] != 0 ? FX_AT_MIN : 0) |
-                (at_max[i] != 0 ? FX_AT_MAX : 0) | (direction[i] > 0 ? FX_DISCHARGED : 0) |
-                (direction[i] < 0 ? FX_CHARGED : 0));
-        for (int64_t i = 0; i < n; i++) flags[i] = bytes[i];
-
-        const double *restrict capacity = u->capacity_kwh + from, *restrict charge_kw = u->charge_kw + from;
-        const double *restrict discharge_kw = u->discharge_kw + from, *restrict eta = u->efficiency + from;
-        const double *restrict soe_min = u->soe_min_pct + from, *restrict soe_max = u->soe_max_pct + from;
-        const double *restrict reserve = u->reserve_pct + from, *restrict ramp = u->ramp_kw_per_s + from;
-        const double *restrict rise_kw = u->rise_kw_per_s + from, *restrict quantum_kw = u->quantum_kw + from;
-        const double *restrict soe_pct = u->soe_pct + from, *restrict available = u->available + from;
-        const double *restrict setpoint = u->setpoint_kw + from;
-        double *restrict ramp_left = u->ramp_left_kw + from, *restrict run_s = u->run_s + from;
-        double *restrict allowed_charge = u->allowed_charge_kw + from, *restrict idle_s = u->idle_s + from;
-        double *restrict allowed_discharge = u->allowed_discharge_kw + from;
-        double *restrict lower = u->lower_kw + from, *restrict upper = u->upper_kw + from;
-        double *restrict quantum_out = quanta + from;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            double soe = soe_pct[i], last = setpoint[i], efficiency = eta[i], left = ramp_left[i];
-            double quantum = quantum_kw[i] > FX_FINEST ? quantum_kw[i] : FX_FINEST;
-            double size = fabs(capacity[i]) + fabs(charge_kw[i]) + fabs(discharge_kw[i]) + fabs(soe_min[i]) +
-                fabs(soe_max[i]) + fabs(reserve[i]) + fabs(efficiency) + fabs(quantum_kw[i]) + fabs(soe) +
-                fabs(available[i]) + fabs(last) + fabs(run_s[i]) + fabs(left);
-            double endless = idle_s[i] + ramp[i] + rise_kw[i] + allowed_charge[i] + allowed_discharge[i];
-            /* False for a NaN, too; what may be infinite must be so upwards. */
-            bool good = (size <= FX_HUGE) & (efficiency > 0) & (endless >= 0);
-            int64_t flag = flags[i];
-            bool part = good & ((flag & FX_UNUSABLE) == 0);
-
-            /* State of energy: the window, with hysteresis at its ends, and the energy in it. */
-            double floor_pct = fx_max(soe_min[i], reserve[i]), top_pct = soe_max[i];
-            /* (A NaN is at both ends.) */
-            bool gives = (soe > floor_pct) & (((flag & FX_AT_MIN) == 0) | (soe >= floor_pct + FX_LEAVE_PCT));
-            bool takes = (soe < top_pct) & (((flag & FX_AT_MAX) == 0) | (soe <= top_pct - FX_LEAVE_PCT));
-            double full = (soe - floor_pct) * capacity[i] * efficiency * per_pct;
-            double room = (top_pct - soe) * capacity[i] / efficiency * per_pct;
-            full = gives ? full : 0;
-            room = takes ? room : 0;
-
-            /* Allowed power: falls at once, rises slowly. */
-            double there = fx_min(fx_max(available[i], 0), 1);
-            double rise = rise_kw[i] * dt_s;
-            rise = rise_kw[i] > FX_AT_ONCE ? FX_AT_ONCE : rise;
-            double discharge_rated = discharge_kw[i] * there, charge_rated = charge_kw[i] * there;
-            double discharge_could = fx_min(discharge_rated, full), charge_could = fx_min(charge_rated, room);
-            double discharge = fx_max(fx_min(discharge_could, allowed_discharge[i] + rise), 0);
-            double charge = fx_max(fx_min(charge_could, allowed_charge[i] + rise), 0);
-            double why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
-            double why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
-            why_upper = full < discharge_rated ? why_floor : why_upper;
-            why_lower = room < charge_rated ? FX_SOE_MAX : why_lower;
-            why_upper = discharge < discharge_could ? FX_RISE : why_upper;
-            why_lower = charge < charge_could ? FX_RISE : why_lower;
-            allowed_discharge[i] = part ? discharge : 0;
-            allowed_charge[i] = part ? charge : 0;
-
-            /* A unit turns only after a rest at 0. */
-            double idle = idle_s[i] + dt_s, runs = run_s[i] + dt_s;
-            idle = last == 0 ? idle : 0;
-            idle_s[i] = idle >= 0 ? idle : 0;
-            bool waits = !(idle >= hold_off_s);
-            bool no_discharge = waits & ((flag & FX_CHARGED) != 0);
-            bool no_charge = waits & ((flag & FX_DISCHARGED) != 0);
-            why_upper = no_discharge & (discharge_could > 0) ? FX_HOLD_OFF : why_upper;
-            why_lower = no_charge & (charge_could > 0) ? FX_HOLD_OFF : why_lower;
-            discharge = no_discharge ? 0 : discharge;
-            charge = no_charge ? 0 : charge;
-
-            /* Whole quanta, inward; the ramp inside what is safe. */
-            double per_kw = 1 / quantum, step = ramp[i] * dt_s;
-            step = fx_min(left + step, fx_max(step, quantum));
-            step = ramp[i] > FX_AT_ONCE ? FX_AT_ONCE : step;
-            double most = floor(discharge * per_kw + FX_SLACK), least = -floor(charge * per_kw + FX_SLACK);
-            double here = copysign(floor(fabs(last) * per_kw + FX_SLACK), last);
-            double top = fx_max(floor((last + step) * per_kw + FX_SLACK), here);
-            double bottom = fx_min(-floor((step - last) * per_kw + FX_SLACK), here);
-            why_upper = top < most ? FX_RAMP : why_upper;
-            why_lower = bottom > least ? FX_RAMP : why_lower;
-            top = fx_clip(top, least, most) * quantum + 0.0; /* no -0 */
-            bottom = fx_clip(bottom, least, most) * quantum + 0.0;
-
-            upper[i] = part ? top : 0;
-            lower[i] = part ? bottom : 0;
-            ramp_left[i] = part ? step : 0;
-            run_s[i] = good ? runs : 0;
-            quantum_out[i] = part ? quantum : 0;
-            double ends = (gives ? 0 : (double)FX_AT_MIN) + (takes ? 0 : (double)FX_AT_MAX);
-            double both = part ? why_upper + FX_CODES * why_lower : (double)(FX_BAD * (1 + FX_CODES));
-            marks[i] = ends + 8 * both;
-        }
+        fx_units at = fx_units_at(units, from), *u = &at;
+        fx_flags(u, n, b);
+        fx_check(u, n, b);
+        fx_window(u, n, per_pct, b);
+        fx_allow(u, n, dt_s, b);
+        fx_turn(u, n, dt_s, hold_off_s, b);
+        fx_quanta(u, n, dt_s, quanta + from, b);
+        const uint8_t *restrict usable = u->usable;
+        uint8_t *restrict at_min = u->at_min, *restrict at_max = u->at_max;
+        const double *restrict marks = b->marks;
         int32_t *restrict why_out = why + from;
         for (int64_t i = 0; i < n; i++) why_out[i] = (int32_t)marks[i];
         for (int64_t i = 0; i < n; i++) {

@@ -9,7 +9,7 @@
 
 #include "fluxfast/control/split.h"
 
-enum { FX_LEVELS = 64, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1 };
+enum { FX_LEVELS = 64, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1, FX_CHOSEN = 512 };
 #define FX_HYSTERESIS 1.2 /* units are put to rest when so much more power would not need them */
 
 typedef struct {
@@ -22,6 +22,7 @@ FX_CLONES static void fx_floor(
     const double *restrict quanta, int64_t n, double step, int32_t *restrict key, fx_level *out
 ) {
     double sum = 0, finer_sum = 0, finer_low = 0, finer_high = 0, next = 0, per_kw = 1 / step;
+    n = FX_PADDED(n);
 #pragma omp simd reduction(+:sum, finer_sum, finer_low, finer_high) reduction(max:next)
     for (int64_t i = 0; i < n; i++) {
         bool mine = quanta[i] == step, finer = (quanta[i] > 0) & (quanta[i] < step);
@@ -67,10 +68,28 @@ FX_CLONES static void fx_raise(
     double *restrict power, const int32_t *restrict key, int64_t n, int32_t above, double step
 ) {
     double per_kw = 1 / step;
+    n = FX_PADDED(n);
     for (int64_t i = 0; i < n; i++) {
         double raised = fx_step_up(power[i], step, per_kw);
         power[i] = key[i] > above ? raised : power[i];
     }
+}
+
+/* A key so that no more than *wanted units have a larger one, and more if those that have it are counted, too;
+ * *wanted: how many of these are left.
+ */
+FX_CLONES static int32_t fx_enough(const int32_t *restrict key, int64_t n, double *wanted) {
+    int32_t enough = FX_LEVELS + 1, below = -1, larger = 0;
+    n = FX_PADDED(n);
+    while (enough - below > 1 && larger != *wanted) {
+        int32_t middle = (enough + below) / 2, count = 0;
+#pragma omp simd reduction(+:count)
+        for (int64_t i = 0; i < n; i++) count += key[i] > middle;
+        if (count > *wanted) below = middle;
+        else enough = middle, larger = count;
+    }
+    *wanted -= larger;
+    return enough;
 }
 
 /* Rounds all powers to their quanta, the coarsest first; finer ones take over what those leave. */
@@ -80,13 +99,10 @@ static void fx_whole(
 ) {
     fx_level at;
     for (double step = coarsest; step > 0; step = at.finest) {
-        int32_t counts[FX_LEVELS + 2], enough = FX_LEVELS + 1;
         fx_floor(power, low, high, quanta, n, step, key, &at);
         double wanted = fx_count(&at, step, total, lower, upper);
         if (wanted > 0) {
-            memset(counts, 0, sizeof counts);
-            for (int64_t i = 0; i < n; i++) counts[key[i]]++;
-            for (; enough > 0 && counts[enough] <= wanted; enough--) wanted -= counts[enough];
+            int32_t enough = fx_enough(key, n, &wanted);
             fx_raise(power, key, n, enough, step);
             for (int64_t i = 0; i < n && enough > 0 && wanted > 0; i++)
                 if (key[i] == enough) {
@@ -98,23 +114,32 @@ static void fx_whole(
     }
 }
 
+/* Whether the efficiency stage has put any to rest. */
+FX_CLONES static bool fx_any_rests(const uint8_t *restrict resting, int64_t n) {
+    uint8_t any = 0;
+#pragma omp simd reduction(|:any)
+    for (int64_t i = 0; i < n; i++) any |= resting[i];
+    return any != 0;
+}
+
 typedef struct {
     double longest, rooms; /* of those that run: the longest run_s, what they can do */
-    int64_t running;
+    double running, fit;   /* how many run, how many could */
 } fx_running;
 
 /* What each unit could do in the total's direction, beyond neutral, and its key if it can: first those that run,
  * then those that rest, by whole percents of state of energy.
  */
 FX_CLONES static void fx_able(
-    const fx_units *u, int64_t n, int up, double *restrict can, int32_t *restrict key, fx_running *out
+    const fx_units *u, int64_t n, int up, const double *restrict low, const double *restrict high,
+    double *restrict can, int32_t *restrict key, fx_running *out
 ) {
-    const double *restrict low = u->lower_kw, *restrict high = u->upper_kw, *restrict soe = u->soe_pct;
-    const double *restrict run_s = u->run_s;
+    const double *restrict soe = u->soe_pct, *restrict run_s = u->run_s;
     const uint8_t *restrict resting = u->resting;
-    double longest = -INFINITY, rooms = 0, running = 0, base = up ? 0 : 100, sign = up ? 1 : -1;
+    double longest = -INFINITY, rooms = 0, base = up ? 0 : 100, sign = up ? 1 : -1;
+    int32_t running = 0, fits = 0;
     for (int64_t i = 0; i < n; i++) key[i] = resting[i] != 0 ? FX_PERCENTS + 1 : 2 * FX_PERCENTS + 1;
-#pragma omp simd reduction(max:longest) reduction(+:running, rooms)
+#pragma omp simd reduction(max:longest) reduction(+:rooms)
     for (int64_t i = 0; i < n; i++) {
         double neutral = fx_clip(0, low[i], high[i]), tier = key[i];
         double room = up ? high[i] - neutral : neutral - low[i];
@@ -125,83 +150,102 @@ FX_CLONES static void fx_able(
         can[i] = room;
         key[i] = (int32_t)(fit ? tier : 0);
         rooms += run ? room : 0;
-        running += run ? 1 : 0;
         longest = longest > ran ? longest : ran;
     }
-    *out = (fx_running){longest, rooms, (int64_t)running};
+    /* Counted apart: as doubles in the loop above, GCC 12's vector code was wrong for sites of 300. */
+#pragma omp simd reduction(+:running, fits)
+    for (int64_t i = 0; i < n; i++) {
+        running += key[i] > 2 * FX_PERCENTS;
+        fits += key[i] > 0;
+    }
+    *out = (fx_running){longest, rooms, running, fits};
 }
 
-/* Puts those to rest that have a key up to `enough`: their bounds become neutral. Returns how many switched. */
-FX_CLONES static int64_t fx_settle(
+/* Puts those to rest that have a key up to `enough`: their bounds become neutral. */
+FX_CLONES static void fx_settle(
     const fx_units *u, int64_t n, double *restrict low, double *restrict high, const int32_t *restrict key,
     int32_t enough
 ) {
     uint8_t *restrict resting = u->resting;
+    double *restrict run_s = u->run_s;
     int32_t switched = 0;
+#pragma omp simd reduction(+:switched)
     for (int64_t i = 0; i < n; i++) {
-        bool rests = (key[i] > 0) & (key[i] <= enough);
+        int32_t was = key[i] & (FX_CHOSEN - 1);
+        int32_t rests = (key[i] > 0) & (key[i] <= enough), rested = (was > FX_PERCENTS) & (was <= 2 * FX_PERCENTS);
+        int32_t switches = rests ^ rested;
         double neutral = fx_clip(0, low[i], high[i]);
         low[i] = rests ? neutral : low[i];
         high[i] = rests ? neutral : high[i];
+        run_s[i] = switches ? 0 : run_s[i];
+        switched += switches;
     }
-    for (int64_t i = 0; i < n; i++) {
-        int32_t was = resting[i], now = key[i] == 0 ? was : key[i] <= enough;
-        switched += was != now;
-        resting[i] = (uint8_t)(now | (was != now) << 1); /* the second bit: switched */
-    }
-    return switched;
+    if (switched == 0) return;
+    for (int64_t i = 0; i < n; i++) resting[i] = key[i] == 0 ? resting[i] : key[i] <= enough;
 }
 
-/* Chooses who runs and who rests (u->resting); low and high: the bounds, those that rest kept at neutral. */
+/* The units of a site that come first run, until they are `wanted` and can do what is `missing`: makes the others'
+ * keys no larger than the key that is returned.
+ */
+static int32_t fx_choose(
+    const fx_units *u, int64_t n, bool due, double wanted, double missing, const fx_running *now,
+    const double *can, int32_t *key
+) {
+    int32_t counts[FX_KEYS], enough = FX_KEYS - 1;
+    double rooms[FX_KEYS], running = now->running, rooms_running = now->rooms;
+    for (int64_t i = 0; i < n && due; i++)
+        if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == now->longest) {
+            key[i] -= 2 * FX_PERCENTS; /* the one that has run longest is due for relief: it comes last */
+            running--;
+            rooms_running -= can[i];
+            break;
+        }
+    memset(counts, 0, sizeof counts);
+    memset(rooms, 0, sizeof rooms);
+    for (int64_t i = 0; i < n; i++) {
+        counts[key[i]]++;
+        rooms[key[i]] += can[i];
+    }
+    if (running < wanted || missing - rooms_running > FX_SLACK) { /* all that run are needed, and more */
+        wanted -= running;
+        missing -= rooms_running;
+        enough = 2 * FX_PERCENTS;
+    }
+    for (; enough > 0; enough--) {
+        if (counts[enough] == 0) continue;
+        if (counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
+        wanted -= counts[enough];
+        missing -= rooms[enough];
+    }
+    for (int64_t i = 0; i < n && enough > 0 && (wanted > 0 || missing > FX_SLACK); i++)
+        if (key[i] == enough) {
+            key[i] += FX_CHOSEN;
+            wanted--;
+            missing -= can[i];
+        }
+    return enough;
+}
+
+/* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. */
 static void fx_rest(
     const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
     double *restrict low, double *restrict high, double *restrict can, int32_t *restrict key
 ) {
-    fx_running now;
-    fx_able(u, n, need > 0, can, key, &now);
     double needed = fabs(total) / efficient_kw, missing = fabs(need), fewest = fx_max(ceil(needed - 1e-9), 1);
     double most = fx_max(ceil(FX_HYSTERESIS * needed - 1e-9), 1);
-    double wanted = fx_min(fx_max((double)now.running, fewest), most);
+    if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return; /* all run, and shall */
+    fx_running now;
+    fx_able(u, n, need > 0, low, high, can, key, &now);
+    double wanted = fx_min(fx_max(now.running, fewest), most);
+    bool due = now.longest > rotate_s;
     int32_t enough = 2 * FX_PERCENTS; /* those that run go on, and no other */
-    if (now.longest > rotate_s || wanted != (double)now.running || missing - now.rooms > FX_SLACK) {
-        int32_t counts[FX_KEYS];
-        double rooms[FX_KEYS];
-        for (int64_t i = 0; i < n && now.longest > rotate_s; i++)
-            if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == now.longest) {
-                key[i] -= 2 * FX_PERCENTS; /* the one that has run longest is due for relief: it comes last */
-                now.running--;
-                now.rooms -= can[i];
-                break;
-            }
-        memset(counts, 0, sizeof counts);
-        memset(rooms, 0, sizeof rooms);
-        for (int64_t i = 0; i < n; i++) {
-            counts[key[i]]++;
-            rooms[key[i]] += can[i];
-        }
-        enough = FX_KEYS - 1;
-        if (now.running < wanted || missing - now.rooms > FX_SLACK) { /* all that run are needed, and more */
-            wanted -= (double)now.running;
-            missing -= now.rooms;
-            enough = 2 * FX_PERCENTS;
-        }
-        for (; enough > 0; enough--) {
-            if (counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
-            wanted -= counts[enough];
-            missing -= rooms[enough];
-        }
-        for (int64_t i = 0; i < n && enough > 0 && (wanted > 0 || missing > FX_SLACK); i++)
-            if (key[i] == enough) {
-                key[i] = FX_KEYS;
-                wanted--;
-                missing -= can[i];
-            }
+    if (wanted >= now.fit) {
+        if (now.running == now.fit) return;
+        enough = 0;
+    } else if (due || wanted != now.running || missing - now.rooms > FX_SLACK) {
+        enough = fx_choose(u, n, due, wanted, missing, &now, can, key);
     }
-    if (fx_settle(u, n, low, high, key, enough))
-        for (int64_t i = 0; i < n; i++) {
-            if (u->resting[i] > 1) u->run_s[i] = 0;
-            u->resting[i] &= 1;
-        }
+    fx_settle(u, n, low, high, key, enough);
 }
 
 #endif

@@ -17,13 +17,14 @@ Invariants:
 cimport cython
 from libc.math cimport INFINITY, fabs, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 import numpy as np
 
 
 cdef extern from "fluxfast/control/bounds.h" nogil:
     double FX_HUGE, FX_SLACK
+    int64_t FX_PADDED(int64_t n) noexcept
     ctypedef struct fx_units:
         const double *capacity_kwh
         const double *charge_kw
@@ -64,7 +65,10 @@ cdef extern from "fluxfast/control/split.h" nogil:
     ctypedef struct fx_sums:
         double lower, upper, neutral, last, coarsest
         int64_t part, moves
-    void fx_sum(const fx_units *u, int64_t n, const double *quanta, fx_sums *out) noexcept
+    void fx_sum(
+        const fx_units *u, int64_t n, double *quanta, double *low, double *high, double *power,
+        double *weight, fx_sums *out,
+    ) noexcept
     bint fx_comes_to_rest(const fx_units *u, int64_t n) noexcept
     double fx_weigh(const fx_units *u, int64_t n, int by, bint up, double *weight) noexcept
     void fx_split(
@@ -142,18 +146,18 @@ cdef class Kernel:
     def __cinit__(self, columns):
         # Scratch is made here, for the largest site.
         cdef const int32_t[::1] first = columns.first
-        cdef Py_ssize_t most = int(np.diff(columns.first).max(initial=0)) + 1
+        cdef Py_ssize_t most = FX_PADDED(int(np.diff(columns.first).max(initial=0))) + 16
         ends = columns.first[[0, -1]].tolist()
         if len(first) != columns.sites.rows + 1 or ends != [0, columns.units.rows] or (
             np.diff(columns.first) < 0
         ).any():
             raise ValueError("Columns.first does not cut the units into sites: make columns by Columns.make")
-        self.arrays = [columns.first, *(np.zeros(most) for _ in range(5)), np.zeros((2, most), np.int32)]
+        self.arrays = [columns.first, np.zeros(6 * most + 8)]
         self.site_count = columns.sites.rows
         self.first = &first[0]
-        self.weight, self.low, self.high = <double *>self.at(1), <double *>self.at(2), <double *>self.at(3)
-        self.power, self.quanta = <double *>self.at(4), <double *>self.at(5)
-        self.key = <int32_t *>self.at(6)
+        self.weight = <double *>((<size_t>self.at(1) + 63) & ~<size_t>63)  # where a cache line begins
+        self.low, self.high, self.power = self.weight + most, self.weight + 2 * most, self.weight + 3 * most
+        self.quanta, self.key = self.weight + 4 * most, <int32_t *>(self.weight + 5 * most)
         self.why = self.key + most
         self.bind_units(columns.units)
         self.bind_sites(columns.sites)
@@ -245,7 +249,7 @@ cdef class Kernel:
         cdef double soonest = fx_max(dt_s, 1e-3), horizon_s = at.horizon_s[s]
         cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW a % and kWh
         fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], self.quanta, self.why)
-        fx_sum(&u, n, self.quanta, &sums)
+        fx_sum(&u, n, self.quanta, self.low, self.high, self.power, self.weight, &sums)
 
         # The total: what is asked for, inside the site's bounds (where they cross: the least power between
         # them), inside what the units can do.
@@ -284,24 +288,21 @@ cdef class Kernel:
     ) noexcept nogil:
         # Fills in self.power: an exchange, or a split over those that need not rest; in whole quanta.
         cdef Site *at = &self.sites
-        cdef const double *low = u.lower_kw
-        cdef const double *high = u.upper_kw
         cdef double weights, need = total - sums.neutral  # what the units at rest leave to do
         if not even or not fx_exchange(
             u, n, self.quanta, at.balance_kw_per_pct[s], sums.part, need, self.power
         ):
             if not even and at.efficient_kw[s] > 0 and fabs(need) > FX_SLACK:
-                memcpy(self.low, low, n * sizeof(double))
-                memcpy(self.high, high, n * sizeof(double))
-                low, high = self.low, self.high
                 fx_rest(
                     u, n, at.efficient_kw[s], at.rotate_s[s], total, need, self.low, self.high, self.weight,
                     self.key,
                 )
             weights = fx_weigh(u, n, at.split[s], need > 0, self.weight)
-            fx_split(self.weight, low, high, n, weights, total, need, self.power)
-        fx_spread(self.power, low, high, self.quanta, n, total, INFINITY)
-        fx_whole(self.power, low, high, self.quanta, n, sums.coarsest, total, lower, upper, self.key)
+            fx_split(self.weight, self.low, self.high, n, weights, total, need, self.power)
+        fx_spread(self.power, self.low, self.high, self.quanta, n, total, INFINITY)
+        fx_whole(
+            self.power, self.low, self.high, self.quanta, n, sums.coarsest, total, lower, upper, self.key
+        )
 
     cdef void finish(
         self, const fx_units *u, int64_t s, int64_t n, const double *power, double coarsest, double target,

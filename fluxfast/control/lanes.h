@@ -16,6 +16,9 @@
 #define FX_CLONES __attribute__((noinline))
 #endif
 
+/* Scratch of a site is filled up with units that do nothing, so that its loops need not end in single steps. */
+#define FX_PADDED(n) (((n) + 15) & ~(int64_t)15)
+
 #define FX_HUGE 1e15         /* no number that means something is larger */
 #define FX_AT_ONCE 1e12      /* a ramp that is no limit, kW */
 #define FX_FINEST 0x1p-30    /* kW: the quantum of "any number" */

@@ -14,20 +14,28 @@ typedef struct {
     int64_t part, moves; /* units that take part; whether a setpoint is outside its bounds */
 } fx_sums;
 
-FX_CLONES static void fx_sum(const fx_units *u, int64_t n, const double *restrict quanta, fx_sums *out) {
-    const double *restrict low = u->lower_kw, *restrict high = u->upper_kw, *restrict was = u->setpoint_kw;
+/* Copies the units' bounds to scratch, too: low, high. */
+FX_CLONES static void fx_sum(
+    const fx_units *u, int64_t n, double *restrict quanta, double *restrict low, double *restrict high,
+    double *restrict power, double *restrict weight, fx_sums *out
+) {
+    const double *restrict lower_kw = u->lower_kw, *restrict upper_kw = u->upper_kw, *restrict was = u->setpoint_kw;
     double lower = 0, upper = 0, neutral = 0, last = 0, coarsest = 0;
     int64_t part = 0, moves = 0;
 #pragma omp simd reduction(+:lower, upper, neutral, last, part, moves) reduction(max:coarsest)
     for (int64_t i = 0; i < n; i++) {
-        lower += low[i];
-        upper += high[i];
-        neutral += fx_clip(0, low[i], high[i]);
+        double least = lower_kw[i], most = upper_kw[i];
+        low[i] = least;
+        high[i] = most;
+        lower += least;
+        upper += most;
+        neutral += fx_clip(0, least, most);
         last += was[i];
         coarsest = coarsest > quanta[i] ? coarsest : quanta[i];
         part += quanta[i] > 0 ? 1 : 0;
-        moves += (was[i] >= low[i]) & (was[i] <= high[i]) ? 0 : 1;
+        moves += (was[i] >= least) & (was[i] <= most) ? 0 : 1;
     }
+    for (int64_t i = n; i < FX_PADDED(n); i++) quanta[i] = low[i] = high[i] = power[i] = weight[i] = 0;
     *out = (fx_sums){lower, upper, neutral, last, coarsest, part, moves};
 }
 
@@ -73,6 +81,7 @@ FX_CLONES static double fx_at(
     double lambda, double *free_weight
 ) {
     double sum = 0, slope = 0;
+    n = FX_PADDED(n);
 #pragma omp simd reduction(+:sum, slope)
     for (int64_t i = 0; i < n; i++) {
         double linear = lambda * weight[i];
@@ -102,6 +111,7 @@ FX_CLONES static void fx_clip_all(
     const double *restrict weight, const double *restrict low, const double *restrict high, int64_t n,
     double lambda, double *restrict power
 ) {
+    n = FX_PADDED(n);
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) power[i] = fx_clip(lambda * weight[i], low[i], high[i]);
 }
@@ -139,6 +149,7 @@ FX_CLONES static void fx_spread(
     const double *restrict quanta, int64_t n, double total, double level
 ) {
     double sum = 0, rooms = 0;
+    n = FX_PADDED(n);
 #pragma omp simd reduction(+:sum)
     for (int64_t i = 0; i < n; i++) sum += power[i];
     double miss = total - sum, sign = miss > 0 ? 1 : -1;
