@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -76,9 +77,7 @@ class Station(Poller):
         self._site_news: SiteNews | None = None
         if self._control is not None:
             self.controller = Controller(self._control, self.tables, self._every_ns)
-            self._operator = Operator(
-                self.controller, lambda site, text: self._site_event("operator", site, text)
-            )
+            self._operator = Operator(self.controller, partial(self._site_event, "operator"))
             self._site_news = SiteNews(self.controller)
             self._descriptors += DESCRIPTORS_PER_SITE * len(self._control.sites)
 

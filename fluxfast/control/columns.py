@@ -1,7 +1,7 @@
 """The columns that control works on: a row per unit, a row per site. Made once, filled in place every tick.
 
 Units stand site by site: those of site s are ``first[s]`` to ``first[s + 1]``. Powers are kW; positive
-discharges. State columns carry over from tick to tick; so columns are all that a decision depends on.
+discharges. State columns carry over from tick to tick; so columns are all that the kernel depends on.
 """
 
 from collections.abc import Mapping
