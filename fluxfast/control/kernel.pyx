@@ -274,7 +274,7 @@ cdef class Kernel:
             and not fx_comes_to_rest(&u, n)
         )
         cdef bint even = at.balance_kw_per_pct[s] > 0 and fabs(total) <= deadband
-        if even or not at.efficient_kw[s] > 0:
+        if n and (even or not at.efficient_kw[s] > 0):
             memset(u.resting, 0, n)
         if not held:
             at.split_target_kw[s] = target
