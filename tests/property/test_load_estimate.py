@@ -22,7 +22,7 @@ def test_it_never_gets_farther_from_the_truth(
 ) -> None:
     """A load that stands still, batteries that do anything: nothing they do is taken for the load's."""
     rng = np.random.default_rng(seed)
-    estimate = Estimate(np.array([settle_s]), np.array([np.inf]), tick_s)
+    estimate = Estimate(np.array([settle_s]), np.array([5.0]), np.array([np.inf]), tick_s)
     load_kw = rng.uniform(-100, 100)
     told_s, told_kw = [-np.inf], [0.0]  # since when which power
     before_s, next_s = -refresh_s, rng.uniform(0, refresh_s)
@@ -34,7 +34,7 @@ def test_it_never_gets_farther_from_the_truth(
             low, high = _range(told_s, told_kw, before_s - settle_s, next_s)
             meter_kw = load_kw - rng.uniform(low, high)
             before_s, next_s = next_s, next_s + refresh_s * rng.uniform(1 - jitter, 1)
-        estimate.update(now_s, np.array([power_kw]), np.array([meter_kw]), np.array([now_s]))
+        estimate.update(now_s, np.array([power_kw]), np.array([meter_kw]), np.array([now_s]), np.zeros(1))
         (load,), (low,), (high,) = estimate.load_kw, estimate.low_kw, estimate.high_kw
         assert low - 1e-9 <= load_kw <= high + 1e-9
         assert abs(load - load_kw) <= error_kw + 1e-9

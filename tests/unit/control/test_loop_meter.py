@@ -202,10 +202,10 @@ def test_units_that_do_not_obey(measured: bool, most_kw: float) -> None:
 
 
 def test_a_sample_that_is_not_new_says_nothing() -> None:
-    estimate = Estimate(np.array([1.0]), np.array([np.inf]), TICK_S)
+    estimate = Estimate(np.array([1.0]), np.array([5.0]), np.array([np.inf]), TICK_S)
 
     def update(now_s: float, battery_kw: float, grid_kw: float, sample_s: float) -> float:
-        estimate.update(now_s, np.array([battery_kw]), np.array([grid_kw]), np.array([sample_s]))
+        estimate.update(now_s, np.array([battery_kw]), np.array([grid_kw]), np.array([sample_s]), np.zeros(1))
         return float(estimate.load_kw[0])
 
     assert np.isnan(update(0.0, 0, np.nan, np.nan))
