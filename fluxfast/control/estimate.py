@@ -31,8 +31,8 @@ class Estimate:
     """The load of every site, float64 [sites]; all times are monotonic seconds, all powers kW.
 
     ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``max_age_s``: what was sampled
-    earlier is stale. ``notable_kw``: a meter is frozen, which is stale too, if from a value that stands still
-    another load would follow, by more than that. ``tick_s``: between updates.
+    earlier is stale. ``notable_kw``: a meter that shows nothing of a move of the batteries by more than that is
+    frozen, which is stale too: its load stays. ``tick_s``: between updates.
     """
 
     def __init__(self, settle_s: Floats, max_age_s: Floats, notable_kw: Floats, tick_s: float) -> None:
@@ -50,10 +50,8 @@ class Estimate:
         # How long the value before the present one stood, at most. The present one is taken to be no older
         # than twice that: so it may also be one that the meter has refreshed without changing it.
         self._stood_s = np.full(sites, REFRESH_S / 3)
-        self._shown_kw = np.full(sites, np.nan)  # the load when the meter last showed another value
-        self._near_kw = np.full(sites, np.nan)  # a value that all since then were near
-        self._near_s = np.full(sites, -np.inf)
-        self._frozen: Flags = np.zeros(sites, bool)
+        self._least_kw, self._most_kw = np.zeros((2, sites))  # of the batteries under the present value
+        self._moved_s = np.full(sites, np.inf)  # since when the two are notably apart
         self._target_kw = np.zeros(sites)  # the last that followed from the load
         # What the batteries did up to each of the last ticks, the newest at _end - 1. Twice the rows that the
         # longest window needs, so that they stand in one piece and are seldom moved.
@@ -69,7 +67,9 @@ class Estimate:
 
         ``target_kw``: the targets that were decided after the last update.
         """
+        before_s = self._until_s[self._end - 1]
         self._push(now_s, battery_kw)
+        np.copyto(self._target_kw, target_kw, where=~self.stale)
         fresh = np.isfinite(grid_kw) & (grid_sample_s > self.sample_s)
         changed = fresh & (grid_kw != self.grid_kw)
         # While it was silent it may have changed at any time: that tells nothing of its pace.
@@ -83,15 +83,15 @@ class Estimate:
         np.copyto(self.grid_kw, grid_kw, where=changed)
         np.copyto(self.sample_s, grid_sample_s, where=fresh)
 
-        np.copyto(self._target_kw, target_kw, where=~self.stale)
-        self._frozen &= ~changed
-        elsewhere = changed & ~(np.abs(grid_kw - self._near_kw) <= self._notable_kw)
-        np.copyto(self._near_kw, grid_kw, where=elsewhere)
-        np.copyto(self._near_s, grid_sample_s, where=elsewhere)
-        if fresh.any():
-            self._look(fresh, changed | returned, target_kw)
+        start_s = np.maximum(self._before_s, self.sample_s - 3 * self._stood_s) - self._settle_s
+        self._watch(before_s, battery_kw, changed)
+        # The window has closed over a move of the batteries that the meter has shown nothing of.
+        frozen = self._moved_s <= start_s
         self._silent = now_s - self.sample_s > self._max_age_s
-        self.stale = self._silent | self._frozen
+        self.stale = self._silent | frozen
+        seen = fresh & ~frozen
+        if seen.any():
+            self._look(seen, start_s, target_kw)
 
     def _push(self, now_s: float, battery_kw: Floats) -> None:
         rows = self._rows
@@ -101,29 +101,29 @@ class Estimate:
         self._until_s[self._end], self._battery_kw[self._end] = now_s, battery_kw
         self._end += 1
 
-    def _look(self, fresh: Flags, anew: Flags, target_kw: Floats) -> None:
-        """Move the estimates into the intervals that follow from the batteries' power, where not frozen."""
-        start_s = np.maximum(self._before_s, self.sample_s - 3 * self._stood_s) - self._settle_s
+    def _watch(self, before_s: float, battery_kw: Floats, changed: Flags) -> None:
+        """Note since when the batteries have moved notably under the present value."""
+        np.minimum(self._least_kw, battery_kw, out=self._least_kw)
+        np.maximum(self._most_kw, battery_kw, out=self._most_kw)
+        np.copyto(self._least_kw, battery_kw, where=changed)
+        np.copyto(self._most_kw, battery_kw, where=changed)
+        moved = self._most_kw - self._least_kw > self._notable_kw
+        np.minimum(self._moved_s, before_s, out=self._moved_s)
+        np.copyto(self._moved_s, np.inf, where=~moved)
+
+    def _look(self, seen: Flags, start_s: Floats, target_kw: Floats) -> None:
+        """Move the estimates into the intervals that follow from the batteries since ``start_s``."""
         end = self._end
-        oldest_s = start_s.min(where=fresh, initial=np.inf)
+        oldest_s = start_s.min(where=seen, initial=np.inf)
         first = min(int(self._until_s[:end].searchsorted(oldest_s, "right")), end - 1)
         outside = self._until_s[first:end, None] <= start_s
         outside[-1] = False
         battery = self._battery_kw[first:end].copy()
         np.copyto(battery, np.inf, where=outside)
-        low = self.grid_kw + battery.min(axis=0)
+        np.add(self.grid_kw, battery.min(axis=0), out=self.low_kw, where=seen)
         np.copyto(battery, -np.inf, where=outside)
-        high = self.grid_kw + battery.max(axis=0)
+        np.add(self.grid_kw, battery.max(axis=0), out=self.high_kw, where=seen)
         load = self.load_kw + (target_kw - self._target_kw)
-        np.copyto(load, (low + high) / 2, where=np.isnan(load))
-        np.clip(load, low, high, out=load)
-        # The window has closed over a move of the batteries, under a value that stands still and was about the
-        # same all the time. That the load made up for it is less likely than a meter that shows neither.
-        other = np.abs(load - self._shown_kw) > self._notable_kw
-        self._frozen |= fresh & ~anew & other & (self._near_s <= start_s)
-        seen = fresh & ~self._frozen
-        for column, now in (
-            (self.low_kw, low), (self.high_kw, high), (self.load_kw, load), (self._target_kw, target_kw)
-        ):  # fmt: skip
-            np.copyto(column, now, where=seen)
-        np.copyto(self._shown_kw, load, where=seen & anew)
+        np.copyto(load, (self.low_kw + self.high_kw) / 2, where=np.isnan(load))
+        np.clip(load, self.low_kw, self.high_kw, out=self.load_kw, where=seen)
+        np.copyto(self._target_kw, target_kw, where=seen)

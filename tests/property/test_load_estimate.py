@@ -45,6 +45,34 @@ def test_it_never_gets_farther_from_the_truth(
             told_kw.append(power_kw)
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    tick_s=st.sampled_from([0.1, 0.25, 0.5, 1.0]),
+    settle_s=st.floats(0.0, 4.0),
+    late=st.sampled_from([-0.5, 0.0, 0.5]),
+)
+def test_a_meter_that_shows_nothing_is_found_before_its_load_moves(
+    seed: int, tick_s: float, settle_s: float, late: float
+) -> None:
+    """Whatever the batteries do from some tick on, under a value that stands; whenever it was sampled."""
+    rng = np.random.default_rng(seed)
+    settle = np.array([settle_s])
+    estimate = Estimate(settle, np.array([5.0]), np.array([10.0]), tick_s)
+    start = rng.integers(4, 60)
+    paces = rng.integers(1, 4)
+    power_kw = 0.0
+    for tick in range(start + round(20 / tick_s)):
+        now_s = 1e5 + (tick + rng.uniform(0, 0.2)) * tick_s
+        changes = tick < start and tick % paces == 0
+        meter_kw = 100.0 + rng.uniform(-1, 1) if changes or tick == 0 else meter_kw
+        sample_s = now_s + late * rng.uniform(0, tick_s)
+        estimate.update(now_s, np.array([power_kw]), np.array([meter_kw]), np.array([sample_s]), np.zeros(1))
+        assert abs(estimate.load_kw[0] - 100) <= 1
+        if tick >= start:
+            power_kw = 60.0
+    assert estimate.stale[0]
+
+
 def _range(told_s: list[float], told_kw: list[float], start_s: float, end_s: float) -> tuple[float, float]:
     """Return the least and the most of what was in force at some time from start to end."""
     until_s = [*told_s[1:], np.inf]
