@@ -30,8 +30,8 @@ REFRESH_S = 10.0  # a value that stands longer says nothing about how often the 
 class Estimate:
     """The load of every site, float64 [sites]; all times are monotonic seconds, all powers kW.
 
-    ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``max_age_s``: what was sampled
-    earlier is stale. ``notable_kw``: a meter that shows nothing of a move of the batteries by more than that is
+    ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``max_age_s``: older samples
+    are stale. ``notable_kw``: a meter that shows nothing of a move of the batteries by more than that is
     frozen, which is stale too: its load stays. ``tick_s``: between updates.
     """
 

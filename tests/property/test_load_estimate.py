@@ -60,11 +60,11 @@ def test_a_meter_that_shows_nothing_is_found_before_its_load_moves(
     estimate = Estimate(settle, np.array([5.0]), np.array([10.0]), tick_s)
     start = rng.integers(4, 60)
     paces = rng.integers(1, 4)
-    power_kw = 0.0
+    meter_kw, power_kw = 100.0, 0.0
     for tick in range(start + round(20 / tick_s)):
         now_s = 1e5 + (tick + rng.uniform(0, 0.2)) * tick_s
-        changes = tick < start and tick % paces == 0
-        meter_kw = 100.0 + rng.uniform(-1, 1) if changes or tick == 0 else meter_kw
+        if tick < start and tick % paces == 0:
+            meter_kw = 100.0 + rng.uniform(-1, 1)
         sample_s = now_s + late * rng.uniform(0, tick_s)
         estimate.update(now_s, np.array([power_kw]), np.array([meter_kw]), np.array([sample_s]), np.zeros(1))
         assert abs(estimate.load_kw[0] - 100) <= 1
