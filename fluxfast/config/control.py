@@ -102,9 +102,9 @@ class ControlEntry(FileModel):
         default=Decimal(1), description="Power for each % of SOE from the mean, while the mode is balance."
     )
     settle_ns: Annotated[Duration, _within("0s", "10m")] = Field(
-        default=2 * _S,
+        default=3 * _S,
         alias="settle",
-        json_schema_extra=_shown("2s"),
+        json_schema_extra=_shown("3s"),
         description="How long until a change of power shows in the meter.",
     )
     max_age_ns: Annotated[Duration, _within("10ms", "1h")] | None = Field(

@@ -80,7 +80,7 @@ class Control:
     efficient_kw: float = 0.0  # 0: all units run
     rotate_s: float = 900.0
     balance_kw_per_pct: float = 1.0  # while the mode is balance
-    settle_s: float = 2.0  # until a change shows in the meter
+    settle_s: float = 3.0  # until a change shows in the meter
     max_age_s: float | None = None  # of a reading that is decided on; none: MAX_AGE_TICKS
     hold_s: float = 5.0  # a stale meter holds the target so long,
     ramp_down_s: float = 10.0  # then it is brought to 0 in this time

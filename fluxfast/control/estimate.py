@@ -9,6 +9,11 @@ and the load between two ends. The estimate moves into that interval only as far
 While a change of the batteries is on its way to the meter, the old load stays inside, so nothing reacts to
 its own action; a step of the load itself is outside, and is followed at once. As long as the truth is inside,
 no step can take the estimate farther from it: this loop has nothing to tune, and cannot hunt.
+
+A target that moves while the meter is stale (it is held, then brought to 0) no longer follows from the load.
+What returns is then compared with the load that it would follow from: ``load + target - target before``. So
+the target also moves only as far as it must; whatever the truth inside the interval is, it is never passed,
+and no limit of the grid is broken by more than it would be by staying where the batteries are.
 """
 
 import math
@@ -25,19 +30,20 @@ REFRESH_S = 10.0  # a value that stands longer says nothing about how often the 
 class Estimate:
     """The load of every site, float64 [sites]; all times are monotonic seconds, all powers kW.
 
-    ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``notable_kw``: a meter
-    that shows nothing of a move of the batteries by more than that is frozen. ``tick_s``: between updates.
+    ``settle_s``: until the meter shows a new setpoint, apart from its refresh. ``max_age_s``: older samples
+    are stale. ``notable_kw``: a meter that shows nothing of a move of the batteries by more than that is
+    frozen, which is stale too: its load stays. ``tick_s``: between updates.
     """
 
-    def __init__(self, settle_s: Floats, notable_kw: Floats, tick_s: float) -> None:
+    def __init__(self, settle_s: Floats, max_age_s: Floats, notable_kw: Floats, tick_s: float) -> None:
         """Know nothing yet."""
         sites = len(settle_s)
-        rows = math.ceil((3 * REFRESH_S + float(settle_s.max(initial=0))) / tick_s) + 2
-        self._settle_s, self._notable_kw = settle_s, notable_kw
+        self._settle_s, self._max_age_s, self._notable_kw = settle_s, max_age_s, notable_kw
         self.load_kw, self.low_kw, self.high_kw = np.full((3, sites), np.nan)
         self.grid_kw = np.full(sites, np.nan)  # the last that was known
         self.sample_s = np.full(sites, -np.inf)  # when it was asked for
-        self.frozen: Flags = np.zeros(sites, bool)
+        self._silent: Flags = np.ones(sites, bool)  # no sample is young enough
+        self.stale: Flags = np.ones(sites, bool)
         # When the value before the present one was last seen, and the one before that: what the present one
         # shows happened after the latter, even if the meter averages over its whole refresh period.
         self._since_s, self._before_s = np.full((2, sites), -np.inf)
@@ -46,43 +52,78 @@ class Estimate:
         self._stood_s = np.full(sites, REFRESH_S / 3)
         self._least_kw, self._most_kw = np.zeros((2, sites))  # of the batteries under the present value
         self._moved_s = np.full(sites, np.inf)  # since when the two are notably apart
-        # What the batteries did up to each of the last ticks: a ring.
-        self._until_s = np.full(rows, -np.inf)
-        self._battery_kw = np.zeros((rows, sites))
-        self._row = -1
+        self._target_kw = np.zeros(sites)  # the last that followed from the load
+        # What the batteries did up to each of the last ticks, the newest at _end - 1. Twice the rows that the
+        # longest window needs, so that they stand in one piece and are seldom moved.
+        self._rows = math.ceil((3 * REFRESH_S + float(settle_s.max(initial=0))) / tick_s) + 2
+        self._until_s = np.full(2 * self._rows, -np.inf)
+        self._battery_kw = np.zeros((2 * self._rows, sites))
+        self._end = self._rows
 
-    def update(self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats) -> None:
-        """Take in what the batteries have done since the last update, and the samples that are new."""
-        before_s = self._until_s[self._row]
-        self._row = (self._row + 1) % len(self._until_s)
-        self._until_s[self._row] = now_s
-        self._battery_kw[self._row] = battery_kw
+    def update(
+        self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats, target_kw: Floats
+    ) -> None:
+        """Take in what the batteries have done since the last update, and the samples that are new.
+
+        ``target_kw``: the targets that were decided after the last update.
+        """
+        before_s = self._until_s[self._end - 1]
+        self._push(now_s, battery_kw)
+        np.copyto(self._target_kw, target_kw, where=~self.stale)
         fresh = np.isfinite(grid_kw) & (grid_sample_s > self.sample_s)
         changed = fresh & (grid_kw != self.grid_kw)
+        # While it was silent it may have changed at any time: that tells nothing of its pace.
+        returned = fresh & self._silent
+        for last_s in (self.sample_s, self._since_s, self._before_s):
+            np.copyto(last_s, -np.inf, where=returned)
         stood_s = grid_sample_s - self._since_s
         np.copyto(self._stood_s, stood_s, where=changed & (stood_s <= REFRESH_S))
-        self._watch(before_s, now_s, battery_kw, changed)
         np.copyto(self._before_s, self._since_s, where=changed)
         np.copyto(self._since_s, self.sample_s, where=changed)
         np.copyto(self.grid_kw, grid_kw, where=changed)
         np.copyto(self.sample_s, grid_sample_s, where=fresh)
-        if not fresh.any():
-            return
-        start_s = np.maximum(self._before_s, self.sample_s - 3 * self._stood_s) - self._settle_s
-        outside = self._until_s[:, None] <= start_s
-        outside[self._row] = False
-        least = np.where(outside, np.inf, self._battery_kw).min(axis=0)
-        most = np.where(outside, -np.inf, self._battery_kw).max(axis=0)
-        np.add(self.grid_kw, least, out=self.low_kw, where=fresh)
-        np.add(self.grid_kw, most, out=self.high_kw, where=fresh)
-        first = fresh & np.isnan(self.load_kw)
-        np.copyto(self.load_kw, (self.low_kw + self.high_kw) / 2, where=first)
-        np.clip(self.load_kw, self.low_kw, self.high_kw, out=self.load_kw)
 
-    def _watch(self, before_s: float, now_s: float, battery_kw: Floats, changed: Flags) -> None:
-        """Find the meters that should have shown by now what the batteries did."""
-        self._least_kw = np.where(changed, battery_kw, np.minimum(self._least_kw, battery_kw))
-        self._most_kw = np.where(changed, battery_kw, np.maximum(self._most_kw, battery_kw))
+        start_s = np.maximum(self._before_s, self.sample_s - 3 * self._stood_s) - self._settle_s
+        self._watch(before_s, battery_kw, changed)
+        # The window has closed over a move of the batteries that the meter has shown nothing of.
+        frozen = self._moved_s <= start_s
+        self._silent = now_s - self.sample_s > self._max_age_s
+        self.stale = self._silent | frozen
+        seen = fresh & ~frozen
+        if seen.any():
+            self._look(seen, start_s, target_kw)
+
+    def _push(self, now_s: float, battery_kw: Floats) -> None:
+        rows = self._rows
+        if self._end == 2 * rows:
+            self._until_s[:rows], self._battery_kw[:rows] = self._until_s[rows:], self._battery_kw[rows:]
+            self._end = rows
+        self._until_s[self._end], self._battery_kw[self._end] = now_s, battery_kw
+        self._end += 1
+
+    def _watch(self, before_s: float, battery_kw: Floats, changed: Flags) -> None:
+        """Note since when the batteries have moved notably under the present value."""
+        np.minimum(self._least_kw, battery_kw, out=self._least_kw)
+        np.maximum(self._most_kw, battery_kw, out=self._most_kw)
+        np.copyto(self._least_kw, battery_kw, where=changed)
+        np.copyto(self._most_kw, battery_kw, where=changed)
         moved = self._most_kw - self._least_kw > self._notable_kw
-        self._moved_s = np.where(moved, np.minimum(self._moved_s, before_s), np.inf)
-        self.frozen = now_s - self._moved_s >= 3 * self._stood_s + self._settle_s
+        np.minimum(self._moved_s, before_s, out=self._moved_s)
+        np.copyto(self._moved_s, np.inf, where=~moved)
+
+    def _look(self, seen: Flags, start_s: Floats, target_kw: Floats) -> None:
+        """Move the estimates into the intervals that follow from the batteries since ``start_s``."""
+        end = self._end
+        oldest_s = start_s.min(where=seen, initial=np.inf)
+        first = min(int(self._until_s[:end].searchsorted(oldest_s, "right")), end - 1)
+        outside = self._until_s[first:end, None] <= start_s
+        outside[-1] = False
+        battery = self._battery_kw[first:end].copy()
+        np.copyto(battery, np.inf, where=outside)
+        np.add(self.grid_kw, battery.min(axis=0), out=self.low_kw, where=seen)
+        np.copyto(battery, -np.inf, where=outside)
+        np.add(self.grid_kw, battery.max(axis=0), out=self.high_kw, where=seen)
+        load = self.load_kw + (target_kw - self._target_kw)
+        np.copyto(load, (self.low_kw + self.high_kw) / 2, where=np.isnan(load))
+        np.clip(load, self.low_kw, self.high_kw, out=self.load_kw, where=seen)
+        np.copyto(self._target_kw, target_kw, where=seen)

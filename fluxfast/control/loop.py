@@ -52,8 +52,8 @@ class Loop:
     """Decides the target and the bounds of every site, once a tick.
 
     Beside ``columns.sites`` it fills, all [sites]: ``mode`` (int16, position in the site's list; -1: none),
-    ``reason`` (uint8, a code of ``reasons``: what keeps the target from what the mode wants), ``stale``
-    (bool, of the meter), ``stopped`` (bool), and in ``estimate`` what it knows of grid and load.
+    ``reason`` (uint8, a code of ``reasons``: what keeps the target from what the mode wants), ``stopped``
+    (bool), and in ``estimate`` what it knows of grid and load, and whose meter is stale.
     """
 
     def __init__(self, columns: Columns, controls: Sequence[Control], modes: Modes, tick_s: float) -> None:
@@ -64,10 +64,10 @@ class Loop:
         self._unit_site = np.repeat(self._site, np.diff(columns.first))
         rated_kw = np.bincount(self._unit_site, columns.units.discharge_kw, sites).astype(np.float64)
         settle_s = np.array([control.settle_s for control in controls])
-        self.estimate = Estimate(settle_s, FROZEN_SHARE * rated_kw, tick_s)
+        max_age_s = _column((control.max_age_s for control in controls), MAX_AGE_TICKS * tick_s)
+        self.estimate = Estimate(settle_s, max_age_s, FROZEN_SHARE * rated_kw, tick_s)
 
         self._acts = np.array([control.action == "act" for control in controls])
-        self._max_age_s = _column((control.max_age_s for control in controls), MAX_AGE_TICKS * tick_s)
         self._ramp_kw_per_s = _column(control.ramp_kw_per_s for control in controls)
         limits = [control.limits for control in controls]
         self._charge_kw = _column(limit.charge_kw for limit in limits)
@@ -90,7 +90,6 @@ class Loop:
         self._hold = Hold(hold_s, np.array([control.ramp_down_s for control in controls]))
         self.mode = np.full(sites, -1, np.int16)
         self.reason = np.zeros(sites, np.uint8)
-        self.stale = np.ones(sites, bool)
         self.stopped = np.zeros(sites, bool)
 
     def stop(self, site_index: int) -> None:
@@ -114,9 +113,7 @@ class Loop:
         # What units do that we do not command is known only if it is measured.
         told = np.where(self._acts, sites.setpoint_kw, 0.0)
         battery = np.where(np.isfinite(measured.battery_kw), measured.battery_kw, told)
-        estimate.update(now_s, battery, measured.grid_kw, measured.grid_sample_s)
-        np.greater(now_s - estimate.sample_s, self._max_age_s, out=self.stale)
-        self.stale |= estimate.frozen
+        estimate.update(now_s, battery, measured.grid_kw, measured.grid_sample_s, sites.target_kw)
 
         wanted = self._ask_modes(time_s, dt_s, previous, measured.frequency_hz)
         # What the load did while nobody looked is not made up for.
@@ -127,7 +124,7 @@ class Loop:
         sites.lower_kw[:], sites.upper_kw[:] = bounds.lower_kw, bounds.upper_kw
         sites.balance_kw_per_pct[:] = self._balance_kw_per_pct[self.mode, self._site]
 
-        blind = self.stale & self._needs_meter[self.mode, self._site]
+        blind = estimate.stale & self._needs_meter[self.mode, self._site]
         held = previous * self._hold.step(blind, dt_s)
         if blind.any():
             self._fix(blind, held, np.where(self._hold.left() < 1, reasons.RAMP_DOWN, reasons.HOLDING))

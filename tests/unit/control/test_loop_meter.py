@@ -11,6 +11,7 @@ from tests.support.plant import STEP_S, Plant
 TICK_S = 0.5
 PEAK = "{type: peak_shaving, import_limit_kw: 50}"
 FIXED = "{type: fixed_power, power_kw: 60}"
+FOLLOW = "[{type: self_consumption}]"
 OTHER = "{type: fixed_power, name: other, power_kw: 20, enabled: false}"
 TIMES = {"max_age_s": 1.0, "hold_s": 3.0, "ramp_down_s": 4.0}
 
@@ -23,10 +24,12 @@ class Load:
         return self.power_kw
 
 
-def closed_loop(load: Load, *controls, response_s: float = 0.001, refresh_s: float = STEP_S) -> ClosedLoop:
+def closed_loop(
+    load: Load, *controls, response_s: float = 0.001, refresh_s: float = STEP_S, tick_s: float = TICK_S
+) -> ClosedLoop:
     sites = len(controls)
     plant = Plant(np.full(sites, response_s), np.zeros(sites), np.full(sites, refresh_s), load)
-    return ClosedLoop(plant, controls, TICK_S)
+    return ClosedLoop(plant, controls, tick_s)
 
 
 def reasons_of(trace: Trace, site: int = 0) -> list[str | None]:
@@ -202,10 +205,10 @@ def test_units_that_do_not_obey(measured: bool, most_kw: float) -> None:
 
 
 def test_a_sample_that_is_not_new_says_nothing() -> None:
-    estimate = Estimate(np.array([1.0]), np.array([np.inf]), TICK_S)
+    estimate = Estimate(np.array([1.0]), np.array([5.0]), np.array([np.inf]), TICK_S)
 
     def update(now_s: float, battery_kw: float, grid_kw: float, sample_s: float) -> float:
-        estimate.update(now_s, np.array([battery_kw]), np.array([grid_kw]), np.array([sample_s]))
+        estimate.update(now_s, np.array([battery_kw]), np.array([grid_kw]), np.array([sample_s]), np.zeros(1))
         return float(estimate.load_kw[0])
 
     assert np.isnan(update(0.0, 0, np.nan, np.nan))
@@ -219,3 +222,50 @@ def test_a_sample_that_is_not_new_says_nothing() -> None:
     assert update(3.5, 40, 95, 3.5) == 95
     assert (estimate.low_kw[0], estimate.high_kw[0]) == (95, 135)
     assert update(4.0, 40, 40, 4.0) == 80
+
+
+@pytest.mark.parametrize("refresh_s", [STEP_S, 1.0, 4.0])
+@pytest.mark.parametrize("silent_s", [2.0, 6.0, 7.5, 9.0, 30.0])
+@pytest.mark.parametrize("tick_s", [0.1, 0.5, 1.0])
+def test_a_meter_that_returns_never_drives_the_target_past_the_load(
+    tick_s: float, silent_s: float, refresh_s: float
+) -> None:
+    """From where it was held or ramped to it goes to the load, which has changed, and nowhere else."""
+    after_kw = np.array([40.0, 60.0, 100.0, 150.0, 10.0, -40.0, 0.0])
+    load = Load(*np.full(len(after_kw), 60.0))
+    loop = closed_loop(
+        load,
+        *[control(FOLLOW, **TIMES, hold_off_s=0)] * len(after_kw),
+        response_s=0.2,
+        refresh_s=refresh_s,
+        tick_s=tick_s,
+    )
+    for power_kw in (60, 140, 60, 100):  # so that the meter's pace is known
+        load.power_kw = np.full(len(after_kw), float(power_kw))
+        loop.run(20)
+    loop.meter_answers[:] = False
+    loop.run(1.0)
+    load.power_kw = after_kw
+    loop.run(silent_s + 8.0 if refresh_s > 1 else silent_s)
+    held_kw = loop.columns.sites.target_kw.copy()
+    loop.meter_answers[:] = True
+    trace = loop.run(40)
+    low_kw, high_kw = np.minimum(held_kw, after_kw), np.maximum(held_kw, after_kw)
+    assert (trace.target_kw >= low_kw - 0.02).all()
+    assert (trace.target_kw <= high_kw + 0.02).all()
+    assert trace.target_kw[-1] == pytest.approx(after_kw, abs=0.02)
+
+
+@pytest.mark.parametrize("tick_s", [0.1, 0.5, 1.0])
+def test_when_it_returns_after_the_ramp_the_load_starts_anew_from_the_sample(tick_s: float) -> None:
+    """The old load of 100 kW is nowhere: neither in the estimate nor, against the limit, in the target."""
+    load = Load(100.0)
+    loop = closed_loop(load, control(FOLLOW, {"export_kw": 0}, **TIMES), tick_s=tick_s)
+    loop.run(20)
+    loop.meter_answers[0] = False
+    loop.run(8.5)
+    assert loop.columns.sites.target_kw[0] == 0
+    load.power_kw = np.array([40.0])
+    loop.run(1)
+    loop.meter_answers[0] = True
+    assert (loop.run(10).target_kw == 40).all()
