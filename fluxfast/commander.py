@@ -194,6 +194,15 @@ class Commander:
         self._taken[at[taken]] = True
         late = at[~taken & (now_ns - self._since_ns[at] > TAKE_NS)]
         self._go(late, FAILED, now_ns)
+        # One that shows another's after our write has ended is not ours, also not to be stopped. It gets
+        # back what it shows: it may have been taken all the same.
+        others = at[seen & ~taken & np.isin(at, late)]
+        self._watchdog.disarm(others)
+        self._armed[others] = False
+        back = others[source[self.units[others]] == self._given_back[others]]
+        orders = _Orders()
+        orders.add(self._sources[back], self._given_back[back], now_ns + SECOND_NS)
+        self._send(orders)
         why = np.where(_worked(states), "", [_outcome(state) for state in states])
         reason = dict(zip(at.tolist(), why.tolist(), strict=True))
         self._tell(

@@ -158,8 +158,9 @@ class Decisions:
         known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
         known["mode"], known["meter_ns"] = of_site["mode"] >= 0, self._meter_ns > 0
         known["site_reason"] = of_site["site_reason"] != reasons.NONE
-        for name, column in of_site.items():
-            self._values[name][:] = column[self._site_of]
+        with np.errstate(over="ignore"):  # what a user's mode wants may be more than a float32 holds
+            for name, column in of_site.items():
+                self._values[name][:] = column[self._site_of]
         for name, column in known.items():
             self._valid_of[name][:] = column[self._site_of]
 
@@ -198,10 +199,10 @@ _OVER: Final = {
 
 
 class SiteNews:
-    """Tells when a site changes its mode, is stopped, or loses its meter."""
+    """Tells when a site changes its mode, when a mode fails, and when a meter is lost."""
 
     def __init__(self, controller: Controller) -> None:
-        """Nothing is news before the first decision."""
+        """Before the first decision only a mode that fails is news."""
         self._controller = controller
         self._mode: NDArray[np.int16] | None = None
         self._held = np.zeros(len(controller.plan.sites), np.uint8)
@@ -211,9 +212,9 @@ class SiteNews:
         loop, mode, held = self._controller.loop, self._mode, self._held
         self._mode = loop.mode.copy()
         self._held = _HELD_CODES[loop.reason]
-        if mode is None:
-            return []
-        news = [
+        news = [(s, "mode", text) for s, text in self._controller.modes.take_events()]
+        mode = self._mode if mode is None else mode
+        news += [
             (s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}")
             for s in np.flatnonzero(self._mode != mode).tolist()
         ]
