@@ -224,7 +224,8 @@ class Commander:
         self._go(restarted, OFF, now_ns)
         self._taken[restarted] = False
         self._tell(restarted, lambda i: "it has restarted, and is taken again")
-        self._was_away = (self._was_away & ~(ours & self._fit)) | self._taken & self._silent
+        seen = ours & self._fit & (source == self._ours)
+        self._was_away = (self._was_away & ~seen) | self._taken & self._silent
         foreign &= ~restarted
         ours &= ~restarted
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
