@@ -196,6 +196,15 @@ class Commander:
         self._taken[at[taken]] = True
         late = at[~taken & (now_ns - self._since_ns[at] > TAKE_NS)]
         self._go(late, FAILED, now_ns)
+        # One that shows another's after our write has ended is not ours, also not to be stopped. It gets
+        # back what it shows: it may have been taken all the same.
+        others = at[seen & ~taken & np.isin(at, late)]
+        self._watchdog.disarm(others)
+        self._armed[others] = False
+        back = others[source[self.units[others]] == self._given_back[others]]
+        orders = _Orders()
+        orders.add(self._sources[back], self._given_back[back], now_ns + SECOND_NS)
+        self._send(orders)
         why = np.where(_worked(states), "", [_outcome(state) for state in states])
         reason = dict(zip(at.tolist(), why.tolist(), strict=True))
         self._tell(
@@ -217,7 +226,8 @@ class Commander:
         self._go(restarted, OFF, now_ns)
         self._taken[restarted] = False
         self._tell(restarted, lambda i: "it has restarted, and is taken again")
-        self._was_away = (self._was_away & ~(ours & self._fit)) | self._taken & self._silent
+        seen = ours & self._fit & (source == self._ours)
+        self._was_away = (self._was_away & ~seen) | self._taken & self._silent
         foreign &= ~restarted
         ours &= ~restarted
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)

@@ -159,8 +159,9 @@ class Decisions:
         known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
         known["mode"], known["meter_ns"] = of_site["mode"] >= 0, self._meter_ns > 0
         known["site_reason"] = of_site["site_reason"] != reasons.NONE
-        for name, column in of_site.items():
-            self._values[name][:] = column[self._site_of]
+        with np.errstate(over="ignore"):  # what a user's mode wants may be more than a float32 holds
+            for name, column in of_site.items():
+                self._values[name][:] = column[self._site_of]
         for name, column in known.items():
             self._valid_of[name][:] = column[self._site_of]
 
@@ -201,7 +202,7 @@ class SiteNews:
     """
 
     def __init__(self, controller: Controller) -> None:
-        """Nothing is news before the first decision."""
+        """Before the first decision only a mode that fails is news."""
         self._controller = controller
         self._mode: NDArray[np.int16] | None = None
         self._held = np.zeros(len(controller.plan.sites), np.uint8)

@@ -1,9 +1,11 @@
 """The guard and others who command the same units: a unit that shows their word is left to them."""
 
+import struct
+
 import pytest
 
 from fluxfast.control import reasons
-from tests.support.guarded import BEFORE, POWER, REMOTE, SOURCE, Guarded
+from tests.support.guarded import BEFORE, LOST, POWER, REMOTE, SOURCE, Guarded
 
 
 def kw(unit):
@@ -61,6 +63,28 @@ def test_what_was_yielded_stays_the_others_at_the_end(tmp_path):
         site.run(script)
         assert (taken.registers[SOURCE], kw(taken)) == (3, 80)
         assert site.all_given_back([other])
+
+
+def test_a_unit_that_was_ours_and_cannot_be_taken_again_is_not_told_0(tmp_path):
+    """It has restarted for another, who commands it: its setpoint is that one's, also at the end."""
+    with Guarded(tmp_path, "127.72.35") as site:
+        (taken,) = site.units
+
+        async def script(run):
+            await run.until(lambda: kw(taken) == 30)
+            taken.answer = lambda *_: LOST
+            await run.ticks(7)
+            taken.registers.update({SOURCE: BEFORE, POWER: 0})
+            taken.answer = lambda code, address, values: (
+                struct.pack(">BHH", code, address, *values) if (code, address) == (6, SOURCE) else None
+            )
+            await run.until(lambda: run.told("u1", "restarted"))
+            taken.registers[POWER] = 55
+            await run.until(lambda: run.told("u1", "could not be taken", f"still shows {BEFORE}"))
+            await run.ticks(10)
+
+        site.run(script)
+        assert kw(taken) == 55
 
 
 def test_a_foreign_setpoint_beyond_our_own_limits_is_seen_too(tmp_path):

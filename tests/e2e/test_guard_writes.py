@@ -277,6 +277,22 @@ def test_whatever_a_users_mode_wants_units_stay_inside_their_bounds(tmp_path, ki
         assert site.all_given_back()
 
 
+def test_a_users_mode_that_fails_is_told_once_and_its_units_rest(tmp_path):
+    (tmp_path / "mode.py").write_text(
+        MODE.replace("    wild = ", "    raise ValueError(kind)\n    wild = ").format()
+    )
+    modes = "[{type: python, function: 'mode.py:wild', kind: broken}]"
+    with Guarded(tmp_path, "127.72.52", modes=modes) as site:
+
+        async def script(run):
+            await run.until(lambda: run.told("mode python does not apply", "wild(): ValueError: broken"))
+            await run.ticks(5)
+            assert sum("does not apply" in message for message in run.messages) == 1
+
+        site.run(script)
+        assert set(site.units[0].written(POWER)) == {0}
+
+
 def test_a_setpoint_that_waits_past_its_inputs_age_is_not_sent(tmp_path):
     """The unit answers one request at a time, slowly: what is behind it in the queue expires."""
     with Guarded(
