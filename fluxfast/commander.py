@@ -90,8 +90,8 @@ class Commander:
         self.states = self._all_states[self._setpoints]
         self._since_ns = np.zeros(n, np.int64)  # in its phase
         self._fit = np.zeros(n, np.bool_)  # its data would let it be commanded
+        self._silent = np.zeros(n, np.bool_)  # its data are old or bad
         self._taken = np.zeros(n, np.bool_)  # its command source has been seen to be ours
-        self._silent = np.zeros(n, np.bool_)  # they are old or bad
         self._was_away = np.zeros(n, np.bool_)  # it has been silent since it was last seen as ours
         self._yielded_to = np.zeros(n, np.uint8)  # reasons.FOREIGN_...
         self._failures = np.zeros(n, np.int32)
@@ -205,15 +205,13 @@ class Commander:
         orders = _Orders()
         orders.add(self._sources[back], self._given_back[back], now_ns + SECOND_NS)
         self._send(orders)
-        why = np.where(_worked(states), "", [_outcome(state) for state in states])
-        reason = dict(zip(at.tolist(), why.tolist(), strict=True))
-        self._tell(
-            late,
-            lambda i: (
-                "its command source could not be taken: "
-                f"{reason[i] or f'it still shows {source[self.units[i]]}'}; tried again in 10 s"
-            ),
-        )
+        worked = _worked(states)
+
+        def why(i: int) -> str:
+            place = int(np.searchsorted(at, i))
+            return f"it still shows {source[self.units[i]]}" if worked[place] else _outcome(states[place])
+
+        self._tell(late, lambda i: f"its command source could not be taken: {why(i)}; tried again in 10 s")
 
     def _see_who_else_writes(self, now_ns: int) -> None:
         controller, states, rows = self._controller, self.states, self.units
@@ -243,8 +241,9 @@ class Commander:
         # Once it has shown the new setpoint, to go back to the old one is another's deed.
         self._before_kw[quiet & (np.abs(shown - held) <= TOLERANCE_KW)] = np.nan
         recent = self._held_ns > now_ns - LAG_NS
-        for i in np.flatnonzero(differs):
-            differs[i] = not (np.abs(shown[i] - self._held_kw[recent, i]) <= TOLERANCE_KW).any()
+        at = np.flatnonzero(differs)
+        lately = self._held_kw[np.ix_(recent, at)]
+        differs[at] = ~(np.abs(shown[at] - lately) <= TOLERANCE_KW).any(axis=0)
         self._row = (self._row + 1) % len(self._held_ns)
         self._held_ns[self._row] = now_ns
         self._held_kw[self._row] = np.where(np.isnan(held), shown, held)
