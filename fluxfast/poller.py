@@ -29,6 +29,7 @@ from fluxfast.errors import FluxfastError
 from fluxfast.grid import Grid
 from fluxfast.link import Driver, Reactor
 from fluxfast.link.counters import read_counters
+from fluxfast.link.driver import ONE_AT_A_TIME
 from fluxfast.link.round_trips import quantile_ms, read_round_trips
 from fluxfast.plan import Plan, compile_plan, structs
 from fluxfast.status import Status, TableStatus
@@ -249,6 +250,8 @@ class Poller:
             await asyncio.sleep(0)
             return self._stopping
         # (An asyncio.timeout around an Event's wait would cost three times as much, every tick.)
+        if self._nap is not None and not self._nap.done():
+            raise FluxfastError(ONE_AT_A_TIME)  # whose nap would never end
         self._nap = asyncio.get_running_loop().create_future()
         timer = asyncio.get_running_loop().call_later(seconds, self._end_nap)
         try:

@@ -21,6 +21,7 @@ RESOLVE_AGAIN_S: Final = 10.0  # a name that did not resolve, or whose host is d
 TIMER_GRAIN_S: Final = 0.002
 NEXT_ADDRESS_S: Final = 1.0  # a name's next address is tried while none has worked
 RESOLVERS: Final = 16  # look-ups at once
+ONE_AT_A_TIME: Final = "one tick at a time: let one task iterate `ticks()` and tell the others"
 
 
 class Driver:
@@ -86,7 +87,7 @@ class Driver:
     async def scan(self, tick: int, deadline_s: float) -> int:
         """Read what tick number ``tick`` reads; return how many blocks gave no answer within deadline_s."""
         if self._complete is not None:
-            raise FluxfastError("one tick at a time: let one task iterate `ticks()` and tell the others")
+            raise FluxfastError(ONE_AT_A_TIME)
         self._complete = self._loop.create_future()
         deadline = self._loop.call_later(max(deadline_s, 0), self._end_scan)
         try:
