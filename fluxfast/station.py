@@ -214,6 +214,7 @@ class Station(Poller):
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
                 self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.values, t.valid)
+            self._log.end_tick()
 
     def _decide(self, controller: Controller, tick: Tick) -> None:
         now_ns = self.reactor.now_ns()
@@ -301,6 +302,7 @@ class Station(Poller):
             latency = np.full(table.rows, np.nan, np.float32)
             for time_us in times_us:
                 self._log.append(index, time_us, latency, code, table.values, nothing)
+        self._log.end_tick()
 
 
 def _dataset(layout: TableLayout) -> Dataset:

@@ -26,6 +26,7 @@ ROW_FIELDS: Final = (
     pa.field("quality", TEXT, False, {"description": "good, uncertain or bad"}),
     pa.field("reason", TEXT, True, {"description": "why the row is not good"}),
     pa.field("latency_ms", pa.float32(), True, {"description": "tick to receive time", "unit": "ms"}),
+    pa.field("run", TEXT, False, {"description": "which life of the station wrote the row"}),
 )
 RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "date"})
 

@@ -5,55 +5,41 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log import disk
+
+HIDDEN: Final = ".tmp-"  # no reader's glob finds these
 
 
 class LogDirectory:
     """Holds ``DIR/.lock`` while open."""
 
     def __init__(self, path: Path) -> None:
-        """Create the directory if need be, lock it, and remove what a killed writer left half-written."""
+        """Create the directory if need be, and lock it."""
         self.path = path.absolute()  # wherever the process goes later
         self._lock = -1
         try:
             self._take_lock()
-            for stale in self.path.glob(".tmp-*"):
-                stale.unlink()
         except FileExistsError as e:
             raise FluxfastError(f"cannot log to {path}: it is not a directory") from e
         except OSError as e:
             raise FluxfastError(f"cannot log to {path}: {e.strerror}") from e
 
-    def publish(self, name: str, data: pa.Buffer) -> None:
-        """Write the file ``name`` (relative) so that it survives power loss, or raise OSError.
-
-        The hidden name has no ``.parquet`` at its end, so no reader's glob finds it. Whoever tries again
-        after an error writes all of it again: after a failed fsync the kernel may have forgotten pages that
-        it never wrote.
-        """
-        self._keep_lock()
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = self.path / f".tmp-{target.stem}"
+    def keep(self) -> None:
+        """Make the directory again, and lock it, if somebody has removed it or mounted another one over it."""
         try:
-            file = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(file, rest) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            hidden.rename(target)
-        except OSError:
-            with suppress(OSError):
-                hidden.unlink()
-            raise
-        for folder in (target.parent, target.parent.parent, self.path):
-            _sync_folder(folder)
+            here = os.stat(self.path / ".lock")
+        except FileNotFoundError:
+            pass
+        else:
+            if self._lock >= 0 and os.path.samestat(here, os.fstat(self._lock)):
+                return
+        self.close()
+        self._take_lock()
 
     def close(self) -> None:
         """Give the lock back.
@@ -65,13 +51,12 @@ class LogDirectory:
             self._lock = -1
 
     def _take_lock(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        disk.make_folder(self.path)
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-            os.fsync(self._lock)
         except BlockingIOError as e:
             owner = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             self.close()
@@ -80,25 +65,39 @@ class LogDirectory:
             self.close()
             raise
 
-    def _keep_lock(self) -> None:
-        # Somebody may have removed the directory, or mounted another one over it.
-        try:
-            here = os.stat(self.path / ".lock")
-        except FileNotFoundError:
-            pass
-        else:
-            if self._lock >= 0 and os.path.samestat(here, os.fstat(self._lock)):
-                return
-        self.close()
-        self._take_lock()
 
+def publish(root: Path, name: str, data: pa.Buffer | bytes) -> None:
+    """Write the file ``name`` (relative to ``root``) so that it survives power loss, or raise OSError.
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
+    It is there whole or not at all, over one of that name. Whoever tries again after an error writes all of
+    it again: after a failed sync the kernel may have forgotten pages that it never wrote.
+    """
+    target = root / name
+    disk.make_folder(target.parent)
+    hidden = write_hidden(root, name, data)
     try:
-        os.fsync(folder)
-    except OSError as e:
-        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
-            raise
-    finally:
-        os.close(folder)
+        disk.rename(hidden, target)
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(hidden)
+        raise
+    disk.sync_folder(target.parent)
+
+
+def write_hidden(root: Path, name: str, data: pa.Buffer | bytes) -> Path:
+    """Write what is to become the file ``name`` under a hidden name, and sync it."""
+    hidden = root / (HIDDEN + name.replace("/", "+"))
+    disk.unlink(hidden)
+    file = disk.create(hidden)
+    try:
+        try:
+            disk.write(file, memoryview(data), 0)
+            disk.sync(file)
+        finally:
+            os.close(file)
+        disk.sync_folder(root)  # for merges, whose commit says that it is there
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(hidden)
+        raise
+    return hidden

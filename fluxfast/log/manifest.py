@@ -1,0 +1,118 @@
+"""``DIR/manifest.jsonl``: which files the log consists of, and the checksum of each.
+
+A line for each file that appears or goes, JSON, whose last key is the crc32 of what stands before it. Lines
+are only appended, by who holds ``DIR/.compacting``; what is said later counts:
+
+- ``add``: a part, made of a segment of the journal: dataset, rows, bytes, sha256, first_us, last_us, run
+- ``segment``: all parts of a segment are there; it is not needed any more
+- ``merge``: a file that takes the place of those in ``of``
+- ``put``: a file that is rewritten whole
+- ``remove``: a file that is gone, and why
+- ``uploaded``: a file is at the remote, too
+"""
+
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fluxfast.log import disk
+
+NAME: Final = "manifest.jsonl"
+_LINE: Final = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}')
+
+Record = Mapping[str, Any]
+
+
+class Manifest:
+    """The lines as read, and what they come to.
+
+    ``files``: the newest line of each file that is there, by its name relative to the log. ``segments``:
+    (run, sequence) of those that are done. ``uploaded``: sha256 of what the remote has, by name.
+    ``damaged``: numbers of lines that are not whole.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Read; raises OSError. No manifest is an empty one."""
+        self.path = root / NAME
+        self.files: dict[str, Record] = {}
+        self.segments: set[tuple[str, int]] = set()
+        self.merges: list[Record] = []
+        self.uploaded: dict[str, str] = {}
+        self.damaged: list[int] = []
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            data = b""
+        self.size = len(data)
+        lines = data.split(b"\n")
+        self.ends_torn = lines.pop() != b""
+        for number, line in enumerate(lines, 1):
+            record = _read(line)
+            if record is None:
+                self.damaged.append(number)
+            else:
+                self._take(record)
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Add lines; on the disk when this returns. Raises OSError, and then none of them counts."""
+        records = list(records)
+        data = b"".join(_line(record) for record in records)
+        if self.ends_torn:  # by a crash in the middle of a line
+            data = b"\n" + data
+        new = not self.path.exists()
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                disk.write(file, data, self.size)
+                disk.sync(file)
+            except OSError:
+                disk.truncate(file, self.size)
+                raise
+        finally:
+            os.close(file)
+        if new:
+            disk.sync_folder(self.path.parent)
+        self.size += len(data)
+        self.ends_torn = False
+        for record in records:
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        name = record.get("file", "")
+        match record["op"]:
+            case "add" | "put":
+                self.files[name] = record
+            case "merge":
+                for source in record["of"]:
+                    self.files.pop(source, None)
+                self.files[name] = record
+                self.merges.append(record)
+            case "segment":
+                self.segments.add((record["run"], record["sequence"]))
+            case "remove":
+                self.files.pop(name, None)
+            case "uploaded":
+                self.uploaded[name] = record["sha256"]
+
+
+def sha256(data: Any) -> str:
+    """Return the checksum of a file's bytes, as lines have it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _line(record: Record) -> bytes:
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+    return b'%s,"crc":"%08x"}\n' % (text, zlib.crc32(text))
+
+
+def _read(line: bytes) -> Record | None:
+    match = _LINE.fullmatch(line)
+    if match is None or b"%08x" % zlib.crc32(match[1]) != match[2]:
+        return None
+    record = json.loads(match[1] + b"}")
+    return record if isinstance(record, dict) else None
