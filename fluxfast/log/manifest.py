@@ -31,15 +31,16 @@ Record = Mapping[str, Any]
 class Manifest:
     """The lines as read, and what they come to.
 
-    ``files``: the newest line of each file that is there, by its name relative to the log. ``segments``:
-    (run, sequence) of those that are done. ``uploaded``: sha256 of what the remote has, by name.
-    ``damaged``: numbers of lines that are not whole.
+    ``files``: the newest line of each file that is there, by its name relative to the log. ``gone``: the same
+    of those that were merged or removed. ``segments``: (run, sequence) of those that are done. ``uploaded``:
+    sha256 of what the remote has, by name. ``damaged``: numbers of lines that are not whole.
     """
 
     def __init__(self, root: Path) -> None:
         """Read; raises OSError. No manifest is an empty one."""
         self.path = root / NAME
         self.files: dict[str, Record] = {}
+        self.gone: dict[str, Record] = {}
         self.segments: set[tuple[str, int]] = set()
         self.merges: list[Record] = []
         self.uploaded: dict[str, str] = {}
@@ -89,15 +90,19 @@ class Manifest:
                 self.files[name] = record
             case "merge":
                 for source in record["of"]:
-                    self.files.pop(source, None)
+                    self._drop(source)
                 self.files[name] = record
                 self.merges.append(record)
             case "segment":
                 self.segments.add((record["run"], record["sequence"]))
             case "remove":
-                self.files.pop(name, None)
+                self._drop(name)
             case "uploaded":
                 self.uploaded[name] = record["sha256"]
+
+    def _drop(self, name: str) -> None:
+        if (record := self.files.pop(name, None)) is not None:
+            self.gone[name] = record
 
 
 def sha256(data: Any) -> str:

@@ -114,6 +114,10 @@ class Segment:
     events: list[Frame] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
 
+    def take(self, frame: Frame) -> None:
+        """Put a frame where it belongs."""
+        (self.events if frame.kind == EVENTS else self.messages[frame.kind]).append(frame)
+
 
 class Wanted(NamedTuple):
     """A segment, and the sequence from which on the following one of its run counts (None: it is the last)."""
@@ -166,13 +170,11 @@ def read(wanted: Wanted) -> Segment:
         elif wanted.before is not None and piece.sequence >= wanted.before:
             continue
         elif piece.kind == HEADER:
-            segment = _begin(wanted.name, piece)
+            segment = begin(wanted.name, piece)
         elif segment is None:
             break
-        elif piece.kind == EVENTS:
-            segment.events.append(piece)
         else:
-            segment.messages[piece.kind].append(piece)
+            segment.take(piece)
     if segment is None:
         raise FluxfastError(f"{wanted.name.path}: its header is damaged")
     segment.damage = damage
@@ -186,7 +188,8 @@ def _map(path: Path) -> memoryview:
         return memoryview(file.read_buffer())
 
 
-def _begin(name: SegmentName, frame: Frame) -> Segment:
+def begin(name: SegmentName, frame: Frame) -> Segment:
+    """Return what a segment's header says of it, without ticks."""
     about = json.loads(frame.payload().to_pybytes())
     if about.pop("format") != FORMAT:
         raise FluxfastError(f"{name.path}: written by a newer fluxfast")
