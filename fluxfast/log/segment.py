@@ -116,7 +116,7 @@ class Segment:
 
 
 class Wanted(NamedTuple):
-    """A segment, and the sequence from which on the following one of its run counts (None: it is the last)."""
+    """A segment, and from which sequence on the following one of its run counts (None: it is the last)."""
 
     name: SegmentName
     before: int | None
