@@ -136,6 +136,11 @@ def find(journal: Path) -> list[Wanted]:
     ]
 
 
+def find_one(path: Path) -> Wanted:
+    """Return a segment with what follows it now; to be asked while it is locked, for its writer may go on."""
+    return next(wanted for wanted in find(path.parent) if wanted.name.path == path)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold a segment that nobody writes; yield whether it is so, False also if it is gone."""
