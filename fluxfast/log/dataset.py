@@ -27,7 +27,7 @@ ROW_FIELDS: Final = (
     pa.field("reason", TEXT, True, {"description": "why the row is not good"}),
     pa.field("latency_ms", pa.float32(), True, {"description": "tick to receive time", "unit": "ms"}),
 )
-RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "date"})
+RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "run", "date"})
 
 
 class Words(NamedTuple):
