@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PREFIX: Final = "sample_ms_"
-_TENTH_NS: Final = 100_000
+_TENTHS_PER_NS: Final = 1e-5
 
 Part = slice | NDArray[np.intp]
 
@@ -31,7 +31,7 @@ class Samples:
         blocks, rows = valid.shape
         self.valid = valid
         self.ms = np.zeros((blocks, rows), np.float32)
-        self._ns = np.zeros(rows, np.float64)
+        self._tenths = np.zeros((blocks, rows), np.float64)
         # (block, its columns, the rows for which that is so)
         self._parts: list[tuple[int, Part, Part]] = []
         for slot in range(blocks):
@@ -47,11 +47,11 @@ class Samples:
         """Take a tick that began at ``began_ns``: [blocks, rows] times of replies, [columns, rows] flags."""
         for slot, columns, rows in self._parts:
             self.valid[slot, rows] = points_valid[columns][:, rows].max(axis=0)
-        for slot in range(len(self.ms)):
-            np.subtract(received_ns[slot], began_ns, out=self._ns, casting="unsafe")
-            self._ns /= _TENTH_NS
-            np.rint(self._ns, out=self._ns)
-            np.divide(self._ns, 10, out=self.ms[slot], casting="unsafe")
+        if len(self.ms):
+            np.subtract(received_ns, began_ns, out=self._tenths, casting="unsafe")
+            self._tenths *= _TENTHS_PER_NS
+            np.rint(self._tenths, out=self._tenths)
+            np.multiply(self._tenths, 0.1, out=self.ms, casting="unsafe")
 
 
 def _part(which: NDArray[np.bool_]) -> Part:
