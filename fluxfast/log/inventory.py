@@ -106,7 +106,7 @@ def settle(
             news.append(f"{why}: it goes on as {name}")
         _take(known, rows)
         settled.append(dataset)
-    _take(known, list(_rows(events.SCHEMA, events.FOLDER, now_us)))
+    _take(known, list(_rows(events.SCHEMA, events.NAME, now_us)))
     table = pa.Table.from_pylist([row for of in known.values() for row in of.values()], COLUMNS)
     return table, settled, news
 
@@ -155,7 +155,7 @@ def views_sql(columns: pa.Table) -> str:
         points = [
             row for row in rows if row["column"] not in RESERVED and not SAMPLE.fullmatch(row["column"])
         ]
-        if name != events.FOLDER and points:
+        if name != events.NAME and points:
             selects = "\nUNION ALL ".join(_long(name, row) for row in points)
             parts.append(f"CREATE OR REPLACE VIEW {_name(f'{name}_long')} AS\n{selects};")
     return "\n\n".join(parts) + "\n"

@@ -197,7 +197,7 @@ def test_views_name_every_dataset(engine):
     assert count("powerpack_v2") == 2
     assert count("events") == 3
     assert count("devices") == 2
-    assert count("columns") == 2 * len(ROW_FIELDS) + 4 + 2 + 5
+    assert count("columns") == 2 * len(ROW_FIELDS) + 4 + 2 + len(events.SCHEMA)
     assert engine.sql("SELECT DISTINCT energy, typeof(date) FROM powerpack ORDER BY ALL").fetchall() == [
         (3, "DATE"), (None, "DATE")
     ]  # fmt: skip
