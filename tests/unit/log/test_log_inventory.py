@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.log import Column, Dataset, LogWriter, events
 from fluxfast.log.dataset import ROW_FIELDS
 from fluxfast.log.inventory import COLUMNS, DEVICES, DeviceRow, devices, settle, views_sql
 from fluxfast.table import quality
