@@ -30,11 +30,11 @@ from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
 from fluxfast.decisions import Decisions, SiteNews
 from fluxfast.errors import FluxfastError
-from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.inventory import dataset
+from fluxfast.log import LogWriter
 from fluxfast.operate import Operator
-from fluxfast.plan import ColumnLayout, TableLayout, structs
+from fluxfast.plan import structs
 from fluxfast.plan.control import ControlPlan, plan_control
-from fluxfast.plan.program import STRING
 from fluxfast.poller import Poller, Tick
 from fluxfast.status import Status
 from fluxfast.stopping import open_watchdog
@@ -93,7 +93,7 @@ class Station(Poller):
         if self._control is not None and self._control.acts:
             self._take_charge(self._control)
         if self._log_dir is not None:
-            datasets = [_dataset(layout) for layout in self.plan.tables]
+            datasets = [dataset(layout) for layout in self.plan.tables]
             if self.controller is not None:
                 self._decisions = Decisions(self.controller, self.commander, self._write_states)
                 datasets.append(self._decisions.dataset)
@@ -213,7 +213,7 @@ class Station(Poller):
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
-                self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.values, t.valid)
+                self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.logged, t.logged_valid)
             self._log.end_tick()
 
     def _decide(self, controller: Controller, tick: Tick) -> None:
@@ -297,39 +297,9 @@ class Station(Poller):
         if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:
             return
         for index, table in enumerate(self.tables.values()):
-            nothing = np.zeros_like(table.valid)
+            nothing = np.zeros_like(table.logged_valid)
             code = np.full(table.rows, quality.SKIPPED, np.uint8)
             latency = np.full(table.rows, np.nan, np.float32)
             for time_us in times_us:
-                self._log.append(index, time_us, latency, code, table.values, nothing)
+                self._log.append(index, time_us, latency, code, table.logged, nothing)
         self._log.end_tick()
-
-
-def _dataset(layout: TableLayout) -> Dataset:
-    return Dataset(
-        layout.name,
-        [device.site for device in layout.devices],
-        [device.id for device in layout.devices],
-        [_column(column) for column in layout.columns],
-        {"profile": layout.name, "profile_version": str(layout.profile.version)},
-        layout.variant.tolist(),
-    )
-
-
-def _column(column: ColumnLayout) -> Column:
-    point = column.point
-    about: dict[str, object | None] = {
-        "unit": point.unit,
-        "description": point.description,
-        "register": point.register,
-        "address": point.address,
-        "type": point.type,
-        "scale": point.scale,
-        "offset": point.offset,
-    }
-    return Column(
-        point.name,
-        f"S{column.value.width}" if column.value.kind == STRING else column.value.dtype,
-        column.labels,
-        {key: str(value) for key, value in about.items() if value is not None},
-    )

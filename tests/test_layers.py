@@ -131,6 +131,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "grid",
                 "status",
                 "trace",
+                "inventory",
             ),
             2,
         ),

@@ -146,9 +146,13 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Where the log goes."""
+    """Where the log goes, and how long it stays; none: not limited, no copies."""
 
     dir: Path
+    sync: Literal["group", "tick", "os"] = "group"
+    keep_s: float | None = None
+    max_bytes: int | None = None
+    remote: str | None = None  # a URL, without credentials
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class _Loader:
             sites=tuple(self._sites),
             devices=tuple(device for site in self._sites for device in site.devices),
             poll=Poll(**poll.model_dump()),
-            log=Log(folder / log.dir),
+            log=Log(**log.model_dump() | {"dir": folder / log.dir}),
             warnings=tuple(self._warnings),
         )
 

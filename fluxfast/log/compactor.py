@@ -38,7 +38,7 @@ def compact(root: Path, tell: Callable[[str], None], *, wait: bool = True) -> Do
     done = Done()
     with _alone(root, wait):
         manifest = Manifest(root)
-        for segment in Converter(root, manifest, tell).run():
+        for _ in Converter(root, manifest, tell).run():
             done.segments += 1
         for hidden in root.glob(HIDDEN + "*"):
             disk.unlink(hidden)

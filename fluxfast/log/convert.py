@@ -49,9 +49,9 @@ class Converter:
     def run(self) -> Iterator[Segment]:
         """Convert, yielding each segment that is done. Raises OSError when the disk does not take it."""
         journal = self._root / segment.FOLDER
-        for wanted in segment.find(journal):
-            with segment.locked(wanted.name.path) as complete:
-                if complete and (done := self._convert(wanted)) is not None:
+        for path in [wanted.name.path for wanted in segment.find(journal)]:
+            with segment.locked(path) as complete:
+                if complete and (done := self._convert(segment.find_one(path))) is not None:
                     yield done
         if journal.is_dir():
             disk.sync_folder(journal)

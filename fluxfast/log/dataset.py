@@ -28,7 +28,7 @@ ROW_FIELDS: Final = (
     pa.field("latency_ms", pa.float32(), True, {"description": "tick to receive time", "unit": "ms"}),
     pa.field("run", TEXT, False, {"description": "which life of the station wrote the row"}),
 )
-RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "date"})
+RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "run", "date"})
 
 
 class Words(NamedTuple):

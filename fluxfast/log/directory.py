@@ -30,7 +30,7 @@ class LogDirectory:
             raise FluxfastError(f"cannot log to {path}: {e.strerror}") from e
 
     def keep(self) -> None:
-        """Make the directory again, and lock it, if somebody has removed it or mounted another one over it."""
+        """Make and lock the directory again, if somebody has removed it or mounted another one over it."""
         try:
             here = os.stat(self.path / ".lock")
         except FileNotFoundError:

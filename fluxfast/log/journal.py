@@ -61,7 +61,7 @@ class Journal:
         tell: Callable[[str], None],
         closed: Callable[[], None],
     ) -> None:
-        """Start the thread. ``capacity``: ticks of a block; ``closed`` is called when a segment is complete."""
+        """Start the thread. ``capacity``: ticks of a block; ``closed``: called when a segment is complete."""
         self.rows_written = self.rows_dropped = self.bytes_written = self.failures = 0
         self._directory, self._run, self._datasets = directory, run, datasets
         self._schemas = [batches.schema(dataset) for dataset in datasets]

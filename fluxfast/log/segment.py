@@ -120,7 +120,7 @@ class Segment:
 
 
 class Wanted(NamedTuple):
-    """A segment, and the sequence from which on the following one of its run counts (None: it is the last)."""
+    """A segment, and from which sequence on the following one of its run counts (None: it is the last)."""
 
     name: SegmentName
     before: int | None
@@ -138,6 +138,11 @@ def find(journal: Path) -> list[Wanted]:
         Wanted(name, after.sequence if after and after.run == name.run else None)
         for name, after in zip(names, following, strict=True)
     ]
+
+
+def find_one(path: Path) -> Wanted:
+    """Return a segment with what follows it now; to be asked while it is locked, for its writer may go on."""
+    return next(wanted for wanted in find(path.parent) if wanted.name.path == path)
 
 
 @contextmanager
