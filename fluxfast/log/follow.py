@@ -114,7 +114,9 @@ class Follower:
         if self._last is None:
             return False
         start, header, sequence = self._last
-        return (before is not None and sequence >= before) or os.pread(file, _SIZE, start) != header
+        if before is not None and sequence >= before:
+            return True
+        return os.fstat(file).st_size < self._end or os.pread(file, _SIZE, start) != header
 
     def _take(self, fresh: Segment) -> None:
         for part in convert.parts(fresh):

@@ -15,7 +15,7 @@ def lazy_frame(log: "Log", name: str) -> pl.LazyFrame:
     schema, journal = log.schema(name), log.journal(name)
     frames = [frame for files in log.alike(name) for frame in _frames(files)]
     if len(journal) or not frames:
-        frames.append(pl.from_arrow(journal).lazy())
+        frames.append(pl.DataFrame(journal).lazy())
     return pl.concat(frames, how="diagonal_relaxed").select(schema.names)
 
 

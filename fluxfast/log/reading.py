@@ -154,8 +154,8 @@ class Log:
             raise MissingExtraError("this needs DuckDB: pip install 'fluxfast[query]'") from error
         return connect(self)
 
-    def relation(self, name: str) -> "duckdb.DuckDBPyRelation":
-        """Return all rows as a relation of DuckDB."""
+    def relation(self, name: str) -> Any:
+        """Return all rows as a ``DuckDBPyRelation``."""
         self._need(name)
         return self.duckdb().table(name)
 
@@ -172,10 +172,11 @@ class Log:
 
         ``vanished``: what it raises then, beside FileNotFoundError.
         """
+        errors: tuple[type[Exception], ...] = (FileNotFoundError, *vanished)
         for _ in range(TRIES - 1):
             try:
                 return work()
-            except (FileNotFoundError, *vanished):
+            except errors:
                 before = [file.path for file in self.snapshot.files]
                 self.refresh()
                 if [file.path for file in self.snapshot.files] == before:

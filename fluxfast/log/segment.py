@@ -133,7 +133,7 @@ def find(journal: Path) -> list[Wanted]:
         if match := _NAME.fullmatch(path.name):
             names.append(SegmentName(path, match[1], int(match[2])))
     names.sort(key=lambda name: (name.run, name.sequence))
-    following = [*names[1:], None]
+    following = [*names[1:], None][: len(names)]
     return [
         Wanted(name, after.sequence if after and after.run == name.run else None)
         for name, after in zip(names, following, strict=True)

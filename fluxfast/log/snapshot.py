@@ -143,9 +143,7 @@ def _elsewhere(
             pass
     sources = record.get("of", ())
     if sources and all(source in listed for source in sources):
-        return [
-            _file(root / source, source, listed[source], manifest.gone.get(source)) for source in sources
-        ]
+        return [_file(root / source, source, listed[source], manifest.gone.get(source)) for source in sources]
     return []
 
 
