@@ -161,6 +161,12 @@ def _add_unknown(files: list[File], unknown: Iterable[File]) -> Iterator[File]:
             files.append(file)
 
 
+def covers_segment(name: str, run: str, sequence: int) -> bool:
+    """Whether a file of this name was made of this segment."""
+    match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
+    return match is not None and match[2] == run and int(match[3]) <= sequence <= int(match[4] or match[3])
+
+
 def _file(path: Path, name: str, size: int, record: Record | None) -> File:
     dataset, day, base = name.split("/")
     when = date.fromisoformat(day.removeprefix("date="))

@@ -1,8 +1,6 @@
 """``open_log``: parts and journal together, every row once, whatever a pass is doing just now."""
 
 import shutil
-import time
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,35 +14,12 @@ import pytest
 
 from fluxfast import open_log
 from fluxfast.errors import FluxfastError
-from fluxfast.log import Column, Dataset, LogWriter, segment
+from fluxfast.log import Column
 from fluxfast.log.compactor import compact
 from fluxfast.log.directory import HIDDEN
 from fluxfast.log.manifest import Manifest, sha256
 from tests.support.logs import NOON_US
-
-QUALITY = ["good", *["bad"] * 255]
-REASONS = [None, *["timeout"] * 255]
-X = Column("x", "float64", metadata={"unit": "kW"})
-
-
-def writer(path: Path, columns=(X,), **options) -> LogWriter:
-    options = {"tick_seconds": 1.0, "sync": "tick"} | options
-    dataset = Dataset("d", ["S", "S"], ["b2", "b1"], list(columns))
-    return LogWriter(path, [dataset], quality_names=QUALITY, reasons=REASONS, **options)
-
-
-def append(log: LogWriter, tick: int, n: int = 1, dtypes: Sequence[str] = ("float64",)) -> None:
-    """Log ticks whose values are their number."""
-    for k in range(tick, tick + n):
-        ones = np.ones((len(dtypes), 2), np.uint8)
-        values = [np.full(2, k, dtype) for dtype in dtypes]
-        log.append(0, NOON_US + k * 1_000_000, np.ones(2, np.float32), np.zeros(2, np.uint8), values, ones)
-        log.end_tick()
-
-
-def until_logged(log: LogWriter) -> None:
-    while log.rows_waiting:
-        pass
+from tests.support.numbered import X, append, until_closed, until_logged, writer
 
 
 def crashed(live: Path, to: Path) -> Path:
@@ -161,18 +136,8 @@ def written_once(tmp_path_factory) -> Path:
         for k in range(2):
             append(station, k)
             until_logged(station)
-            while is_written(path):  # until the segment is full, and another one begins
-                time.sleep(0.01)
+            until_closed(path)
     return path
-
-
-def is_written(log: Path) -> bool:
-    """Whether a segment has a writer."""
-    for path in log.glob(".journal/*"):
-        with segment.locked(path) as complete:
-            if not complete and path.exists():
-                return True
-    return False
 
 
 @pytest.fixture
