@@ -38,9 +38,7 @@ def compact(root: Path, tell: Callable[[str], None], *, wait: bool = True) -> Do
     done = Done()
     with _alone(root, wait):
         with suppress(FileNotFoundError):
-            disk.sync_file(
-                root / NAME
-            )  # what it says is acted upon, whether its writer lived to sync it or not
+            disk.sync_file(root / NAME)  # it is acted upon, and its writer may have been killed before
         manifest = Manifest(root)
         for _ in Converter(root, manifest, tell).run():
             done.segments += 1
