@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fluxfast.log.compactor import compact
@@ -10,13 +11,14 @@ from fluxfast.log.job import NICE
 
 
 def tell(text: str) -> None:
-    print(json.dumps({"tell": text}), flush=True)
+    with suppress(OSError):  # the station that wanted to know may be dead
+        print(json.dumps({"tell": text}), flush=True)
 
 
 if __name__ == "__main__":
     os.nice(NICE)
     try:
         compact(Path(sys.argv[1]), tell)
-    except OSError as error:
-        tell(f"compaction: {error}")
+    except Exception as error:  # it has no other way to say what was wrong
+        tell(f"compaction failed: {error if isinstance(error, OSError) else repr(error)}")
         sys.exit(3)

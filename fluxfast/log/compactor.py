@@ -7,16 +7,16 @@ as ``fluxfast log compact``. It may be killed at any point, and be repeated.
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk
+from fluxfast.log import disk, segment
 from fluxfast.log.convert import Converter
 from fluxfast.log.directory import HIDDEN
-from fluxfast.log.manifest import Manifest
+from fluxfast.log.manifest import NAME, Manifest
 
 LOCK: Final = ".compacting"
 
@@ -37,12 +37,20 @@ def compact(root: Path, tell: Callable[[str], None], *, wait: bool = True) -> Do
     """
     done = Done()
     with _alone(root, wait):
+        with suppress(FileNotFoundError):
+            disk.sync_file(root / NAME)  # it is acted upon, and its writer may have been killed before
         manifest = Manifest(root)
         for _ in Converter(root, manifest, tell).run():
             done.segments += 1
         for hidden in root.glob(HIDDEN + "*"):
             disk.unlink(hidden)
     return done
+
+
+def left_over(root: Path, run: str) -> bool:
+    """Return whether lives other than ``run`` have left something to do."""
+    found = segment.find(root / segment.FOLDER)
+    return any(wanted.name.run != run for wanted in found) or any(root.glob(HIDDEN + "*"))
 
 
 @contextmanager

@@ -92,6 +92,8 @@ class Dataset:
             )
         if len(self.sites) != len(self.devices):
             raise ValueError(f"{self.name}: {len(self.sites)} sites for {len(self.devices)} devices")
+        if self.words is not None and any(len(texts) != 256 for texts in self.words):
+            raise ValueError(f"{self.name}: words for a code need 256 entries")
         if len({c.name for c in self.columns}) != len(self.columns):
             raise ValueError(f"{self.name}: two columns of the same name")
 

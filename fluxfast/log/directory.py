@@ -55,8 +55,9 @@ class LogDirectory:
         self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # says only who it is, and the disk may be full
+                os.ftruncate(self._lock, 0)
+                os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as e:
             owner = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             self.close()

@@ -5,7 +5,7 @@ again each second costs what a second brought.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -38,10 +38,10 @@ class Journal:
         self._folder = root / segment.FOLDER
         self._followed: dict[SegmentName, Follower] = {}
 
-    def update(self, done: set[tuple[str, int]]) -> None:
+    def update(self, done: Collection[tuple[str, int]]) -> None:
         """Read what is new, except of the segments that are ``done``."""
         followed = {}
-        for wanted in segment.find(self._folder):
+        for wanted in segment.find(self._folder, done):
             name = wanted.name
             if (name.run, name.sequence) in done:
                 continue
@@ -52,6 +52,15 @@ class Journal:
                 continue
             followed[name] = follower
         self._followed = followed
+
+    def is_cut_by(self, done: Collection[tuple[str, int]]) -> bool:
+        """Whether rows were read that do not count, for a segment that is ``done`` has them again."""
+        return any(
+            run == name.run and name.sequence < sequence <= last
+            for name, follower in self._followed.items()
+            if (last := follower.last_sequence) is not None
+            for run, sequence in done
+        )
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield what the headers say, the latest segment of each run last."""
@@ -71,6 +80,11 @@ class Follower:
         """Read nothing yet."""
         self._name = name
         self._begin()
+
+    @property
+    def last_sequence(self) -> int | None:
+        """That of the last frame that was read."""
+        return None if self._last is None else self._last[2]
 
     def _begin(self) -> None:
         self.tables: dict[Key, list[pa.Table]] = {}

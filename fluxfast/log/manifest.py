@@ -1,10 +1,11 @@
 """``DIR/manifest.jsonl``: which files the log consists of, and the checksum of each.
 
 A line for each file that appears or goes, JSON, whose last key is the crc32 of what stands before it. Lines
-are only appended, by who holds ``DIR/.compacting``; what is said later counts:
+are only appended, by who holds ``DIR/.compacting``; what is said later counts. What a crash leaves of lines
+that were never synced, a torn one or zeros, is no damage:
 
 - ``add``: a part, made of a segment of the journal: dataset, rows, bytes, sha256, first_us, last_us, run
-- ``segment``: all parts of a segment are there; it is not needed any more
+- ``segment``: all ``parts`` of a segment are there; it is not needed any more
 - ``merge``: a file that takes the place of those in ``of``
 - ``put``: a file that is rewritten whole
 - ``remove``: a file that is gone, and why
@@ -45,30 +46,34 @@ class Manifest:
         self.merges: list[Record] = []
         self.uploaded: dict[str, str] = {}
         self.damaged: list[int] = []
+        self._parts: dict[tuple[str, int], set[str]] = {}  # of segments that are not known to be done
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             data = b""
-        self.size = len(data)
-        lines = data.split(b"\n")
-        self.ends_torn = lines.pop() != b""
+        self.size = at = 0  # where the last line ends that is none of a crash
+        *lines, _ = data.split(b"\n")
         for number, line in enumerate(lines, 1):
-            record = _read(line)
-            if record is None:
-                self.damaged.append(number)
-            else:
+            at += len(line) + 1
+            if (record := _read(line)) is not None:
                 self._take(record)
+            elif b"\0" in line:
+                continue
+            else:
+                self.damaged.append(number)
+            self.size = at
+        self.ends_torn = len(data) > self.size
 
     def append(self, records: Iterable[Record]) -> None:
         """Add lines; on the disk when this returns. Raises OSError, and then none of them counts."""
         records = list(records)
         data = b"".join(_line(record) for record in records)
-        if self.ends_torn:  # by a crash in the middle of a line
-            data = b"\n" + data
         new = not self.path.exists()
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
+                if self.ends_torn:
+                    disk.truncate(file, self.size)
                 disk.write(file, data, self.size)
                 disk.sync(file)
             except OSError:
@@ -86,7 +91,10 @@ class Manifest:
     def _take(self, record: Record) -> None:
         name = record.get("file", "")
         match record["op"]:
-            case "add" | "put":
+            case "add":
+                self.files[name] = record
+                self._parts.setdefault((record["run"], record["segment"]), set()).add(name)
+            case "put":
                 self.files[name] = record
             case "merge":
                 for source in record["of"]:
@@ -94,7 +102,9 @@ class Manifest:
                 self.files[name] = record
                 self.merges.append(record)
             case "segment":
-                self.segments.add((record["run"], record["sequence"]))
+                one = record["run"], record["sequence"]
+                if len(self._parts.pop(one, ())) >= record["parts"]:  # else a crash has taken their lines
+                    self.segments.add(one)
             case "remove":
                 self._drop(name)
             case "uploaded":

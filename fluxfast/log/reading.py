@@ -72,11 +72,13 @@ class Log:
     def refresh(self) -> Self:
         """Look again; cheap when little has changed."""
         try:
-            done = set() if self._manifest is None else self._manifest.segments
-            self._journal.update(done)
-            self.snapshot, manifest = take(self.path, self._read_manifest)
+            while True:
+                self._journal.update(() if self._manifest is None else self._manifest.segments)
+                self.snapshot, manifest = take(self.path, self._read_manifest)
+                if not self._journal.is_cut_by(manifest.segments):
+                    break
         except OSError as error:
-            raise FluxfastError(f"{self.path}: {error.strerror or error}") from error
+            raise FluxfastError(f"{error.filename or self.path}: {error.strerror or error}") from error
         self._files: dict[str, list[File]] = {}
         for file in self.snapshot.files:
             self._files.setdefault(file.dataset, []).append(file)
