@@ -1,4 +1,4 @@
-"""Whoever looks at a log that is written, compacted and merged meanwhile sees each row once, and misses none."""
+"""Whoever looks at a log that is written, compacted and merged meanwhile sees each row, and once."""
 
 import threading
 import time
@@ -58,7 +58,9 @@ def look(path: Path, seconds: float) -> tuple[int, int]:
             while time.monotonic() < until or not looks:
                 logged, read = station.rows_logged, engines[looks % 3]
                 log.refresh()
-                found = log.retried(lambda read=read: read(log), duckdb.IOException, pl.exceptions.ComputeError)  # type: ignore[misc]
+                found = log.retried(
+                    lambda read=read: read(log), duckdb.IOException, pl.exceptions.ComputeError
+                )  # type: ignore[misc]
                 counts = np.bincount(np.array(found, int))
                 assert (counts == 2).all(), (read, np.flatnonzero(counts != 2))
                 assert len(found) >= logged
