@@ -200,10 +200,14 @@ def read(wanted: Wanted) -> Segment:
     data = path.read_bytes()  # no map: a bad sector is an error then, and not the end of the process
     segment: Segment | None = None
     damage: list[Damage] = []
+    complete = False  # all that counts is read
     for piece in frames(data):
         if isinstance(piece, Damage):
-            damage.append(piece)
-        elif wanted.before is not None and piece.sequence >= wanted.before:
+            if not complete:
+                damage.append(piece)
+            continue
+        complete = wanted.before is not None and piece.sequence >= wanted.before - 1
+        if wanted.before is not None and piece.sequence >= wanted.before:
             continue
         elif piece.kind == HEADER:
             segment = _begin(wanted.name, piece)
