@@ -46,8 +46,11 @@ class Converter:
         self._encoders: dict[str, PartEncoder] = {}
         self._encoders_of: str | None = None
 
-    def run(self) -> Iterator[Segment]:
-        """Convert, yielding each segment that is done. Raises OSError when the disk does not take it."""
+    def run(self) -> Iterator[list[Record]]:
+        """Convert, yielding the manifest's lines of each segment that is done.
+
+        Raises OSError when the disk does not take it.
+        """
         journal = self._root / segment.FOLDER
         for wanted in segment.find(journal):
             with segment.locked(wanted.name.path) as complete:
@@ -56,7 +59,7 @@ class Converter:
         if journal.is_dir():
             disk.sync_folder(journal)
 
-    def _convert(self, wanted: Wanted) -> Segment | None:
+    def _convert(self, wanted: Wanted) -> list[Record] | None:
         name = wanted.name
         if (name.run, name.sequence) in self._manifest.segments:
             disk.unlink(name.path)  # as a crash left it
@@ -78,7 +81,7 @@ class Converter:
             self._keep_damaged(name, None)
         else:
             disk.unlink(name.path)
-        return read
+        return records
 
     def _publish(self, name: SegmentName, part: Part) -> Record:
         encoder = self._encoders.get(part.dataset)

@@ -1,6 +1,7 @@
 """A part's table to the bytes of one Parquet file. (To be replaced by the measured one.)"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import pyarrow as pa
@@ -25,5 +26,14 @@ class PartEncoder:
     def encode(self, table: pa.Table, device_rows: Sequence[int]) -> pa.Buffer:
         """Return the file."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, **FILE_OPTIONS)
+        self.write(sink, [(table, device_rows)])
         return sink.getvalue()
+
+    def write(self, sink: Any, slices: Iterable[tuple[pa.Table, Sequence[int]]]) -> None:
+        """Write one file of several such tables, each with row groups of its own; ``sink``: a file object."""
+        with ExitStack() as stack:
+            writer: pq.ParquetWriter | None = None
+            for table, _ in slices:
+                if writer is None:
+                    writer = stack.enter_context(pq.ParquetWriter(sink, self._schema, **FILE_OPTIONS))
+                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)

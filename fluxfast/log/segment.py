@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -134,6 +134,17 @@ def find(journal: Path) -> list[Wanted]:
         Wanted(name, after.sequence if after and after.run == name.run else None)
         for name, after in zip(names, following, strict=True)
     ]
+
+
+def headers(journal: Path) -> list[Segment]:
+    """Return what the segments say before their rows, the oldest first; none of those that cannot be read."""
+    found = []
+    for wanted in find(journal):
+        with suppress(FileNotFoundError, FluxfastError):
+            first = next(frames(_map(wanted.name.path)), None)
+            if isinstance(first, Frame) and first.kind == HEADER:
+                found.append(_begin(wanted.name, first))
+    return sorted(found, key=lambda segment: segment.opened_us)
 
 
 @contextmanager

@@ -17,17 +17,21 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import events
+from fluxfast.log import events, inventory_files
 from fluxfast.log.block import Array, Block
 from fluxfast.log.compactor import compact
 from fluxfast.log.dataset import Dataset, Words
 from fluxfast.log.directory import LogDirectory
+from fluxfast.log.inventory import DeviceRow
 from fluxfast.log.job import CompactionJob
 from fluxfast.log.journal import LOGGER, Journal, Sync
+from fluxfast.log.remote import check as check_remote
+from fluxfast.log.retention import Retention
 
 BLOCK_S: Final = 0.5  # of ticks; the newest are as much later in the journal
 SEGMENT_S: Final = 600.0
 CLOSE_S: Final = 60.0  # a disk that hangs for longer is given up at the end
+CLOSE_UPLOAD_S: Final = 20.0
 
 
 class LogWriter:
@@ -47,6 +51,10 @@ class LogWriter:
         reasons: Sequence[str | None],
         sync: Sync = "group",
         segment_seconds: float = SEGMENT_S,
+        keep_s: float | None = None,
+        max_bytes: int | None = None,
+        remote: str | None = None,
+        devices: Sequence[DeviceRow] | None = None,
         about: Mapping[str, Any] | None = None,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
@@ -55,21 +63,30 @@ class LogWriter:
         ``tick_seconds`` sizes the buffers. ``quality_names`` and ``reasons`` have 256 entries: what a row's
         quality code is called, and why it is not good (None when it is); a dataset may have its own.
         ``sync``: the journal is synced once a second (``group``), at each tick, or when the system likes
-        (``os``). ``about`` (JSON) goes into the journal's headers. ``on_event`` gets one line when the disk
-        fails, when rows are dropped, and when all is well again; it may be called on any thread. Without it
-        the lines go to the logger ``fluxfast.log``.
+        (``os``). ``keep_s``: what is older goes; ``max_bytes``: of the oldest goes what is more; ``remote``:
+        the URL to which copies go. ``devices``: the inventory. ``about`` (JSON) goes into the journal's
+        headers. ``on_event`` gets one line when the disk or the remote fails, when rows are dropped, when a
+        dataset goes on under another name, and when all is well again; it may be called on any thread.
+        Without it the lines go to the logger ``fluxfast.log``.
         """
         words = Words(quality_names, reasons)
         self._datasets = [replace(d, words=d.words or words) for d in datasets]
-        names = [*(d.name for d in datasets), events.NAME]
+        names = [*(d.name for d in datasets), events.NAME, *inventory_files.FOLDERS]
         for name in names:
             if names.count(name) > 1:
                 raise FluxfastError(f"two datasets of the log would be called '{name}': rename the profile")
         self._on_event = on_event or LOGGER.warning
         self._rows_appended = 0
         self._closing = False
+        if remote is not None:
+            check_remote(remote)
+        said = dict(about or {})
+        if devices is not None:
+            said["devices"] = [row._asdict() for row in devices]
+        now_us = time.time_ns() // 1000
         self._directory = LogDirectory(directory)
         try:
+            self._datasets, news = inventory_files.settle(self._directory.path, self._datasets, now_us)
             self._journal = Journal(
                 self._directory,
                 secrets.token_hex(4),
@@ -77,7 +94,7 @@ class LogWriter:
                 capacity=1 if sync == "tick" else max(int(BLOCK_S / tick_seconds), 1),
                 sync=sync,
                 segment_s=segment_seconds,
-                about=dict(about or {}),
+                about=said,
                 tell=self._tell,
                 closed=self._segment_closed,
             )
@@ -85,7 +102,11 @@ class LogWriter:
             self._directory.close()
             raise FluxfastError(f"cannot log to {directory}: {e.strerror}") from e
         self._block: Block = self._journal.take()
-        self._job = CompactionJob(self._directory.path, self._tell)
+        for text in news:
+            self._tell(text)
+            self.add_event(now_us, "log", text)
+        self._retention = Retention(keep_s, max_bytes, remote is not None)
+        self._job = CompactionJob(self._directory.path, self._tell, self._retention, remote)
         self._job.start()  # for what a crash has left
 
     def __enter__(self) -> Self:
@@ -182,7 +203,9 @@ class LogWriter:
             self._tell(f"the disk hangs; {self.rows_waiting} rows are not written")
             return
         try:
-            compact(self._directory.path, self._tell)
+            # Merges can wait: they may take minutes.
+            compact(self._directory.path, self._tell, retention=self._retention, merge=False)
+            self._job.last_upload(CLOSE_UPLOAD_S)
         except OSError as e:
             self._tell(f"cannot make Parquet of the journal: {e.strerror}; the next start does")
         self._directory.close()
