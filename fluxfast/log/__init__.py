@@ -11,8 +11,8 @@ Goes out: ``DIR/<dataset>/date=YYYY-MM-DD/*.parquet``.
 - ``block.py``, ``batches.py``, ``frame.py``, ``segment.py``, ``journal.py``: ticks in memory; as Arrow
   batches; in frames; in files; the thread that puts them there
 - ``rows.py``, ``encoder.py``, ``convert.py``: batches to tables, to Parquet, exactly once
-- ``manifest.py``: which files there are; ``compactor.py``: one pass over all of it; ``job.py``: the process in
-  which a station has that done
+- ``manifest.py``: which files there are; ``compactor.py``: one pass over all of it; ``job.py``: the process
+  in which a station has that done
 - ``directory.py``, ``disk.py``: locks, files that appear whole; every change of the disk
 
 May import shelf 3 and below; needs only ``fluxfast.errors``. Knows nothing of devices, registers or sockets.

@@ -6,6 +6,7 @@ A compaction pass, RETENTION being JSON; or the copies to the remote that the en
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fluxfast.errors import FluxfastError
@@ -17,7 +18,8 @@ from fluxfast.log.upload import upload
 
 
 def say(what: str, text: str) -> None:
-    print(json.dumps({what: text}), flush=True)
+    with suppress(OSError):  # the station that wanted to know may be dead
+        print(json.dumps({what: text}), flush=True)
 
 
 def tell(text: str) -> None:
@@ -44,6 +46,6 @@ if __name__ == "__main__":
     except FluxfastError as error:
         tell(str(error))
         sys.exit(3)
-    except OSError as error:
-        tell(f"compaction: {error}")
+    except Exception as error:  # it has no other way to say what was wrong
+        tell(f"compaction failed: {error if isinstance(error, OSError) else repr(error)}")
         sys.exit(3)

@@ -31,7 +31,7 @@ def to_message(dataset_schema: pa.Schema, ticks: Ticks) -> pa.Buffer:
     n, rows = ticks.count, ticks.quality.shape[1]
     length = n * rows
     valid = ticks.valid[:, :n].reshape(-1, length)
-    whole = valid.all(axis=1) if length else np.ones(len(valid), bool)
+    whole = np.asarray(valid.all(axis=1))
     bitmaps = np.packbits(valid, axis=1, bitorder="little")
     arrays = [
         _array(TIME, np.repeat(ticks.tick_us[:n], rows), None),

@@ -1,7 +1,7 @@
 """The ticks that wait for the journal, in preallocated arrays."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fluxfast.log.dataset import Dataset
 
 Array = npt.NDArray[Any]
+ARRAY_BYTES: Final = 160  # of an array and what holds it, without its data
 
 
 class Ticks:
@@ -69,8 +70,9 @@ class Block:
             ticks.count = 0
 
     @staticmethod
-    def tick_bytes(datasets: Sequence[Dataset]) -> int:
-        """Memory of one tick of all datasets."""
-        return sum(
+    def n_bytes(datasets: Sequence[Dataset], capacity: int) -> int:
+        """Memory of a block: its ticks, and what Python needs for arrays, however small."""
+        ticks = sum(
             8 + d.rows * (4 + 1 + sum(np.dtype(c.dtype).itemsize + 1 for c in d.columns)) for d in datasets
         )
+        return capacity * ticks + ARRAY_BYTES * (1 + sum(5 + len(d.columns) for d in datasets))

@@ -7,14 +7,15 @@ as ``fluxfast log compact``. It may be killed at any point, and be repeated. Cop
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import inventory_files, segment
+from fluxfast.log import disk, inventory_files, segment
 from fluxfast.log.convert import Converter
-from fluxfast.log.directory import compacting
-from fluxfast.log.manifest import Manifest
+from fluxfast.log.directory import HIDDEN, compacting
+from fluxfast.log.manifest import NAME, Manifest
 from fluxfast.log.merge import Merger, has_room, tidy
 from fluxfast.log.retention import Retention, remove_old
 
@@ -62,6 +63,8 @@ def compact(
     done = Done()
     progress = progress or (lambda done, total, what: None)
     with compacting(root, wait):
+        with suppress(FileNotFoundError):
+            disk.sync_file(root / NAME)  # it is acted upon, and its writer may have been killed before
         manifest = Manifest(root)
         tidy(root, manifest)
         inventory_files.refresh(root, manifest, tell)
@@ -72,6 +75,12 @@ def compact(
             done.removed += 1
             done.removed_bytes += record["bytes"]
     return done
+
+
+def left_over(root: Path, run: str) -> bool:
+    """Return whether lives other than ``run`` have left something to do."""
+    found = segment.find(root / segment.FOLDER)
+    return any(wanted.name.run != run for wanted in found) or any(root.glob(HIDDEN + "*"))
 
 
 def _convert(

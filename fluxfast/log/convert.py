@@ -6,7 +6,8 @@
 3. the segment is removed
 
 A crash in between repeats what the manifest does not know. A segment that somebody still writes is left
-alone. What is damaged in one is left out and told, and the segment is kept beside the journal, renamed.
+alone. What is damaged in one is left out and told, and the segment is kept beside the journal, renamed; so is
+one that cannot be converted, lest it hold up all others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,30 +50,55 @@ class Converter:
     def run(self) -> Iterator[list[Record]]:
         """Convert, yielding the manifest's lines of each segment that is done.
 
-        Raises OSError when the disk does not take it.
+        Raises OSError when the disk does not take it; when it does not give one, after all others are done.
         """
         journal = self._root / segment.FOLDER
-        for wanted in segment.find(journal):
-            with segment.locked(wanted.name.path) as complete:
-                if complete and (done := self._convert(wanted)) is not None:
-                    yield done
+        unread: OSError | None = None
+        for path in [wanted.name.path for wanted in segment.find(journal)]:
+            with segment.locked(path) as complete:
+                wanted = segment.find_one(path, self._manifest.segments) if complete else None
+                if wanted is None or (read := self._read(wanted)) is None:
+                    continue
+                if isinstance(read, OSError):
+                    unread = unread or read
+                elif (records := self._convert(read)) is not None:
+                    yield records
         if journal.is_dir():
             disk.sync_folder(journal)
+        if unread is not None:
+            raise unread
 
-    def _convert(self, wanted: Wanted) -> list[Record] | None:
+    def _read(self, wanted: Wanted) -> Segment | OSError | None:
+        """Return a segment that is to be converted, or why it cannot be read."""
         name = wanted.name
         if (name.run, name.sequence) in self._manifest.segments:
             disk.unlink(name.path)  # as a crash left it
             return None
         try:
-            read = segment.read(wanted)
+            disk.sync_file(name.path)  # what is read now must not be less after the next crash
+            return segment.read(wanted)
+        except OSError as error:
+            return error
+        except segment.NewerError as error:
+            self._tell(f"{error}: left as it is")
+        except segment.NotBegunError:
+            disk.unlink(name.path)
         except FluxfastError as error:
             self._keep_damaged(name, str(error))
-            return None
+        return None
+
+    def _convert(self, read: Segment) -> list[Record] | None:
+        name = read.name
         if self._encoders_of != name.run:
             self._encoders_of, self._encoders = name.run, {}
-        records = [self._publish(name, part) for part in parts(read)]
-        done = {"op": "segment", "run": name.run, "sequence": name.sequence}
+        try:
+            records = [self._publish(name, part) for part in parts(read)]
+        except (OSError, MemoryError):  # another time
+            raise
+        except Exception as error:  # a mistake of ours, and it would be the same another time
+            self._keep_damaged(name, f"{name.path.name}: {type(error).__name__}: {error}")
+            return None
+        done = {"op": "segment", "run": name.run, "sequence": name.sequence, "parts": len(records)}
         self._manifest.append([*records, done])
         for damage in read.damage:
             what = "are torn off" if damage.at_end else f"from byte {damage.start} on are damaged"

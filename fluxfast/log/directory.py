@@ -35,7 +35,7 @@ class LogDirectory:
             raise FluxfastError(f"cannot log to {path}: {e.strerror}") from e
 
     def keep(self) -> None:
-        """Make the directory again, and lock it, if somebody has removed it or mounted another one over it."""
+        """Make and lock the directory again, if somebody has removed it or mounted another one over it."""
         try:
             here = os.stat(self.path / ".lock")
         except FileNotFoundError:
@@ -60,8 +60,9 @@ class LogDirectory:
         self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            with suppress(OSError):  # says only who it is, and the disk may be full
+                os.ftruncate(self._lock, 0)
+                os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError as e:
             owner = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             self.close()

@@ -36,6 +36,15 @@ def sync(file: int) -> None:
     os.fdatasync(file) if hasattr(os, "fdatasync") else os.fsync(file)
 
 
+def sync_file(path: Path) -> None:
+    """Return when a file is on the disk that somebody else has written."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(file)
+    finally:
+        os.close(file)
+
+
 def sync_folder(path: Path) -> None:
     """Return when the folder's names are on the disk."""
     folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

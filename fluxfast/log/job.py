@@ -10,18 +10,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fluxfast.log.retention import Retention
 
 NICE: Final = 10
 RETRY_S: Final = 60.0
-REMOTE: Final = (
-    "FLUXFAST_LOG_REMOTE"  # in the environment: a URL may have secrets, and anybody sees arguments
-)
+REMOTE: Final = "FLUXFAST_LOG_REMOTE"  # of the environment: URLs may hold secrets, and arguments are public
 UPLOAD: Final = "--upload"
+AWAY_CLOSE_S: Final = 5.0  # the last attempt, when the ones before have failed
+MAX_TOLD: Final = 100
+
+Said = Mapping[str, str]  # {"tell": text}, {"away": why} or {"reached": URL}
 
 
 class CompactionJob:
@@ -44,18 +47,23 @@ class CompactionJob:
         """Ask for a pass; any thread may call it."""
         self._pass.start()
 
-    def close(self) -> None:
-        """End what is under way: whoever makes the next pass goes on where it was."""
-        self._pass.close()
+    def close(self, timeout_s: float) -> bool:
+        """End what is under way, if anything: whoever makes the next pass goes on where it was.
+
+        Return False if the pass does not end, for the disk hangs.
+        """
         if self._upload is not None:
-            self._upload.close()
+            self._upload.close(timeout_s)
+        return self._pass.close(timeout_s)
 
     def last_upload(self, timeout_s: float) -> None:
         """Make the copies that are still to be made, as far as the time suffices."""
+        if self._away:
+            timeout_s = min(timeout_s, AWAY_CLOSE_S)
         if self._upload is not None and not self._upload.run_once(timeout_s):
             self._tell("not all copies are at the remote yet; the next start goes on")
 
-    def _hear(self, said: Mapping[str, Any]) -> None:
+    def _hear(self, said: Said) -> None:
         if (text := said.get("tell")) is not None:
             self._tell(text)
         elif (away := said.get("away")) is not None:
@@ -75,7 +83,7 @@ class _Process:
         what: str,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        hear: Callable[[Mapping[str, Any]], None],
+        hear: Callable[[Said], None],
         after: Callable[[], None] | None = None,
     ) -> None:
         """``hear`` gets each line that it says; ``after`` is called when it has ended well."""
@@ -83,6 +91,7 @@ class _Process:
         self._hear, self._after = hear, after
         self._changed = threading.Condition()
         self._wanted = self._closing = self._failing = False
+        self._told: list[Said] = []  # by one that failed
         self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run, name=f"fluxfast-{what}", daemon=True)
         self._thread.start()
@@ -92,24 +101,31 @@ class _Process:
             self._wanted = True
             self._changed.notify()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float) -> bool:
         with self._changed:
             self._closing = True
             if self._process is not None:
                 self._process.kill()
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def run_once(self, timeout_s: float) -> bool:
         """Run it once more after ``close``; return whether it has ended well in time."""
-        process = self._spawn()
+        try:
+            process = self._spawn()
+        except OSError:
+            return False
         try:
             out, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            with suppress(subprocess.TimeoutExpired):  # what hangs may hang for good
+                process.communicate(timeout=1)
             return False
-        return self._heard(out) and process.returncode == 0
+        lines = _read(out)
+        self._report(lines, process.returncode)
+        return process.returncode == 0 and not any("away" in line for line in lines)
 
     def _run(self) -> None:
         while True:
@@ -120,30 +136,34 @@ class _Process:
                 if self._closing:
                     return
                 self._wanted = False
-                self._process = self._spawn()
-            out, _ = self._process.communicate()
+                try:
+                    self._process = self._spawn()
+                except OSError as error:  # no memory, no processes left
+                    self._process, code = None, -1
+                    lines: list[Said] = [{"tell": f"{self._what} failed: {error}"}]
+            if self._process is not None:
+                out, _ = self._process.communicate()
+                lines, code = _read(out), self._process.returncode
             with self._changed:
-                code, self._process = self._process.returncode, None
+                self._process = None
                 if self._closing:
                     return
-            self._heard(out)
-            if code != 0 and not self._failing:
-                self._hear(
-                    {
-                        "tell": f"{self._what} failed (exit code {code}); "
-                        f"it is tried again every {RETRY_S:.0f} s"
-                    }
-                )
-            self._failing = code != 0
+            self._report(lines, code)
             if code == 0 and self._after is not None:
                 self._after()
 
-    def _heard(self, out: str) -> bool:
-        """Pass on what was said; return whether it was reached what had to be."""
-        said = [json.loads(line) for line in out.splitlines()]
-        for one in said:
-            self._hear(one)
-        return not any("away" in one for one in said)
+    def _report(self, lines: list[Said], code: int) -> None:
+        if code == 0:
+            self._failing, self._told = False, []
+        elif not self._failing:
+            self._failing = True
+            again = f"{self._what} ended with exit code {code}; it is tried again every {RETRY_S:g} s"
+            lines = [*lines, {"tell": again}]
+        for line in lines:
+            if line not in self._told:  # once, however often it is tried
+                self._hear(line)
+        if code != 0:
+            self._told = (self._told + lines)[-MAX_TOLD:]
 
     def _spawn(self) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C is for the station, which ends the job itself.
@@ -159,3 +179,11 @@ class _Process:
             env={**os.environ, "PYTHONPATH": path, **self._environment},
             text=True,
         )
+
+
+def _read(out: str) -> list[Said]:
+    lines: list[Said] = []
+    for line in out.splitlines():
+        with suppress(ValueError, AttributeError):  # the last one of a process that was killed
+            lines.append({str(what): str(text) for what, text in json.loads(line).items()})
+    return lines

@@ -11,7 +11,7 @@ Invariants:
    ticks go, whole ticks of all datasets, counted.
 2. A block is kept until it is synced. After a failed sync all that was written since the last good one goes
    to a new segment: what the old one holds of it is unknown, and does not count (``segment.py``).
-3. A failing disk never ends the station: the thread tries again every ``RETRY_S``.
+3. Neither a failing disk nor a mistake of ours ends the logging: the thread tries again every ``RETRY_S``.
 """
 
 import errno
@@ -23,6 +23,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+import pyarrow as pa
+
 from fluxfast.log import batches, disk, events, segment
 from fluxfast.log.block import Block
 from fluxfast.log.dataset import Dataset
@@ -31,12 +33,17 @@ from fluxfast.log.frame import pack
 from fluxfast.log.segment import SegmentWriter
 
 LOGGER: Final = logging.getLogger("fluxfast.log")
+BLOCK_S: Final = 0.5  # of ticks are written together; the newest are as much later in the journal
 GROUP_S: Final = 1.0  # with `sync: group`
 RETRY_S: Final = 1.0
+CALM_S: Final = 5.0  # without a failure or a dropped row, and all is well again
+LAST_ATTEMPTS: Final = 3  # at the end, on a disk that fails
 QUEUE_BYTES: Final = 128 << 20  # of blocks, whatever they are doing
 MIN_BLOCKS: Final = 4  # one being filled, one being written, two of the last second
 SEGMENT_BYTES: Final = 256 << 20  # of columns; converting takes some times as much memory
 FIRST_SEGMENT_S: Final = 30.0  # twice as long each time, so that a new log soon has something to look at
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 Sync = Literal["group", "tick", "os"]
 
@@ -59,15 +66,21 @@ class Journal:
         segment_s: float,
         about: dict[str, Any],
         tell: Callable[[str], None],
+        old: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
-        """Start the thread. ``capacity``: ticks of a block; ``closed`` is called when a segment is complete."""
+        """Start the thread. Raises OSError if the directory cannot be used; a full one is waited for.
+
+        ``capacity``: ticks of a block. ``old`` is asked to put in what it holds, if that is ``BLOCK_S`` old;
+        ``closed`` is called when a segment is complete. Both on the thread.
+        """
         self.rows_written = self.rows_dropped = self.bytes_written = self.failures = 0
         self._directory, self._run, self._datasets = directory, run, datasets
         self._schemas = [batches.schema(dataset) for dataset in datasets]
         self._capacity, self._policy, self._segment_s = capacity, sync, segment_s
-        self._about, self._tell, self._closed = about, tell, closed
-        block_bytes = max(capacity * Block.tick_bytes(datasets), 1)
+        self._header = segment.Header(run, datasets, about)
+        self._tell, self._old, self._closed = tell, old, closed
+        block_bytes = Block.n_bytes(datasets, capacity)
         self.memory_limit_bytes = max(QUEUE_BYTES, MIN_BLOCKS * block_bytes)
         self._blocks = self._blocks_left = self.memory_limit_bytes // block_bytes
         self._free: list[Block] = []
@@ -84,11 +97,16 @@ class Journal:
         self._segment_began = self._last_sync = time.monotonic()
         self._segment_bytes = 0
         self._failing = self._dropping = self._closing = False
-        self._changed = (
-            threading.Condition()
-        )  # guards _free, _queue, _events, _blocks_left, _closing, _dropping
+        self._last_trouble = 0.0
+        # Guards _free, _queue, _events, _blocks_left, _closing, _dropping, rows_dropped.
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run_thread, name="fluxfast-journal", daemon=True)
-        self._open_segment()  # a directory that cannot be written to is an error now
+        try:
+            self._open_segment()
+        except OSError as e:
+            if e.errno not in FULL:  # a full disk must not keep a station from starting
+                raise
+            self._failed(e)
         self._thread.start()
 
     @property
@@ -108,7 +126,7 @@ class Journal:
                 self._blocks_left -= 1
                 return Block(self._datasets, self._capacity)
             block = self._queue.popleft()  # there is one, for the thread never holds all (_sync_is_due)
-        self._drop(block.rows, "the disk is too slow")
+        self._drop(block.rows, f"{self.memory_limit_bytes >> 20} MiB wait for the disk", "oldest ticks")
         block.clear()
         return block
 
@@ -139,9 +157,10 @@ class Journal:
 
     # ---- on either ----
 
-    def _drop(self, rows: int, why: str, what: str = "oldest ticks") -> None:
+    def _drop(self, rows: int, why: str, what: str) -> None:
         with self._changed:
             self.rows_dropped += rows
+            self._last_trouble = time.monotonic()
             first, self._dropping = not self._dropping, True
         if first:
             self._tell(f"{why}; dropping the {what}")
@@ -149,31 +168,30 @@ class Journal:
     # ---- on the journal's thread ----
 
     def _run_thread(self) -> None:
-        last = False
-        while not last:
+        attempts = 0
+        while attempts < LAST_ATTEMPTS:
             with self._changed:
                 if not self._queue and not self._events and not self._closing:
                     self._changed.wait(self._patience_s())
-                last = self._closing
+                idle, last = not self._queue, self._closing
             try:
+                if idle:
+                    self._old()
                 self._work(last)
-            except OSError as e:
+                self._recovered(last)
+                if last:
+                    break
+            except Exception as e:  # not only OSError: a mistake of ours must not end the logging
                 self._failed(e)
+                attempts += last
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, RETRY_S)
-            except Exception:  # a mistake of ours must not end the logging without a word
-                LOGGER.exception("the journal's thread failed")
-                self._tell("a block could not be written: see the program's own log")
-                raise
-            else:
-                self._recovered()
         self._end()
 
     def _patience_s(self) -> float:
-        now = time.monotonic()
         if self._unsynced or self._unsynced_events:
-            return max(self._last_sync + GROUP_S - now, 0.001)
-        return max(self._segment_began + self._segment_length_s - now, 0.1)
+            return max(min(self._last_sync + GROUP_S - time.monotonic(), BLOCK_S), 0.001)
+        return BLOCK_S
 
     def _work(self, last: bool) -> None:
         while True:
@@ -183,9 +201,16 @@ class Journal:
             if block is None and not news:
                 break
             try:
-                self._write(block, news)
-            except OSError:
+                packed = self._pack(block, news)
+            except Exception as e:  # it would fail again and again, and hold up all others
+                self._leave_out(block, news, e)
+                continue
+            try:
+                self._write(packed)
+            except Exception:
                 self._give_back([] if block is None else [block], news)
+                if self._segment is not None and self._segment.broken:
+                    self._abandon()
                 raise
             if block is not None:
                 self._unsynced.append(block)
@@ -204,22 +229,37 @@ class Journal:
             self._queue.extendleft(reversed(blocks))
             self._events[:0] = news
 
-    def _write(self, block: Block | None, news: Sequence[events.Event]) -> None:
+    def _leave_out(self, block: Block | None, news: Sequence[events.Event], why: Exception) -> None:
+        LOGGER.error("ticks or events cannot be written", exc_info=why)
+        self._drop((block.rows if block else 0) + len(news), f"{type(why).__name__}: {why}", "ticks it met")
+        if block is not None:
+            block.clear()
+            with self._changed:
+                self._free.append(block)
+
+    def _pack(self, block: Block | None, news: Sequence[events.Event]) -> list[tuple[int, pa.Buffer]]:
+        """Return the messages of a block and of events, each with its kind of frame."""
+        messages = []
+        if news:
+            messages.append((segment.EVENTS, events.to_message(news)))
+        for d, ticks in enumerate(() if block is None else block.ticks):
+            if ticks.count and self._datasets[d].rows:
+                messages.append((d, batches.to_message(self._schemas[d], ticks)))
+        return messages
+
+    def _write(self, messages: Sequence[tuple[int, pa.Buffer]]) -> None:
+        if not messages:
+            return
         if self._segment is None:
             self._open_segment()
         assert self._segment is not None
-        packed, n_bytes = [], 0
-        if news:
-            packed.append(pack(segment.EVENTS, self._sequence, events.to_message(news)))
-        for d, ticks in enumerate(() if block is None else block.ticks):
-            if ticks.count:
-                message = batches.to_message(self._schemas[d], ticks)
-                packed.append(pack(d, self._sequence + len(packed), message))
-                n_bytes += message.size
+        packed = [
+            pack(kind, sequence, message) for sequence, (kind, message) in enumerate(messages, self._sequence)
+        ]
         data = b"".join(packed)
         self._segment.append(data)
         self._sequence += len(packed)
-        self._segment_bytes += n_bytes
+        self._segment_bytes += sum(message.size for _, message in messages)
         self.bytes_written += len(data)
 
     def _sync_is_due(self) -> bool:
@@ -268,16 +308,16 @@ class Journal:
     def _rotate(self) -> None:
         self._sync()
         assert self._segment is not None
-        self._segment.close()
-        self._segment = None
+        complete, self._segment = self._segment, None
+        complete.close()
         self._segment_length_s = min(2 * self._segment_length_s, self._segment_s)
         self._closed()
 
     def _open_segment(self) -> None:
         self._directory.keep()
-        header = segment.header(self._run, time.time_ns() // 1000, self._datasets, self._about)
         folder = self._directory.path / segment.FOLDER
         disk.make_folder(folder)
+        header = self._header.to_json(time.time_ns() // 1000)
         self._segment = SegmentWriter(folder, self._run, self._sequence, header)
         self._sequence += 1
         self._synced_sequence = self._sequence
@@ -287,28 +327,33 @@ class Journal:
             old.close()
 
     def _end(self) -> None:
-        lost = sum(block.rows for block in (*self._queue, *self._unsynced)) + len(self._events)
+        with suppress(OSError):  # of the last failure
+            self._sync()
+        lost = sum(block.rows for block in self._queue) + len(self._events)
         if lost:
-            self.rows_dropped += lost
+            with self._changed:
+                self.rows_dropped += lost
             self._tell(f"closed with {lost} rows not written")
         for old in (*self._given_up, *([] if self._segment is None else [self._segment])):
-            with suppress(OSError):
-                old.close()
+            old.close()
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, OSError):
+            LOGGER.error("the journal's thread failed", exc_info=error)
         self.failures += 1
+        self._last_trouble = time.monotonic()
         if not self._failing:
             self._failing = True
+            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             self._tell(
-                f"cannot write to {self._directory.path}: {error.strerror or error}; keeping up to "
+                f"cannot write to {self._directory.path}: {why}; keeping up to "
                 f"{self.memory_limit_bytes >> 20} MiB in memory and trying again"
             )
 
-    def _recovered(self) -> None:
-        with self._changed:
-            keeping_up = self._dropping and not self._queue
-            if keeping_up:
-                self._dropping = False
-        if self._failing or keeping_up:
-            self._failing = False
+    def _recovered(self, last: bool) -> None:
+        """Nothing has failed just now: tell so, if it lasts; a disk that comes and goes is one event."""
+        if not (self._failing or self._dropping):
+            return
+        if last or (not self._queue and time.monotonic() >= self._last_trouble + CALM_S):
+            self._failing = self._dropping = False
             self._tell(f"writing again; {self.rows_dropped} rows dropped since the start")

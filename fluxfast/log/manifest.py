@@ -1,10 +1,11 @@
 """``DIR/manifest.jsonl``: which files the log consists of, and the checksum of each.
 
 A line for each file that appears or goes, JSON, whose last key is the crc32 of what stands before it. Lines
-are only appended, by who holds ``DIR/.compacting``; what is said later counts:
+are only appended, by who holds ``DIR/.compacting``; what is said later counts. What a crash leaves of lines
+that were never synced, a torn one or zeros, is no damage:
 
 - ``add``: a part, made of a segment of the journal: dataset, rows, bytes, sha256, first_us, last_us, run
-- ``segment``: all parts of a segment are there; it is not needed any more
+- ``segment``: all ``parts`` of a segment are there; it is not needed any more
 - ``merge``: a file that takes the place of those in ``of``
 - ``put``: a file that is rewritten whole
 - ``remove``: a file that is gone, and why: ``age``, ``size``, ``missing``
@@ -18,6 +19,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,9 +56,10 @@ class Manifest:
         self.uploaded: dict[str, str] = {}
         self.damaged: list[int] = []
         self.last: Record | None = None
-        self.size = 0
+        self.size = 0  # where the last line ends that is none of a crash
         self.ends_torn = False
-        self._lines = self._whole = 0  # lines read, and where the last of them ends
+        self._lines = 0  # up to there
+        self._parts: dict[tuple[str, int], set[str]] = {}  # of segments that are not known to be done
 
     def refresh(self) -> None:
         """Read what others have appended meanwhile. Raises OSError."""
@@ -66,22 +69,23 @@ class Manifest:
                 if self._file != (about.st_dev, about.st_ino) or about.st_size < self.size:
                     self._forget()
                     self._file = about.st_dev, about.st_ino
-                file.seek(self._whole)
+                file.seek(self.size)
                 data = file.read()
         except FileNotFoundError:
             self._forget()
             return
-        self.size = self._whole + len(data)
-        *lines, torn = data.split(b"\n")
-        self.ends_torn = torn != b""
-        self._whole = self.size - len(torn)
-        for line in lines:
-            self._lines += 1
-            record = _read(line)
-            if record is None:
-                self.damaged.append(self._lines)
-            else:
+        begin, at = self.size, 0
+        *lines, _ = data.split(b"\n")
+        for number, line in enumerate(lines, self._lines + 1):
+            at += len(line) + 1
+            if (record := _read(line)) is not None:
                 self._take(record)
+            elif b"\0" in line:
+                continue
+            else:
+                self.damaged.append(number)
+            self.size, self._lines = begin + at, number
+        self.ends_torn = begin + len(data) > self.size
 
     def append(self, records: Iterable[Record]) -> None:
         """Add lines; on the disk when this returns. Raises OSError, and then none of them counts.
@@ -90,12 +94,12 @@ class Manifest:
         """
         records = list(records)
         data = b"".join(_line(record) for record in records)
-        if self.ends_torn:  # by a crash in the middle of a line
-            data = b"\n" + data
         new = not self.path.exists()
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
+                if self.ends_torn:
+                    disk.truncate(file, self.size)
                 disk.write(file, data, self.size)
                 disk.sync(file)
             except OSError:
@@ -111,7 +115,10 @@ class Manifest:
         name = record.get("file", "")
         self.last = record
         match record["op"]:
-            case "add" | "put":
+            case "add":
+                self._appears(name, record)
+                self._parts.setdefault((record["run"], record["segment"]), set()).add(name)
+            case "put":
                 self._appears(name, record)
             case "merge":
                 for source in record["of"]:
@@ -119,7 +126,9 @@ class Manifest:
                 self._appears(name, record)
                 self.merges.append(record)
             case "segment":
-                self.segments.add((record["run"], record["sequence"]))
+                one = record["run"], record["sequence"]
+                if len(self._parts.pop(one, ())) >= record["parts"]:  # else a crash has taken their lines
+                    self.segments.add(one)
             case "remove":
                 self._goes(name, record["why"])
             case "bad":
@@ -142,6 +151,11 @@ class Manifest:
 def sha256(data: Any) -> str:
     """Return the checksum of a file's bytes, as lines have it."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """Return the same of an open file."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(record: Record) -> bytes:

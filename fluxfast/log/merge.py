@@ -30,7 +30,7 @@ from fluxfast.log.convert import file_name
 from fluxfast.log.dataset import TEXT
 from fluxfast.log.directory import HIDDEN, hidden_file, hidden_path
 from fluxfast.log.encoder import PartEncoder
-from fluxfast.log.manifest import Manifest, Record, sha256
+from fluxfast.log.manifest import Manifest, Record, sha256_of
 from fluxfast.log.rows import DAY_US
 
 MAX_BYTES: Final = 256 << 20  # of the sources of a file
@@ -116,9 +116,9 @@ class Merger:
         """Return what is in a file, if it still is what it was."""
         name, path = record["file"], self._root / record["file"]
         try:
-            with pa.memory_map(str(path)) as file:
-                if sha256(file.read_buffer()) == record["sha256"]:
-                    return pq.read_schema(file)
+            with path.open("rb") as file:  # no map: a bad sector is an error then, and not the end
+                if sha256_of(file) == record["sha256"]:
+                    return pq.read_schema(path)
         except FileNotFoundError:
             self._tell(f"{name} is gone: somebody has removed it")
             self._manifest.append([{"op": "remove", "file": name, "why": "missing"}])
@@ -179,8 +179,8 @@ class Merger:
         held: list[pa.Table] = []
         run, rows = None, 0
         for record in records:
-            with pa.memory_map(str(self._root / record["file"])) as mapped:
-                file = pq.ParquetFile(mapped, page_checksum_verification=True)
+            with pa.OSFile(str(self._root / record["file"])) as opened:
+                file = pq.ParquetFile(opened, page_checksum_verification=True)
                 for number in range(file.num_row_groups):
                     table = _as(schema, file.read_row_group(number))
                     of = _run(table)

@@ -8,10 +8,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
-
-import pyarrow as pa
 
 from fluxfast.errors import FluxfastError
 from fluxfast.log.directory import HIDDEN
@@ -44,7 +42,7 @@ class Remote:
         self._fs, self._base = self._try(lambda: _open(url))
         self._base = self._base.rstrip("/")
 
-    def put(self, name: str, data: pa.Buffer) -> None:
+    def put(self, name: str, data: BinaryIO) -> None:
         """Make the file ``name``, or another one of that name, whole or not at all."""
         target = f"{self._base}/{name}"
         if self._fs.type_name in ATOMIC:
@@ -56,16 +54,17 @@ class Remote:
         """Remove a file; nothing if there is none."""
         self._try(lambda: self._remove(f"{self._base}/{name}"))
 
-    def _write(self, path: str, data: pa.Buffer) -> None:
+    def _write(self, path: str, data: BinaryIO) -> None:
         # Not in a `with`: after an error that would make the file of what has come so far.
         stream = self._fs.open_output_stream(path)
-        for start in range(0, data.size, PIECE_BYTES):
-            stream.write(data.slice(start, min(PIECE_BYTES, data.size - start)))
+        data.seek(0)
+        while piece := data.read(PIECE_BYTES):
+            stream.write(piece)
         stream.close()
-        if (size := self._fs.get_file_info(path).size) != data.size:
-            raise OSError(f"{size} bytes have arrived of {data.size}")
+        if (size := self._fs.get_file_info(path).size) != data.tell():
+            raise OSError(f"{size} bytes have arrived of {data.tell()}")
 
-    def _write_and_move(self, target: str, name: str, data: pa.Buffer) -> None:
+    def _write_and_move(self, target: str, name: str, data: BinaryIO) -> None:
         hidden = f"{self._base}/{HIDDEN}{name.replace('/', '+')}"
         is_local = self._fs.type_name == "local"
         if is_local and not os.path.isdir(self._base):  # a share that is not mounted

@@ -1,4 +1,4 @@
-"""The journal's batches as the table that analysts get: words for codes, and each device's history together."""
+"""The journal's batches as the table that analysts get: words for codes, each device's history together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime

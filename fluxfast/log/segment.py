@@ -3,27 +3,27 @@
 ``DIR/.journal/<run>-<sequence>.ffj``: the run is one life of a station, the sequence that of the file's first
 frame. Whoever writes it holds a lock on it; so a file that can be locked is complete, or its writer is dead.
 
-The header is JSON: the datasets, with all that is needed to make tables of the batches behind it. Frames of
-one run have rising sequences, and where two files have the same one, the later file's counts: after a failed
-sync nobody knows what is on the disk, so it is written again, to a new file.
+The header is JSON: the datasets, with all that is needed to make tables of the batches behind it. It is on
+the disk before anything follows it. Frames of one run have rising sequences, and where two files have the
+same one, the later file's counts: after a failed sync nobody knows what is on the disk, so it is written
+again, to a new file.
 """
 
+import bisect
 import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
-
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk
+from fluxfast.log import disk, frame
 from fluxfast.log.dataset import Column, Dataset, Words
-from fluxfast.log.frame import Damage, Frame, frames, pack
+from fluxfast.log.frame import MAGIC, Damage, Frame, frames, pack
 
 FOLDER: Final = ".journal"
 FORMAT: Final = 1
@@ -32,13 +32,27 @@ EVENTS: Final = 0xFFFE
 _NAME: Final = re.compile(r"([0-9a-f]{8})-(\d{10})\.ffj")
 
 
+class NewerError(FluxfastError):
+    """A segment that this fluxfast does not understand."""
+
+
+class NotBegunError(FluxfastError):
+    """A segment whose writer has died over the header: nothing was ever logged in it."""
+
+
 class SegmentWriter:
-    """A new file of the journal. Every method may raise OSError; ``size`` is what is known to be written."""
+    """A new file of the journal; every method but ``close`` may raise OSError.
+
+    ``size`` is what is written, whole frames; ``broken``: an error has left more than that, so this file must
+    not be written to any more.
+    """
 
     def __init__(self, folder: Path, run: str, sequence: int, header: bytes) -> None:
         """Create and lock it, and write the header, which takes ``sequence``."""
         self.path = folder / f"{run}-{sequence:010}.ffj"
         self.size = 0
+        self.broken = False
+        disk.unlink(self.path)  # of an attempt that could neither write a header nor remove the file
         self._file = disk.create(self.path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,16 +60,21 @@ class SegmentWriter:
             self.sync()
             disk.sync_folder(folder)
         except OSError:
-            os.close(self._file)
-            disk.unlink(self.path)
+            self.close()
+            with suppress(OSError):
+                disk.unlink(self.path)
             raise
 
     def append(self, data: bytes) -> None:
-        """Write frames behind those that are there; after an error none of them is."""
+        """Write frames behind those that are there; after an error none of them is, unless it is broken."""
         try:
             disk.write(self._file, data, self.size)
         except OSError:
+            self.broken = True
             disk.truncate(self._file, self.size)
+            # Else a crash might bring back frames that are written once more behind these.
+            disk.sync(self._file)
+            self.broken = False
             raise
         self.size += len(data)
 
@@ -72,25 +91,32 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Close the file; from now on it may be converted."""
-        os.close(self._file)
+        with suppress(OSError):  # what was synced is there
+            os.close(self._file)
 
 
-def header(run: str, opened_us: int, datasets: Sequence[Dataset], about: dict[str, Any]) -> bytes:
-    """Return a header's JSON. ``about`` says more of the run: version, devices."""
-    described = []
-    for dataset in datasets:
-        one = asdict(dataset)
-        one["columns"] = [
-            {
-                **asdict(column),
-                "labels": [{str(code): text for code, text in names.items()} for names in column.labels],
-            }
-            for column in dataset.columns
-        ]
-        described.append(one)
-    return json.dumps(
-        {"format": FORMAT, "run": run, "opened_us": opened_us, "datasets": described, **about}
-    ).encode()
+class Header:
+    """What all segments of a run begin with."""
+
+    def __init__(self, run: str, datasets: Sequence[Dataset], about: Mapping[str, Any]) -> None:
+        """``about`` says more of the run: version, devices."""
+        described = []
+        for dataset in datasets:
+            one = asdict(dataset)
+            one["columns"] = [
+                {
+                    **asdict(column),
+                    "labels": [{str(code): text for code, text in names.items()} for names in column.labels],
+                }
+                for column in dataset.columns
+            ]
+            described.append(one)
+        # Once, for it takes milliseconds with 10,000 devices, and the loop waits.
+        self._json = json.dumps({"format": FORMAT, "run": run, "datasets": described, **about})
+
+    def to_json(self, opened_us: int) -> bytes:
+        """Return the header of a segment that begins now."""
+        return f'{{"opened_us":{opened_us},{self._json[1:]}'.encode()
 
 
 @dataclass(frozen=True)
@@ -116,35 +142,55 @@ class Segment:
 
 
 class Wanted(NamedTuple):
-    """A segment, and the sequence from which on the following one of its run counts (None: it is the last)."""
+    """A segment, and from which sequence on the following one of its run counts (None: it is the last)."""
 
     name: SegmentName
     before: int | None
 
 
-def find(journal: Path) -> list[Wanted]:
-    """Return the segments of a journal: those of a run together, in their order."""
+def find(journal: Path, done: Collection[tuple[str, int]] = ()) -> list[Wanted]:
+    """Return the segments of a journal: those of a run together, in their order.
+
+    ``done``: run and sequence of segments that may be gone already, though one that comes before is not.
+    """
     names = []
     for path in journal.glob("*.ffj"):
         if match := _NAME.fullmatch(path.name):
             names.append(SegmentName(path, match[1], int(match[2])))
     names.sort(key=lambda name: (name.run, name.sequence))
-    following = [*names[1:], None]
-    return [
-        Wanted(name, after.sequence if after and after.run == name.run else None)
-        for name, after in zip(names, following, strict=True)
-    ]
+    begins = sorted({*((name.run, name.sequence) for name in names), *done})
+    return [Wanted(name, _next_of_run(begins, name)) for name in names]
+
+
+def find_one(path: Path, done: Collection[tuple[str, int]] = ()) -> Wanted | None:
+    """Return a segment with what follows it now; to be asked while it is locked, for its writer may go on."""
+    return next((wanted for wanted in find(path.parent, done) if wanted.name.path == path), None)
+
+
+def _next_of_run(begins: Sequence[tuple[str, int]], name: SegmentName) -> int | None:
+    at = bisect.bisect_right(begins, (name.run, name.sequence))
+    return begins[at][1] if at < len(begins) and begins[at][0] == name.run else None
 
 
 def headers(journal: Path) -> list[Segment]:
     """Return what the segments say before their rows, the oldest first; none of those that cannot be read."""
     found = []
     for wanted in find(journal):
-        with suppress(FileNotFoundError, FluxfastError):
-            first = next(frames(_map(wanted.name.path)), None)
-            if isinstance(first, Frame) and first.kind == HEADER:
+        with suppress(OSError, FluxfastError):
+            first = _first_frame(wanted.name.path)
+            if first is not None and first.kind == HEADER:
                 found.append(_begin(wanted.name, first))
     return sorted(found, key=lambda segment: segment.opened_us)
+
+
+def _first_frame(path: Path) -> Frame | None:
+    with path.open("rb") as file:
+        data = file.read(frame.HEADER.size)
+        if len(data) == frame.HEADER.size:
+            _, length, *_ = frame.HEADER.unpack(data)
+            data += file.read(min(length, frame.MAX_LENGTH))
+    first = next(frames(data), None)
+    return first if isinstance(first, Frame) else None
 
 
 @contextmanager
@@ -167,8 +213,12 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 def read(wanted: Wanted) -> Segment:
-    """Read a segment. Raises FluxfastError if its header cannot be read, OSError if the file cannot."""
-    data = _map(wanted.name.path)
+    """Read a segment into memory. Raises OSError if the file cannot be read.
+
+    NotBegunError or NewerError if it is so, FluxfastError if its header is damaged.
+    """
+    path = wanted.name.path
+    data = path.read_bytes()  # no map: a bad sector is an error then, and not the end of the process
     segment: Segment | None = None
     damage: list[Damage] = []
     for piece in frames(data):
@@ -185,22 +235,19 @@ def read(wanted: Wanted) -> Segment:
         else:
             segment.messages[piece.kind].append(piece)
     if segment is None:
-        raise FluxfastError(f"{wanted.name.path}: its header is damaged")
+        if len(damage) == 1 and damage[0].at_end and data.find(MAGIC, 1) < 0:
+            raise NotBegunError(f"{path}: has no whole header")
+        if not data:
+            raise NotBegunError(f"{path}: is empty")
+        raise FluxfastError(f"{path}: its header is damaged")
     segment.damage = damage
     return segment
 
 
-def _map(path: Path) -> memoryview:
-    if path.stat().st_size == 0:
-        return memoryview(b"")
-    with pa.memory_map(str(path)) as file:
-        return memoryview(file.read_buffer())
-
-
-def _begin(name: SegmentName, frame: Frame) -> Segment:
-    about = json.loads(frame.payload().to_pybytes())
+def _begin(name: SegmentName, first: Frame) -> Segment:
+    about = json.loads(first.payload().to_pybytes())
     if about.pop("format") != FORMAT:
-        raise FluxfastError(f"{name.path}: written by a newer fluxfast")
+        raise NewerError(f"{name.path}: written by a newer fluxfast")
     about.pop("run")
     datasets = [_dataset(described) for described in about.pop("datasets")]
     return Segment(name, about.pop("opened_us"), datasets, about, [[] for _ in datasets])

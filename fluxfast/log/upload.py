@@ -9,17 +9,16 @@ written under a hidden name and moved. Killed in between, a pass leaves what the
 (Unfinished uploads of parts stay invisible in a bucket until its lifecycle rule removes them.)
 """
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-
 from fluxfast.log import manifest as manifests
 from fluxfast.log.directory import compacting, held
-from fluxfast.log.manifest import Manifest, Record, sha256
+from fluxfast.log.manifest import Manifest, Record, sha256, sha256_of
 from fluxfast.log.remote import Remote
 
 LOCK: Final = ".uploading"
@@ -119,18 +118,19 @@ class _Upload:
     def _copy(self, remote: Remote, record: Record) -> None:
         name = record["file"]
         try:
-            with pa.memory_map(str(self._root / name)) as file:
-                data = file.read_buffer()
+            file = (self._root / name).open("rb")
         except FileNotFoundError:
             self._has_changed(record, "is gone: somebody has removed it", {"op": "remove", "why": "missing"})
             return
-        if sha256(data) != record["sha256"]:
-            self._has_changed(record, "is damaged: its bytes are not those that were written", {"op": "bad"})
-            return
-        remote.put(name, data)
-        self._append({"op": "uploaded", "file": name, "bytes": data.size, "sha256": record["sha256"]})
+        with file:
+            if sha256_of(file) != record["sha256"]:
+                what = "is damaged: its bytes are not those that were written"
+                self._has_changed(record, what, {"op": "bad"})
+                return
+            remote.put(name, file)
+        self._append({"op": "uploaded", "file": name, "bytes": record["bytes"], "sha256": record["sha256"]})
         self._done.files += 1
-        self._done.bytes += data.size
+        self._done.bytes += record["bytes"]
 
     def _has_changed(self, record: Record, what: str, line: Record) -> None:
         """Tell of a file that is not as its line says, unless a compaction was here meanwhile."""
@@ -143,7 +143,7 @@ class _Upload:
 
     def _copy_manifest(self, remote: Remote) -> None:
         data = (self._root / manifests.NAME).read_bytes()
-        remote.put(manifests.NAME, pa.py_buffer(data))
+        remote.put(manifests.NAME, io.BytesIO(data))
         self._append({"op": "uploaded", "file": manifests.NAME, "bytes": len(data), "sha256": sha256(data)})
 
     def _append(self, record: Record) -> None:

@@ -9,6 +9,7 @@
 """
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,19 +20,19 @@ from typing import Any, Final, Self
 from fluxfast.errors import FluxfastError
 from fluxfast.log import events, inventory_files
 from fluxfast.log.block import Array, Block
-from fluxfast.log.compactor import compact
+from fluxfast.log.compactor import compact, left_over
 from fluxfast.log.dataset import Dataset, Words
 from fluxfast.log.directory import LogDirectory
 from fluxfast.log.inventory import DeviceRow
 from fluxfast.log.job import CompactionJob
-from fluxfast.log.journal import LOGGER, Journal, Sync
+from fluxfast.log.journal import BLOCK_S, LOGGER, Journal, Sync
 from fluxfast.log.remote import check as check_remote
 from fluxfast.log.retention import Retention
 
-BLOCK_S: Final = 0.5  # of ticks; the newest are as much later in the journal
 SEGMENT_S: Final = 600.0
 CLOSE_S: Final = 60.0  # a disk that hangs for longer is given up at the end
-CLOSE_UPLOAD_S: Final = 20.0
+JOB_CLOSE_S: Final = 10.0
+UPLOAD_CLOSE_S: Final = 20.0
 
 
 class LogWriter:
@@ -71,12 +72,17 @@ class LogWriter:
         """
         words = Words(quality_names, reasons)
         self._datasets = [replace(d, words=d.words or words) for d in datasets]
+        run = secrets.token_hex(4)
         names = [*(d.name for d in datasets), events.NAME, *inventory_files.FOLDERS]
         for name in names:
             if names.count(name) > 1:
                 raise FluxfastError(f"two datasets of the log would be called '{name}': rename the profile")
         self._on_event = on_event or LOGGER.warning
         self._rows_appended = 0
+        # The block is filled by the loop, and fetched by the journal's thread if the loop does not go on.
+        self._filling = threading.Lock()
+        self._since_s: float | None = None  # when the block's first tick came
+        self._within_tick = False
         self._closing = False
         if remote is not None:
             check_remote(remote)
@@ -85,29 +91,34 @@ class LogWriter:
             said["devices"] = [row._asdict() for row in devices]
         now_us = time.time_ns() // 1000
         self._directory = LogDirectory(directory)
+        self._retention = Retention(keep_s, max_bytes, remote is not None)
+        self._job = CompactionJob(self._directory.path, self._tell, self._retention, remote)
         try:
             self._datasets, news = inventory_files.settle(self._directory.path, self._datasets, now_us)
             self._journal = Journal(
                 self._directory,
-                secrets.token_hex(4),
+                run,
                 self._datasets,
                 capacity=1 if sync == "tick" else max(int(BLOCK_S / tick_seconds), 1),
                 sync=sync,
                 segment_s=segment_seconds,
                 about=said,
                 tell=self._tell,
+                old=self._hand_over_old,
                 closed=self._segment_closed,
             )
-        except OSError as e:
+        except BaseException as e:
+            self._job.close(JOB_CLOSE_S)
             self._directory.close()
-            raise FluxfastError(f"cannot log to {directory}: {e.strerror}") from e
+            if isinstance(e, OSError):
+                raise FluxfastError(f"cannot log to {directory}: {e.strerror}") from e
+            raise
         self._block: Block = self._journal.take()
         for text in news:
             self._tell(text)
             self.add_event(now_us, "log", text)
-        self._retention = Retention(keep_s, max_bytes, remote is not None)
-        self._job = CompactionJob(self._directory.path, self._tell, self._retention, remote)
-        self._job.start()  # for what a crash has left
+        if left_over(self._directory.path, run):
+            self._job.start()
 
     def __enter__(self) -> Self:
         """Return self; ``close`` follows at the end of the block."""
@@ -171,17 +182,23 @@ class LogWriter:
         """
         if self._closing:
             raise ValueError("append to a closed LogWriter")
-        ticks = self._block.ticks[dataset]
-        if ticks.count == len(ticks.tick_us):
-            self._hand_over()
+        with self._filling:
             ticks = self._block.ticks[dataset]
-        ticks.append(tick_us, latency_ms, quality, values, valid)
-        self._rows_appended += self._datasets[dataset].rows
+            if ticks.count == len(ticks.tick_us):
+                self._hand_over()
+                ticks = self._block.ticks[dataset]
+            ticks.append(tick_us, latency_ms, quality, values, valid)
+            self._rows_appended += self._datasets[dataset].rows
+            self._within_tick = True
+            if self._since_s is None:
+                self._since_s = time.monotonic()
 
     def end_tick(self) -> None:
         """All datasets have their row of this tick: it may go to the journal."""
-        if any(ticks.count == len(ticks.tick_us) for ticks in self._block.ticks):
-            self._hand_over()
+        with self._filling:
+            self._within_tick = False
+            if any(ticks.count == len(ticks.tick_us) for ticks in self._block.ticks):
+                self._hand_over()
 
     def add_event(
         self, time_us: int, kind: str, text: str, site: str | None = None, device: str | None = None
@@ -196,23 +213,36 @@ class LogWriter:
         """Write all that is left, wait for the disk, make Parquet of it, and give the directory free."""
         if self._closing:
             return
-        self._hand_over()
-        self._closing = True
-        self._job.close()
+        with self._filling:
+            self._closing = True
+            self._journal.put(self._block)
+        job_ended = self._job.close(JOB_CLOSE_S)
         if not self._journal.close(CLOSE_S):
             self._tell(f"the disk hangs; {self.rows_waiting} rows are not written")
             return
         try:
-            # Merges can wait: they may take minutes.
-            compact(self._directory.path, self._tell, retention=self._retention, merge=False)
-            self._job.last_upload(CLOSE_UPLOAD_S)
-        except OSError as e:
-            self._tell(f"cannot make Parquet of the journal: {e.strerror}; the next start does")
-        self._directory.close()
+            if job_ended:
+                # Merges can wait for the next start: they may take minutes.
+                compact(self._directory.path, self._tell, retention=self._retention, merge=False)
+                self._job.last_upload(UPLOAD_CLOSE_S)
+        except Exception as e:  # what was read is in the journal, and whoever closes has more to close
+            why = e.strerror if isinstance(e, OSError) else repr(e)
+            self._tell(f"cannot make Parquet of the journal: {why}; the next start does")
+        finally:
+            self._directory.close()
 
     def _hand_over(self) -> None:
+        self._since_s = None
         self._journal.put(self._block)
         self._block = self._journal.take()
+
+    def _hand_over_old(self) -> None:
+        """Hand over whole ticks that wait for others, on the journal's thread: the loop may be held up."""
+        with self._filling:
+            if self._closing or self._within_tick or self._since_s is None:
+                return
+            if time.monotonic() >= self._since_s + BLOCK_S:
+                self._hand_over()
 
     def _segment_closed(self) -> None:
         if not self._closing:

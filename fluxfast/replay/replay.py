@@ -106,8 +106,8 @@ class Replay:
     def _logged_actions(self, run: Run) -> list[Action] | None:
         """Return what each site might do in a run; None if no decision of them is logged."""
         wanted = logged_actions(self._plan)
-        for file in run.files.get(NAME, ()):
-            codes = read_chunk(file, wanted).values["action"]
+        for slice_ in run.slices.get(NAME, ()):
+            codes = read_chunk(slice_, wanted).values["action"]
             known = np.isfinite(codes)
             if known.any():
                 at = known.argmax(axis=0)
