@@ -52,7 +52,7 @@ def wait_until(condition):
 
 def seconds_in(path):
     """Return the ticks found in the log, each once per part."""
-    parts = [pq.read_table(f, partitioning=None) for f in sorted(Path(path).rglob("*.parquet"))]
+    parts = [pq.read_table(f, partitioning=None) for f in sorted(Path(path).rglob("date=*/*.parquet"))]
     assert all(p.num_rows % ROWS == 0 for p in parts)
     return sorted(s for p in parts for s in set(p["x"].to_pylist()))
 
@@ -205,7 +205,7 @@ def test_held_files_are_bounded_and_the_oldest_go_first(tmp_path, monkeypatch, c
         assert dropped > 0
         (tmp_path / "d").unlink()
         wait_until(lambda: log.rows_waiting == ROWS)
-    times = {t for f in tmp_path.rglob("*.parquet") for t in pq.read_table(f)["time"].to_pylist()}
+    times = {t for f in tmp_path.rglob("date=*/*.parquet") for t in pq.read_table(f)["time"].to_pylist()}
     assert len(times) == 20 - dropped // ROWS
     assert log.rows_logged + log.rows_dropped == 20 * ROWS
     assert [e.split(";")[0] for e in events][1:] == ["log: 0 MiB wait for the disk", "log: writing again"]
@@ -312,7 +312,7 @@ def test_full_disk_is_survived(small_disk, monkeypatch):
         ballast.unlink()
         wait_until(lambda: log.rows_waiting == ROWS)
     assert log.rows_dropped == 0
-    rows = [pq.read_metadata(f).num_rows for f in (small_disk / "log").rglob("*.parquet")]
+    rows = [pq.read_metadata(f).num_rows for f in (small_disk / "log").rglob("date=*/*.parquet")]
     assert sum(rows) == 20 * ROWS
     assert len(events) == 2
     assert list((small_disk / "log").glob(".tmp-*")) == []
