@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk
+from fluxfast.log import disk, frame
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import MAGIC, Damage, Frame, frames, pack
 
@@ -172,6 +172,27 @@ def _next_of_run(begins: Sequence[tuple[str, int]], name: SegmentName) -> int | 
     return begins[at][1] if at < len(begins) and begins[at][0] == name.run else None
 
 
+def headers(journal: Path) -> list[Segment]:
+    """Return what the segments say before their rows, the oldest first; none of those that cannot be read."""
+    found = []
+    for wanted in find(journal):
+        with suppress(OSError, FluxfastError):
+            first = _first_frame(wanted.name.path)
+            if first is not None and first.kind == HEADER:
+                found.append(_begin(wanted.name, first))
+    return sorted(found, key=lambda segment: segment.opened_us)
+
+
+def _first_frame(path: Path) -> Frame | None:
+    with path.open("rb") as file:
+        data = file.read(frame.HEADER.size)
+        if len(data) == frame.HEADER.size:
+            _, length, *_ = frame.HEADER.unpack(data)
+            data += file.read(min(length, frame.MAX_LENGTH))
+    first = next(frames(data), None)
+    return first if isinstance(first, Frame) else None
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold a segment that nobody writes; yield whether it is so, False also if it is gone."""
@@ -227,8 +248,8 @@ def read(wanted: Wanted) -> Segment:
     return segment
 
 
-def _begin(name: SegmentName, frame: Frame) -> Segment:
-    about = json.loads(frame.payload().to_pybytes())
+def _begin(name: SegmentName, first: Frame) -> Segment:
+    about = json.loads(first.payload().to_pybytes())
     if about.pop("format") != FORMAT:
         raise NewerError(f"{name.path}: written by a newer fluxfast")
     about.pop("run")
