@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk
+from fluxfast.log import disk, frame
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import MAGIC, Damage, Frame, frames, pack
 
@@ -176,6 +176,27 @@ def _next_of_run(begins: Sequence[tuple[str, int]], name: SegmentName) -> int | 
     return begins[at][1] if at < len(begins) and begins[at][0] == name.run else None
 
 
+def headers(journal: Path) -> list[Segment]:
+    """Return what the segments say before their rows, the oldest first; none of those that cannot be read."""
+    found = []
+    for wanted in find(journal):
+        with suppress(OSError, FluxfastError):
+            first = _first_frame(wanted.name.path)
+            if first is not None and first.kind == HEADER:
+                found.append(begin(wanted.name, first))
+    return sorted(found, key=lambda segment: segment.opened_us)
+
+
+def _first_frame(path: Path) -> Frame | None:
+    with path.open("rb") as file:
+        data = file.read(frame.HEADER.size)
+        if len(data) == frame.HEADER.size:
+            _, length, *_ = frame.HEADER.unpack(data)
+            data += file.read(min(length, frame.MAX_LENGTH))
+    first = next(frames(data), None)
+    return first if isinstance(first, Frame) else None
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold a segment that nobody writes; yield whether it is so, False also if it is gone."""
@@ -204,12 +225,16 @@ def read(wanted: Wanted) -> Segment:
     data = path.read_bytes()  # no map: a bad sector is an error then, and not the end of the process
     segment: Segment | None = None
     damage: list[Damage] = []
+    complete = False  # all that counts is read
     for piece in frames(data):
         if isinstance(piece, Damage):
-            damage.append(piece)
-        elif wanted.before is not None and piece.sequence >= wanted.before:
+            if not complete:
+                damage.append(piece)
             continue
-        elif piece.kind == HEADER:
+        complete = wanted.before is not None and piece.sequence >= wanted.before - 1
+        if wanted.before is not None and piece.sequence >= wanted.before:
+            continue
+        if piece.kind == HEADER:
             segment = begin(wanted.name, piece)
         elif segment is None:
             break
