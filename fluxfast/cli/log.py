@@ -234,7 +234,8 @@ def _value(value: Any) -> str:
 
 def _extent_json(one: Extent) -> dict[str, Any]:
     said = asdict(one)
-    return {**said, "from": _iso(said.pop("first_us")), "to": _iso(said.pop("last_us"))}
+    first, last = (_iso(said.pop(key)) for key in ("first_us", "last_us"))
+    return {**said, "from": first, "to": last}
 
 
 def _statistics_json(found: Statistics) -> dict[str, Any]:
