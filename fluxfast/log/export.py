@@ -215,8 +215,9 @@ class _Excel:
             import xlsxwriter
         except ImportError as error:
             raise MissingExtraError("Excel files need xlsxwriter: pip install 'fluxfast[excel]'") from error
+        self._file = out.open("wb")  # an error now, not at the end
         # A row is on the disk when the next one comes.
-        self._book = xlsxwriter.Workbook(str(out), {"constant_memory": True})
+        self._book = xlsxwriter.Workbook(self._file, {"constant_memory": True})
         self._sheet = self._book.add_worksheet()
         self._sheet.freeze_panes(1, 0)
         bold = self._book.add_format({"bold": True})
@@ -254,7 +255,8 @@ class _Excel:
             sheet.write_datetime(row, at, value, self._formats["date"])
 
     def close(self) -> None:
-        self._book.close()
+        with self._file:
+            self._book.close()
 
 
 _SINKS: Final[dict[str, Callable[[Path, pa.Schema, list[str]], _Sink]]] = {
