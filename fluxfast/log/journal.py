@@ -265,8 +265,8 @@ class Journal:
     def _sync_is_due(self) -> bool:
         if not self._unsynced and not self._unsynced_events:
             return False
-        # Never so many that there is none left to fill.
-        many = len(self._unsynced) >= self._blocks - 2
+        # The rest is for what comes while the disk takes its time.
+        many = len(self._unsynced) >= self._blocks // 2
         return many or time.monotonic() >= self._last_sync + GROUP_S
 
     def _sync(self) -> None:

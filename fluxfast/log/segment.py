@@ -140,6 +140,10 @@ class Segment:
     events: list[Frame] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
 
+    def take(self, frame: Frame) -> None:
+        """Put a frame where it belongs."""
+        (self.events if frame.kind == EVENTS else self.messages[frame.kind]).append(frame)
+
 
 class Wanted(NamedTuple):
     """A segment, and from which sequence on the following one of its run counts (None: it is the last)."""
@@ -179,7 +183,7 @@ def headers(journal: Path) -> list[Segment]:
         with suppress(OSError, FluxfastError):
             first = _first_frame(wanted.name.path)
             if first is not None and first.kind == HEADER:
-                found.append(_begin(wanted.name, first))
+                found.append(begin(wanted.name, first))
     return sorted(found, key=lambda segment: segment.opened_us)
 
 
@@ -221,19 +225,21 @@ def read(wanted: Wanted) -> Segment:
     data = path.read_bytes()  # no map: a bad sector is an error then, and not the end of the process
     segment: Segment | None = None
     damage: list[Damage] = []
+    complete = False  # all that counts is read
     for piece in frames(data):
         if isinstance(piece, Damage):
-            damage.append(piece)
-        elif wanted.before is not None and piece.sequence >= wanted.before:
+            if not complete:
+                damage.append(piece)
             continue
-        elif piece.kind == HEADER:
-            segment = _begin(wanted.name, piece)
+        complete = wanted.before is not None and piece.sequence >= wanted.before - 1
+        if wanted.before is not None and piece.sequence >= wanted.before:
+            continue
+        if piece.kind == HEADER:
+            segment = begin(wanted.name, piece)
         elif segment is None:
             break
-        elif piece.kind == EVENTS:
-            segment.events.append(piece)
         else:
-            segment.messages[piece.kind].append(piece)
+            segment.take(piece)
     if segment is None:
         if len(damage) == 1 and damage[0].at_end and data.find(MAGIC, 1) < 0:
             raise NotBegunError(f"{path}: has no whole header")
@@ -244,8 +250,9 @@ def read(wanted: Wanted) -> Segment:
     return segment
 
 
-def _begin(name: SegmentName, first: Frame) -> Segment:
-    about = json.loads(first.payload().to_pybytes())
+def begin(name: SegmentName, frame: Frame) -> Segment:
+    """Return what a segment's header says of it, without ticks."""
+    about = json.loads(frame.payload().to_pybytes())
     if about.pop("format") != FORMAT:
         raise NewerError(f"{name.path}: written by a newer fluxfast")
     about.pop("run")
