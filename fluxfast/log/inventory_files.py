@@ -29,14 +29,19 @@ _RUNS: Final = b"runs"
 
 
 def settle(root: Path, datasets: Sequence[Dataset], now_us: int) -> tuple[list[Dataset], list[str]]:
-    """Return datasets under the names that the log has for them, and one line for each conflict."""
+    """Return datasets under the names that the log has for them, and one line for each conflict.
+
+    A dataset that goes on under another name is news only once.
+    """
     # In this order, as a compaction that runs now makes the table before it removes the segments.
     headers = segment.headers(root / segment.FOLDER)
     columns = _read(root / COLUMNS)
     for header in headers:
         columns, _, _ = inventory.settle(columns, header.datasets, header.opened_us)
+    known = set() if columns is None else set(columns["dataset"].to_pylist())
     _, settled, news = inventory.settle(columns, datasets, now_us)
-    return settled, news
+    renamed = [new for old, new in zip(datasets, settled, strict=True) if new.name != old.name]
+    return settled, [text for one, text in zip(renamed, news, strict=True) if one.name not in known]
 
 
 def refresh(root: Path, manifest: Manifest, tell: Callable[[str], None]) -> None:
