@@ -81,11 +81,11 @@ def test_they_are_written_again_only_when_they_change(tmp_path):
     [a, b, c] = minutes(0, 1, 2)
     write_segment(tmp_path, "c0ffee00", 0, dataset(), a, about=about(row("b1")))
     compact(tmp_path, print)
-    before = {name: (tmp_path / name).stat() for name in FILES}
+    before = {name: (tmp_path / name).stat().st_ino for name in FILES}
     write_segment(tmp_path, "c0ffee00", 10, dataset(), b, about=about(row("b1")))
     write_segment(tmp_path, "c0ffee01", 0, dataset(), c, about=about(row("b1")))
     compact(tmp_path, print)
-    assert {name: (tmp_path / name).stat() for name in FILES} == before
+    assert {name: (tmp_path / name).stat().st_ino for name in FILES} == before
 
 
 def test_a_device_that_changes_has_a_row_for_each_time(tmp_path):
@@ -140,7 +140,7 @@ def test_one_that_is_damaged_or_missing_is_begun_again_and_told(tmp_path, damage
         file.unlink()
     else:
         data = bytearray(file.read_bytes())
-        data[len(data) // 3 :][:100] = bytes(100)
+        data[len(data) // 3 : len(data) // 3 + 100] = bytes(100)
         file.write_bytes(data)
     write_segment(tmp_path, "c0ffee01", 0, dataset(), b, about=about(row("b1")))
     told: list[str] = []
