@@ -25,7 +25,7 @@ from fluxfast.log.frame import Damage, frames
 from fluxfast.log.manifest import Manifest, Record
 from fluxfast.log.snapshot import covers_segment
 
-UNCHECKED: Final = {".lock", ".compacting", "watchdog.jsonl"}
+UNCHECKED: Final = {".lock", ".compacting", ".uploading", "watchdog.jsonl"}
 AGAIN_S: Final = 0.05  # what is just being written is whole after that
 _CHUNK: Final = 1 << 22
 _RECOVER: Final = "fluxfast log recover keeps all that is whole"
