@@ -176,7 +176,7 @@ def log(tmp_path, monkeypatch):
                 )
             writer.add_event(NOON_US, "link", "b1: up")
     for name, content in (("columns", table), ("devices", devices(None, [B1, M1], NOON_US))):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(exist_ok=True)
         pq.write_table(content, tmp_path / name / f"{name}.parquet")
     monkeypatch.chdir(tmp_path)
     return table
