@@ -161,6 +161,13 @@ def views_sql(columns: pa.Table) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def points(schema: pa.Schema) -> list[pa.Field]:
+    """Return those columns of a dataset that are readings of a device."""
+    if (schema.metadata or {}).get(b"dataset") == events.NAME.encode():
+        return []
+    return [field for field in schema if field.name not in RESERVED and not SAMPLE.fullmatch(field.name)]
+
+
 def _long(dataset: str, row: Row) -> str:
     """Return one point as rows. (UNPIVOT would read every point, whichever are asked for.)"""
     column, text = _name(row["column"]), row["type"] == "string"
