@@ -209,7 +209,7 @@ def read(wanted: Wanted) -> Segment:
         complete = wanted.before is not None and piece.sequence >= wanted.before - 1
         if wanted.before is not None and piece.sequence >= wanted.before:
             continue
-        elif piece.kind == HEADER:
+        if piece.kind == HEADER:
             segment = _begin(wanted.name, piece)
         elif segment is None:
             break
