@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any, Final
 
 from fluxfast.config import Device, Fleet
@@ -18,6 +20,7 @@ from fluxfast.table.samples import sample_column
 DISCHARGES: Final = "positive discharges"
 IMPORTS: Final = "positive imports"
 _HASH_DIGITS: Final = 16
+_CONFIG_DIGITS: Final = 12
 
 
 def dataset(layout: TableLayout) -> Dataset:
@@ -65,6 +68,20 @@ def device_rows(fleet: Fleet) -> list[DeviceRow]:
         )
         for device in fleet.devices
     ]
+
+
+def about_fleet(fleet: Fleet) -> str:
+    """Return in a line what a station runs on: the version, the site files and what it does at the sites."""
+    actions = Counter(site.control.action for site in fleet.sites)
+    parts = [f"fluxfast {version('fluxfast')}"]
+    if fleet.digest:
+        parts.append(f"config {fleet.digest[:_CONFIG_DIGITS]}")
+    parts.append(f"{len(fleet.devices):,} devices")
+    if len(actions) == 1:
+        parts.append(f"action {next(iter(actions))}")
+    else:
+        parts.append("actions " + " ".join(f"{action}:{n:,}" for action, n in actions.items()))
+    return ", ".join(parts)
 
 
 def profile_hash(profile: Profile) -> str:

@@ -25,13 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
-from fluxfast.config import Device, Fleet
+from fluxfast.config import Device, Fleet, load
 from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
-from fluxfast.decisions import Decisions, SiteNews
+from fluxfast.decisions import Decisions
 from fluxfast.errors import FluxfastError
-from fluxfast.inventory import dataset
+from fluxfast.inventory import about_fleet, dataset
 from fluxfast.log import LogWriter
+from fluxfast.news import DeviceNews, SiteNews
 from fluxfast.operate import Operator
 from fluxfast.plan import structs
 from fluxfast.plan.control import ControlPlan, plan_control
@@ -62,9 +63,11 @@ class Station(Poller):
         controls one of its sites, or if the watchdog does not start.
         """
         self._control: ControlPlan | None = None
-        super().__init__(fleet)
+        self._fleet = fleet if isinstance(fleet, Fleet) else load(fleet)
+        super().__init__(self._fleet)
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._log: LogWriter | None = None
+        self._device_news: list[DeviceNews] = []
         self._locks: SiteLocks | None = None
         self._watchdog: Watchdog | None = None
         self.controller: Controller | None = None
@@ -103,8 +106,11 @@ class Station(Poller):
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
+                sync=self._fleet.log.sync,
                 on_event=lambda text: self._tell("log", text),
             )
+            self._note("station", f"started: {about_fleet(self._fleet)}")
+            self._device_news = [DeviceNews(self.tables[name], ids) for name, ids in self.devices.items()]
 
     def _take_charge(self, control: ControlPlan) -> None:
         acting = [site for site in control.sites if site.control.action == "act"]
@@ -161,6 +167,7 @@ class Station(Poller):
             self._locks = None
         if self._log is not None:
             self._log_decision()
+            self._note("station", f"ended after {self.ticks_done:,} ticks")
             self._log.close()
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
@@ -215,6 +222,12 @@ class Station(Poller):
             for index, t in enumerate(self.tables.values()):
                 self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.logged, t.logged_valid)
             self._log.end_tick()
+            self._note_device_news(self.reactor.now_ns())
+
+    def _note_device_news(self, now_ns: int) -> None:
+        for news, layout in zip(self._device_news, self.plan.tables, strict=True):
+            for row, text in news.take(now_ns):
+                self._note("quality", text, None if row is None else layout.devices[row])
 
     def _decide(self, controller: Controller, tick: Tick) -> None:
         now_ns = self.reactor.now_ns()
@@ -237,8 +250,11 @@ class Station(Poller):
         if self._decisions is not None:
             self._decisions.note(tick.time_us, now_ns, tick.took_ms)
         assert self._site_news is not None
-        for kind, site, text in self._site_news.take():
-            self._site_event(kind, site, text)
+        for kind, site, text in self._site_news.take(now_ns):
+            if kind == "limit":  # the status shows it all the time
+                self._note(kind, f"{site}: {text}", site=site)
+            else:
+                self._site_event(kind, site, text)
 
     def _log_decision(self) -> None:
         if self._decisions is not None and self._log is not None:
@@ -289,6 +305,10 @@ class Station(Poller):
 
     def _tell(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
         super()._tell(kind, text, device)
+        self._note(kind, text, device, site)
+
+    def _note(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
+        """Log an event without showing it to who watches."""
         if self._log is not None:
             id_, site = (None, site) if device is None else (device.id, device.site)
             self._log.add_event(time.time_ns() // 1000, kind, text, site, id_)

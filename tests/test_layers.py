@@ -124,6 +124,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "control_socket",
                 "operate",
                 "decisions",
+                "news",
                 "commander",
                 "stopping",
                 "controller",

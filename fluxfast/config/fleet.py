@@ -157,10 +157,15 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything that one run polls. ``warnings`` are worth a look, and stop nothing."""
+    """Everything that one run polls. ``warnings`` are worth a look, and stop nothing.
+
+    ``digest`` is the SHA-256 of the site file, in hex; of a folder that of its files' digests; empty where
+    there is none.
+    """
 
     sites: tuple[Site, ...]
     devices: tuple[Device, ...]  # of all sites, in file order
     poll: Poll
     log: Log
     warnings: tuple[Problem, ...] = ()
+    digest: str = ""

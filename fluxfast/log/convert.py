@@ -47,10 +47,10 @@ class Converter:
         self._encoders: dict[str, PartEncoder] = {}
         self._encoders_of: str | None = None
 
-    def run(self) -> Iterator[Segment]:
-        """Convert, yielding each segment that is done. Raises OSError when the disk does not take it.
+    def run(self) -> Iterator[list[Record]]:
+        """Convert, yielding the manifest's lines of each segment that is done.
 
-        Or when it does not give one: after all others are done.
+        Raises OSError when the disk does not take it; when it does not give one, after all others are done.
         """
         journal = self._root / segment.FOLDER
         unread: OSError | None = None
@@ -61,8 +61,8 @@ class Converter:
                     continue
                 if isinstance(read, OSError):
                     unread = unread or read
-                elif self._convert(read):
-                    yield read
+                elif (records := self._convert(read)) is not None:
+                    yield records
         if journal.is_dir():
             disk.sync_folder(journal)
         if unread is not None:
@@ -87,7 +87,7 @@ class Converter:
             self._keep_damaged(name, str(error))
         return None
 
-    def _convert(self, read: Segment) -> bool:
+    def _convert(self, read: Segment) -> list[Record] | None:
         name = read.name
         if self._encoders_of != name.run:
             self._encoders_of, self._encoders = name.run, {}
@@ -97,7 +97,7 @@ class Converter:
             raise
         except Exception as error:  # a mistake of ours, and it would be the same another time
             self._keep_damaged(name, f"{name.path.name}: {type(error).__name__}: {error}")
-            return False
+            return None
         done = {"op": "segment", "run": name.run, "sequence": name.sequence, "parts": len(records)}
         self._manifest.append([*records, done])
         for damage in read.damage:
@@ -107,7 +107,7 @@ class Converter:
             self._keep_damaged(name, None)
         else:
             disk.unlink(name.path)
-        return True
+        return records
 
     def _publish(self, name: SegmentName, part: Part) -> Record:
         encoder = self._encoders.get(part.dataset)

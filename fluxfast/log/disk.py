@@ -67,6 +67,15 @@ def unlink(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder if nothing is in it."""
+    try:
+        path.rmdir()
+    except OSError as e:
+        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, so that they stay; nothing if it is there."""
     missing = [path, *path.parents]

@@ -9,7 +9,8 @@ readers have to ask for the check (``page_checksum_verification=True`` in pyarro
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import pyarrow as pa
@@ -49,25 +50,36 @@ class PartEncoder:
 
     def encode(self, table: pa.Table, device_rows: Sequence[int]) -> pa.Buffer:
         """Return the file; ``table`` is sorted by device, and ``device_rows`` says how many rows each has."""
-        table = table.cast(self._schema)
+        sink = pa.BufferOutputStream()
+        self.write(sink, [(table, device_rows)])
+        return sink.getvalue()
+
+    def write(self, sink: Any, slices: Iterable[tuple[pa.Table, Sequence[int]]]) -> None:
+        """Write one file of such tables, each in row groups of its own, one after the other."""
+        with ExitStack() as stack:
+            writer: pq.ParquetWriter | None = None
+            for table, device_rows in slices:
+                table = table.cast(self._schema)
+                if writer is None:
+                    writer = stack.enter_context(self._writer(sink, table))
+                start = 0
+                for rows in _row_groups(device_rows):
+                    writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+                    start += rows
+
+    def _writer(self, sink: Any, table: pa.Table) -> pq.ParquetWriter:
         if self._encodings is None:
             self._encodings = {}
             if table.num_rows:
                 self._choose(table.slice(0, SAMPLE_ROWS))
-        sink = pa.BufferOutputStream()
         options = FILE_OPTIONS | LARGE_PAGES | {"compression_level": self._levels or 3}
-        with pq.ParquetWriter(
+        return pq.ParquetWriter(
             sink,
             self._schema,
             use_dictionary=[name for name in table.column_names if name not in self._encodings],
             column_encoding=self._encodings,
             **options,
-        ) as writer:
-            start = 0
-            for rows in _row_groups(device_rows):
-                writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
-                start += rows
-        return sink.getvalue()
+        )
 
     def _choose(self, sample: pa.Table) -> None:
         assert self._encodings is not None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk
+from fluxfast.log import disk, frame
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import MAGIC, Damage, Frame, frames, pack
 
@@ -140,6 +140,10 @@ class Segment:
     events: list[Frame] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
 
+    def take(self, frame: Frame) -> None:
+        """Put a frame where it belongs."""
+        (self.events if frame.kind == EVENTS else self.messages[frame.kind]).append(frame)
+
 
 class Wanted(NamedTuple):
     """A segment, and from which sequence on the following one of its run counts (None: it is the last)."""
@@ -170,6 +174,27 @@ def find_one(path: Path, done: Collection[tuple[str, int]] = ()) -> Wanted | Non
 def _next_of_run(begins: Sequence[tuple[str, int]], name: SegmentName) -> int | None:
     at = bisect.bisect_right(begins, (name.run, name.sequence))
     return begins[at][1] if at < len(begins) and begins[at][0] == name.run else None
+
+
+def headers(journal: Path) -> list[Segment]:
+    """Return what the segments say before their rows, the oldest first; none of those that cannot be read."""
+    found = []
+    for wanted in find(journal):
+        with suppress(OSError, FluxfastError):
+            first = _first_frame(wanted.name.path)
+            if first is not None and first.kind == HEADER:
+                found.append(begin(wanted.name, first))
+    return sorted(found, key=lambda segment: segment.opened_us)
+
+
+def _first_frame(path: Path) -> Frame | None:
+    with path.open("rb") as file:
+        data = file.read(frame.HEADER.size)
+        if len(data) == frame.HEADER.size:
+            _, length, *_ = frame.HEADER.unpack(data)
+            data += file.read(min(length, frame.MAX_LENGTH))
+    first = next(frames(data), None)
+    return first if isinstance(first, Frame) else None
 
 
 @contextmanager
@@ -210,13 +235,11 @@ def read(wanted: Wanted) -> Segment:
         if wanted.before is not None and piece.sequence >= wanted.before:
             continue
         if piece.kind == HEADER:
-            segment = _begin(wanted.name, piece)
+            segment = begin(wanted.name, piece)
         elif segment is None:
             break
-        elif piece.kind == EVENTS:
-            segment.events.append(piece)
         else:
-            segment.messages[piece.kind].append(piece)
+            segment.take(piece)
     if segment is None:
         if len(damage) == 1 and damage[0].at_end and data.find(MAGIC, 1) < 0:
             raise NotBegunError(f"{path}: has no whole header")
@@ -227,7 +250,8 @@ def read(wanted: Wanted) -> Segment:
     return segment
 
 
-def _begin(name: SegmentName, frame: Frame) -> Segment:
+def begin(name: SegmentName, frame: Frame) -> Segment:
+    """Return what a segment's header says of it, without ticks."""
     about = json.loads(frame.payload().to_pybytes())
     if about.pop("format") != FORMAT:
         raise NewerError(f"{name.path}: written by a newer fluxfast")

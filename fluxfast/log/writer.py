@@ -18,17 +18,21 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import events
+from fluxfast.log import events, inventory_files
 from fluxfast.log.block import Array, Block
 from fluxfast.log.compactor import compact, left_over
 from fluxfast.log.dataset import Dataset, Words
 from fluxfast.log.directory import LogDirectory
+from fluxfast.log.inventory import DeviceRow
 from fluxfast.log.job import CompactionJob
 from fluxfast.log.journal import BLOCK_S, LOGGER, Journal, Sync
+from fluxfast.log.remote import check as check_remote
+from fluxfast.log.retention import Retention
 
 SEGMENT_S: Final = 600.0
 CLOSE_S: Final = 60.0  # a disk that hangs for longer is given up at the end
 JOB_CLOSE_S: Final = 10.0
+UPLOAD_CLOSE_S: Final = 20.0
 
 
 class LogWriter:
@@ -48,6 +52,10 @@ class LogWriter:
         reasons: Sequence[str | None],
         sync: Sync = "group",
         segment_seconds: float = SEGMENT_S,
+        keep_s: float | None = None,
+        max_bytes: int | None = None,
+        remote: str | None = None,
+        devices: Sequence[DeviceRow] | None = None,
         about: Mapping[str, Any] | None = None,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
@@ -56,14 +64,16 @@ class LogWriter:
         ``tick_seconds`` sizes the buffers. ``quality_names`` and ``reasons`` have 256 entries: what a row's
         quality code is called, and why it is not good (None when it is); a dataset may have its own.
         ``sync``: the journal is synced once a second (``group``), at each tick, or when the system likes
-        (``os``). ``about`` (JSON) goes into the journal's headers. ``on_event`` gets one line when the disk
-        fails, when rows are dropped, and when all is well again; it may be called on any thread. Without it
-        the lines go to the logger ``fluxfast.log``.
+        (``os``). ``keep_s``: what is older goes; ``max_bytes``: of the oldest goes what is more; ``remote``:
+        the URL to which copies go. ``devices``: the inventory. ``about`` (JSON) goes into the journal's
+        headers. ``on_event`` gets one line when the disk or the remote fails, when rows are dropped, when a
+        dataset goes on under another name, and when all is well again; it may be called on any thread.
+        Without it the lines go to the logger ``fluxfast.log``.
         """
         words = Words(quality_names, reasons)
         self._datasets = [replace(d, words=d.words or words) for d in datasets]
         run = secrets.token_hex(4)
-        names = [*(d.name for d in datasets), events.NAME]
+        names = [*(d.name for d in datasets), events.NAME, *inventory_files.FOLDERS]
         for name in names:
             if names.count(name) > 1:
                 raise FluxfastError(f"two datasets of the log would be called '{name}': rename the profile")
@@ -74,9 +84,17 @@ class LogWriter:
         self._since_s: float | None = None  # when the block's first tick came
         self._within_tick = False
         self._closing = False
+        if remote is not None:
+            check_remote(remote)
+        said = dict(about or {})
+        if devices is not None:
+            said["devices"] = [row._asdict() for row in devices]
+        now_us = time.time_ns() // 1000
         self._directory = LogDirectory(directory)
-        self._job = CompactionJob(self._directory.path, self._tell)
+        self._retention = Retention(keep_s, max_bytes, remote is not None)
+        self._job = CompactionJob(self._directory.path, self._tell, self._retention, remote)
         try:
+            self._datasets, news = inventory_files.settle(self._directory.path, self._datasets, now_us)
             self._journal = Journal(
                 self._directory,
                 run,
@@ -84,7 +102,7 @@ class LogWriter:
                 capacity=1 if sync == "tick" else max(int(BLOCK_S / tick_seconds), 1),
                 sync=sync,
                 segment_s=segment_seconds,
-                about=dict(about or {}),
+                about=said,
                 tell=self._tell,
                 old=self._hand_over_old,
                 closed=self._segment_closed,
@@ -96,6 +114,9 @@ class LogWriter:
                 raise FluxfastError(f"cannot log to {directory}: {e.strerror}") from e
             raise
         self._block: Block = self._journal.take()
+        for text in news:
+            self._tell(text)
+            self.add_event(now_us, "log", text)
         if left_over(self._directory.path, run):
             self._job.start()
 
@@ -201,7 +222,9 @@ class LogWriter:
             return
         try:
             if job_ended:
-                compact(self._directory.path, self._tell)
+                # Merges can wait for the next start: they may take minutes.
+                compact(self._directory.path, self._tell, retention=self._retention, merge=False)
+                self._job.last_upload(UPLOAD_CLOSE_S)
         except Exception as e:  # what was read is in the journal, and whoever closes has more to close
             why = e.strerror if isinstance(e, OSError) else repr(e)
             self._tell(f"cannot make Parquet of the journal: {why}; the next start does")

@@ -172,6 +172,16 @@ def test_a_missing_file(tmp_path):
     assert lines == [".: the folder holds no *.yaml or *.yml file (name a site file, or a folder of them)"]
 
 
+def test_a_log_is_local(tmp_path):
+    (tmp_path / "site.yaml").write_text(one_device())
+    code, lines = refusal("run", "site.yaml", "--log", "s3://bucket/plant", cwd=tmp_path)
+    assert code == BAD_INPUT
+    assert lines[-1].endswith(
+        "s3://bucket/plant is a URL, not a local folder (put it under log: remote: in SITE)"
+    )
+    assert not (tmp_path / "s3:").exists()
+
+
 @pytest.mark.parametrize("duration", ["5", "soon", "-5s", "1s5"])
 def test_a_wrong_duration(duration, tmp_path):
     (tmp_path / "site.yaml").write_text(one_device())

@@ -1,5 +1,6 @@
 """Right site files: what they come to."""
 
+import hashlib
 import pickle
 from decimal import Decimal
 from pathlib import Path
@@ -264,6 +265,19 @@ def test_folder_of_files(tmp_path: Path) -> None:
     assert fleet.poll.every_ns == 1_000_000_000
     assert fleet.log.dir == tmp_path / "out"
     assert fleet.devices[3].profile.name == "mine"
+
+
+def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    one.write_bytes(b"\xef\xbb\xbf" + SITE.format("a1").encode())
+    other.write_text(SITE.format("b1"))
+    assert load(one).digest == hashlib.sha256(one.read_bytes()).hexdigest()
+    before = load(tmp_path).digest
+    assert before not in {load(one).digest, load(other).digest}
+    (tmp_path / "profile.yaml").write_text("points: {a: {address: 1, type: int16}}\n")
+    assert load(tmp_path).digest == before
+    other.write_text(SITE.format("b2"))
+    assert load(tmp_path).digest != before
 
 
 def test_problems_of_a_folder_are_all_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def append(log, tick_us, values, valid=None, *, quality=None, latency_ms=None):
 
 
 def files(path):
-    return sorted(Path(path).rglob("*.parquet"))
+    return sorted(Path(path).rglob("date=*/*.parquet"))
 
 
 def read(path):
