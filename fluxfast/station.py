@@ -106,6 +106,7 @@ class Station(Poller):
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
+                sync=self._fleet.log.sync,
                 on_event=lambda text: self._tell("log", text),
             )
             self._note("station", f"started: {about_fleet(self._fleet)}")
@@ -220,6 +221,7 @@ class Station(Poller):
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
                 self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.logged, t.logged_valid)
+            self._log.end_tick()
             self._note_device_news(self.reactor.now_ns())
 
     def _note_device_news(self, now_ns: int) -> None:
@@ -320,3 +322,4 @@ class Station(Poller):
             latency = np.full(table.rows, np.nan, np.float32)
             for time_us in times_us:
                 self._log.append(index, time_us, latency, code, table.logged, nothing)
+        self._log.end_tick()

@@ -115,7 +115,7 @@ def settle(
             news.append(f"{why}: it goes on as {name}")
         _take(known, rows)
         settled.append(dataset)
-    _take(known, list(_rows(events.SCHEMA, events.FOLDER, now_us)))
+    _take(known, list(_rows(events.SCHEMA, events.NAME, now_us)))
     table = pa.Table.from_pylist([row for of in known.values() for row in of.values()], COLUMNS)
     return table, settled, news
 
@@ -162,7 +162,7 @@ def views_sql(columns: pa.Table) -> str:
         points = [
             row for row in rows if row["column"] not in RESERVED and not SAMPLE.fullmatch(row["column"])
         ]
-        if name != events.FOLDER and points:
+        if name != events.NAME and points:
             parts.append(_long_view(name, points))
     return "\n\n".join(parts) + "\n"
 

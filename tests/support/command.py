@@ -103,7 +103,7 @@ def simulating(site: Path) -> Iterator[Process]:
 
 
 def parquet_files(log: Path) -> list[Path]:
-    return sorted(log.rglob("*.parquet"))
+    return sorted(log.rglob("date=*/*.parquet"))
 
 
 def read_log(log: Path, dataset: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.log import Column, Dataset, LogWriter, events
 from fluxfast.log.dataset import ROW_FIELDS
 from fluxfast.log.inventory import COLUMNS, DEVICES, DeviceRow, devices, settle, views_sql
 from fluxfast.table import quality
@@ -177,7 +177,7 @@ def log(tmp_path, monkeypatch):
                 )
             writer.add_event(NOON_US, "link", "b1: up")
     for name, content in (("columns", table), ("devices", devices(None, [B1, M1], NOON_US))):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(exist_ok=True)
         pq.write_table(content, tmp_path / name / f"{name}.parquet")
     monkeypatch.chdir(tmp_path)
     return table
@@ -198,7 +198,7 @@ def test_views_name_every_dataset(engine):
     assert count("powerpack_v2") == 2
     assert count("events") == 3
     assert count("devices") == 2
-    assert count("columns") == 2 * len(ROW_FIELDS) + 4 + 2 + 5
+    assert count("columns") == 2 * len(ROW_FIELDS) + 4 + 2 + len(events.SCHEMA)
     assert engine.sql("SELECT DISTINCT energy, typeof(date) FROM powerpack ORDER BY ALL").fetchall() == [
         (3, "DATE"), (None, "DATE")
     ]  # fmt: skip
