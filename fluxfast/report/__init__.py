@@ -1,0 +1,14 @@
+"""A day of a log on one page for each site: what was read, what was missing, what was done.
+
+Comes in: a log (``source.py``), day by day. Goes out: HTML that needs nothing else, and a picture of it.
+
+- ``source.py``: which datasets, which days, batches of a day
+- ``kinds.py``: what a dataset's devices are, by their profile
+- ``rows.py``, ``tally.py``, ``control.py``: batches to sums for each device and bin of time
+- ``day.py``: one day, read once
+- ``figures.py``: what a site's page says
+- ``page.py``, ``svg.py``, ``heat.py``, ``style.py``, ``text.py``: how it says it
+- ``index.py``: the page that lists the sites; ``picture.py``: a page as a PNG
+
+May import shelf 4 and below; needs ``fluxfast.profiles``, ``config`` (time zones) and ``errors``.
+"""
