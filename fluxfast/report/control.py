@@ -18,8 +18,10 @@ MAX_TEXTS: Final = 64
 
 
 class ControlTally:
-    """Takes the rows of ``decisions``. A row for each site: ``curves[name]`` and ``n[name]`` by bin
-    (of ``unserved_kw`` the amounts), ``times[text]`` by number of the text, NONE last; ``rows``, ``met``, ``latency_n``.
+    """Takes the rows of ``decisions``; its arrays have a row for each site.
+
+    ``curves[name]`` and ``n[name]`` by bin, of ``unserved_kw`` the amounts; ``times[text]`` by number of the
+    text, NONE last; ``with_target`` and, of those, ``met``; ``latency_n``.
     """
 
     def __init__(self, grid: Grid, texts: dict[str, Names]) -> None:
@@ -31,7 +33,7 @@ class ControlTally:
         self.n = {name: np.zeros((0, grid.n)) for name in CURVES}
         self.times = {name: np.zeros((0, MAX_TEXTS + 1), np.int64) for name in TEXTS}
         self.latency_n = np.zeros((0, LATENCY_STEPS), np.int64)
-        self.rows, self.with_target, self.met = np.zeros((3, 0), np.int64)
+        self.with_target, self.met = np.zeros((2, 0), np.int64)
 
     def add(self, rows: Rows) -> None:
         """Take a batch."""
@@ -50,7 +52,6 @@ class ControlTally:
             count(times.reshape(-1), site * (MAX_TEXTS + 1) + np.where(codes == NONE, MAX_TEXTS, codes))
         unserved = np.abs(rows.numbers["unserved_kw"])
         decided = ~np.isnan(rows.numbers["target_kw"]) & ~np.isnan(unserved)
-        count(self.rows, site)
         count(self.with_target, site[decided])
         count(self.met, site[decided & (unserved <= SERVED_KW)])
         steps = latency_steps(rows.numbers["latency_ms"])
@@ -60,7 +61,8 @@ class ControlTally:
     def curve(self, site: int, name: str) -> Array:
         """Return a site's mean in each bin, nan where nothing is known."""
         n = self.n[name][site]
-        return np.divide(self.curves[name][site], n, out=np.full(self.grid.n, np.nan), where=n > 0)
+        means = np.divide(self.curves[name][site], n, out=np.full(self.grid.n, np.nan), where=n > 0)
+        return np.asarray(means)
 
     def shares(self, site: int, name: str) -> list[tuple[str | None, float]]:
         """Return which texts the rows of a site have and how often, from 0 to 1, the most frequent first."""
@@ -76,11 +78,9 @@ class ControlTally:
         for site, _ in self.devices.names[len(self._site_of) :]:
             self._site_of = np.append(self._site_of, self.sites.number(site))
         size = len(self.sites)
-        if size > len(self.rows):
+        if size > len(self.met):
             for arrays in (self.curves, self.n, self.times):
                 for name, array in arrays.items():
                     arrays[name] = grown(array, size)
             self.latency_n = grown(self.latency_n, size)
-            self.rows, self.with_target, self.met = (
-                grown(array, size) for array in (self.rows, self.with_target, self.met)
-            )
+            self.with_target, self.met = grown(self.with_target, size), grown(self.met, size)

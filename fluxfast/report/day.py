@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -46,11 +46,11 @@ class Day:
         self.grid = Grid(start_us, bin_us, -(-(last - start_us) // bin_us))
         self.tallies: dict[str, Tally] = {}
         self.control: ControlTally | None = None
-        self.events: dict[str, list[dict[str, object]]] = {}
+        self.events: dict[str, list[dict[str, Any]]] = {}
         self.roles = source.roles(log)
 
     def read(self, on_rows: Callable[[int], None] = lambda rows: None) -> None:
-        """Read the day; ``on_rows`` hears of each batch how many rows it had. FluxfastError if it has none."""
+        """Read the day; ``on_rows`` hears how many rows each batch had. FluxfastError if there are none."""
         for name in source.device_datasets(self.log):
             dataset = self.log.dataset(name)
             columns = columns_of(name, dataset.schema)

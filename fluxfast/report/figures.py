@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fluxfast.report.day import Day
 from fluxfast.report.kinds import Kind
 from fluxfast.report.rows import NONE, Array
 from fluxfast.report.tally import NO_ROWS, Tally, latency_percentile
+from fluxfast.report.words import clock
 
 CELLS: Final = 144  # columns of the heat map, at most
 NEAR_US: Final = 60_000_000  # a device that is there so soon has been there from the beginning
@@ -26,7 +27,7 @@ NO_ROWS_TEXT: Final = "no rows"
 
 @dataclass(frozen=True)
 class DeviceFigures:
-    """One device's day. kWh: ``out`` of positive, ``in`` of negative power; ``coverage`` of the energy, 0 to 1."""
+    """One device's day. kWh: ``out`` of positive power, ``in`` of negative; ``coverage`` of both, 0 to 1."""
 
     name: str
     dataset: str
@@ -83,7 +84,6 @@ class Control:
     unserved_kwh: float
     shares: dict[str, list[tuple[str | None, float]]]
     confirm_ms: tuple[float, float]
-    writes: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Figures:
     control: Control | None
     cell_us: int
     absent: Array  # by bin: whether no device has a row
-    events: list[dict[str, object]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def complete(self) -> float:
@@ -110,6 +110,25 @@ class Figures:
         expected = sum(device.expected for device in self.devices)
         good = sum(min(device.good, device.expected) for device in self.devices)
         return good / expected if expected else 0.0
+
+    @property
+    def grid_kwh(self) -> tuple[float, float] | None:
+        """Imported and exported."""
+        meters = [one for one in self.devices if one.is_grid and one.has_power]
+        return (sum(one.out_kwh for one in meters), sum(one.in_kwh for one in meters)) if meters else None
+
+    @property
+    def battery_kwh(self) -> tuple[float, float] | None:
+        """Charged and discharged."""
+        units = [one for one in self.of_kind("battery") if one.has_power]
+        return (sum(one.in_kwh for one in units), sum(one.out_kwh for one in units)) if units else None
+
+    def clock(self, us: int) -> str:
+        """Return a time of this day as the page shows it: with seconds where there are any."""
+        day = self.day
+        if us == day.end_us:
+            return "24:00"
+        return clock(us, day.zone, fine=us % 60_000_000 != 0 or day.grid.bin_us < 60_000_000)
 
     def of_kind(self, kind: Kind) -> list[DeviceFigures]:
         """Return the batteries, or the meters."""
@@ -127,7 +146,11 @@ class Figures:
         if self.grid_kw is None or np.isnan(self.grid_kw).all():
             return None
         grid = self.day.grid
-        k = PEAK_US // grid.bin_us if PEAK_US % grid.bin_us == 0 and grid.n * grid.bin_us >= 2 * PEAK_US else 1
+        k = (
+            PEAK_US // grid.bin_us
+            if PEAK_US % grid.bin_us == 0 and grid.n * grid.bin_us >= 2 * PEAK_US
+            else 1
+        )
         skip = (self.day.start_us - grid.start_us) // grid.bin_us % k  # whole quarters of an hour
         means = _means(np.concatenate([np.full((k - skip) % k, np.nan), self.grid_kw]), k)
         best = int(np.nanargmax(means))
@@ -163,7 +186,9 @@ def figures_of(day: Day, site: str) -> Figures:
         _latencies(day, site),
         control,
         cell * day.grid.bin_us,
-        ~np.any([tally["rows"][k] > 0 for tally in day.tallies.values() for k in _of_site(tally, site)], axis=0),
+        ~np.any(
+            [tally["rows"][k] > 0 for tally in day.tallies.values() for k in _of_site(tally, site)], axis=0
+        ),
         [event for name in (site, "") for event in day.events.get(name, [])],
     )
 
@@ -196,7 +221,7 @@ def _devices(day: Day, name: str, tally: Tally, site: str) -> tuple[list[DeviceF
     for k in _of_site(tally, site).tolist():
         id_ = tally.devices.names[k][1]
         first, last = int(tally["first_us"][k]), int(tally["last_us"][k])
-        tick = int(tick_us[min(int(grid.of(np.int64(last))), grid.n - 1)])
+        tick = int(tick_us[min((last - grid.start_us) // grid.bin_us, grid.n - 1)])
         start = day.life_us[0] if first - log_first <= NEAR_US else first
         end = day.life_us[1] if log_last - last <= NEAR_US else last + tick
         of_device = [_gap(row, id_, tally) for row in found_gaps[found_gaps[:, 0] == k].tolist()]
@@ -217,7 +242,10 @@ def _devices(day: Day, name: str, tally: Tally, site: str) -> tuple[list[DeviceF
                 int(tally["gap_n"][k]) + len(edge_gaps),
                 int(longest[k]),
                 _main_reason(tally, k),
-                (latency_percentile(tally["latency_n"][k], 50), latency_percentile(tally["latency_n"][k], 99)),
+                (
+                    latency_percentile(tally["latency_n"][k], 50),
+                    latency_percentile(tally["latency_n"][k], 99),
+                ),
                 float(tally["out_kwh"][k]),
                 float(tally["in_kwh"][k]),
                 min(float(tally["covered_us"][k]) / max(end - start - tick, 1), 1.0),
@@ -289,7 +317,9 @@ def _site_power(day: Day, site: str, kind: Kind, names: set[str] | None) -> Arra
         if tally.columns.kind == kind and tally.columns.power is not None
         for k in _of_site(tally, site).tolist()
         if names is None or tally.devices.names[k][1] in names
-        for sums, n in [(tally["power_sum"][k], np.where(tally["power_n"][k] > 0, tally["power_n"][k], np.nan))]
+        for sums, n in [
+            (tally["power_sum"][k], np.where(tally["power_n"][k] > 0, tally["power_n"][k], np.nan))
+        ]
     ]
     if not found:
         return None
@@ -336,7 +366,6 @@ def _control(tally: ControlTally, site: str, tick_us: Array) -> Control | None:
     curves = {name: tally.curve(k, name) for name in CURVES}
     hours = tick_us / 3.6e9
     decided = int(tally.with_target[k])
-    writes = {text: times for text, times in zip(tally.texts["write"].names, tally.times["write"][k], strict=False)}
     return Control(
         curves,
         units,
@@ -344,7 +373,6 @@ def _control(tally: ControlTally, site: str, tick_us: Array) -> Control | None:
         float((tally.curves["unserved_kw"][k] * hours).sum() / max(units, 1)),
         {name: tally.shares(k, name) for name in tally.times},
         (latency_percentile(tally.latency_n[k], 50), latency_percentile(tally.latency_n[k], 99)),
-        int(sum(times for text, times in writes.items() if text != "none")),
     )
 
 
@@ -354,4 +382,4 @@ def _means(values: Array, k: int) -> Array:
     starts = np.arange(0, len(values), k)
     n = np.add.reduceat(there.astype(float), starts)
     sums = np.add.reduceat(np.where(there, values, 0.0), starts)
-    return np.divide(sums, n, out=np.full(len(starts), np.nan), where=n > 0)
+    return np.asarray(np.divide(sums, n, out=np.full(len(starts), np.nan), where=n > 0))

@@ -11,13 +11,22 @@ from fluxfast.profiles import POWER_UNITS, BatteryControl, builtin_profiles, loa
 Kind = Literal["battery", "meter", "other"]
 # For profiles whose files are not here: names that are used in the field, the likeliest first.
 _SOE: Final = ("soe", "soc", "soe_pct", "soc_pct", "state_of_energy", "state_of_charge")
-_POWER: Final = ("power_total", "active_power_total", "active_power", "power", "power_kw", "power_w", "p_kw", "p_w")
+_POWER: Final = (
+    "power_total",
+    "active_power_total",
+    "active_power",
+    "power",
+    "power_kw",
+    "power_w",
+    "p_kw",
+    "p_w",
+)
 _SETPOINT: Final = ("target_power", "power_setpoint", "setpoint", "setpoint_kw")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """``power_kw``: kW in one of the power column. ``is_setpoint``: it is what the unit was told, not measured."""
+    """``power_kw``: kW in one of the power column. ``is_setpoint``: power that it was told, not measured."""
 
     kind: Kind
     power: str | None = None
@@ -28,7 +37,9 @@ class Columns:
 
 def columns_of(dataset: str, schema: pa.Schema) -> Columns:
     """Return what to read: by the profile's ``control:`` if it is one of ours, else by names and units."""
-    numbers = [field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)]
+    numbers = [
+        field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+    ]
     kind, powers, setpoints, soes = _points(schema.metadata or {}, dataset, schema)
     power, soe = _first(powers, numbers), _first(soes, numbers)
     is_setpoint = power is None and kind == "battery"

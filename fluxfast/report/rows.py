@@ -41,7 +41,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Rows:
-    """``device[n]``, numbers of (site, device), each one's rows together; ``time_us[n]``, ascending for each."""
+    """``device[n]``, numbers of (site, device), each one's rows together; ``time_us[n]`` ascends for each."""
 
     device: Array
     time_us: Array

@@ -1,4 +1,4 @@
-"""The datasets of a log, as a report reads them: what there is, when it begins and ends, and batches of a day.
+"""The datasets of a log, as a report reads them: what there is, from when to when, and batches of a day.
 
 Only ``open_log`` knows how a log lies on the disk.
 """
@@ -93,7 +93,11 @@ def extent(log: Log, zone: tzinfo | None) -> Extent | None:
 
 def roles(log: Log) -> dict[tuple[str, str], str]:
     """Return what each (site, device) measures, as far as the log has an inventory that says so."""
-    if DEVICES not in log.datasets or not set(log.dataset(DEVICES).schema.names) >= {"site", "device", "role"}:
+    if DEVICES not in log.datasets or not set(log.dataset(DEVICES).schema.names) >= {
+        "site",
+        "device",
+        "role",
+    }:
         return {}
     table = log.dataset(DEVICES).to_table(columns=["site", "device", "role"])
     return {(row["site"], row["device"]): row["role"] for row in table.to_pylist() if row["role"]}
@@ -110,7 +114,9 @@ def start_us(day: date, zone: tzinfo | None) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 1_000_000
 
 
-def batches(dataset: ds.Dataset, columns: Sequence[str], from_us: int, to_us: int) -> Iterator[pa.RecordBatch]:
+def batches(
+    dataset: ds.Dataset, columns: Sequence[str], from_us: int, to_us: int
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows from ``from_us`` to before ``to_us``, file by file in the order in which they began."""
     pieces = _pieces(dataset, from_us, to_us)
     time = pc.field("time")

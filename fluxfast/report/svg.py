@@ -16,17 +16,19 @@ import numpy as np
 from fluxfast.report.day import NICE_US, Day
 from fluxfast.report.rows import Array
 from fluxfast.report.source import local
-from fluxfast.report.text import number
+from fluxfast.report.words import number
 
 WIDTH, HEIGHT = 1000, 200
 TIME_LABELS: Final = 8
 VALUE_LABELS: Final = 4
 AIR: Final = 0.06
+EDGE: Final = 0.04  # where a label would stick out
+_RANKS: Final = ("major", "minor", "middle", "minor")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; ``style`` names its colour in the style sheet."""
+    """A curve; ``style`` names its colour in the style sheet. Without a label it is not in the legend."""
 
     label: str
     values: Array
@@ -55,7 +57,7 @@ def chart(
 ) -> str:
     """Return a figure; each curve spreads over the whole of the day that was logged.
 
-    ``span``: of the values, otherwise as they need it, with 0 in it if ``zero``. ``absent``: a shade where true.
+    ``span``: of the values, otherwise as they need it, with 0 in it if ``zero``. ``absent``: shaded if true.
     """
     low, high = span or _span(drawn, zero)
     ticks = value_ticks(low, high)
@@ -64,7 +66,9 @@ def chart(
         low, high = low - air * (low < 0), high + air
     ticks = [tick for tick in ticks if low <= tick <= high]
     inside = [_shade(absent)] if absent is not None else []
-    inside += [f'<path class="rule{" zero" if t == 0 else ""}" d="M0 {_y(t, low, high)}H{WIDTH}"/>' for t in ticks]
+    inside += [
+        f'<path class="rule{" zero" if t == 0 else ""}" d="M0 {_y(t, low, high)}H{WIDTH}"/>' for t in ticks
+    ]
     for one in sorted(drawn, key=lambda one: isinstance(one, Line)):
         if isinstance(one, Band):
             inside.append(f'<path class="band {one.style}" d="{_area(one.low, one.high, low, high)}"/>')
@@ -73,9 +77,11 @@ def chart(
     legend = "".join(
         f'<li class="{"band" if isinstance(one, Band) else "line"} {one.style}">{escape(one.label)}</li>'
         for one in drawn
+        if one.label
     )
+    digits = _digits(ticks)
     labels = "".join(
-        f'<span style="bottom:{100 * (t - low) / (high - low):.2f}%">{number(t, digits=_digits(ticks))}</span>'
+        f'<span style="bottom:{100 * (t - low) / (high - low):.2f}%">{number(t, digits=digits)}</span>'
         for t in ticks
     )
     return (
@@ -87,15 +93,15 @@ def chart(
 
 
 def time_axis(day: Day) -> str:
-    """Return the labels of the time below a chart; every other one may be left out."""
+    """Return the labels of the time below a chart; a narrow one shows every second or fourth."""
     start, width = day.grid.start_us, day.grid.n * day.grid.bin_us
     ticks = time_ticks(day)
     form = "%H:%M:%S" if len(ticks) > 1 and (ticks[1] - ticks[0]) % 60_000_000 else "%H:%M"
     labels = "".join(
-        f'<span class="{"minor" if k % 2 else "major"}" style="left:{100 * (t - start) / width:.2f}%">'
+        f'<span class="{_RANKS[k % 4]}" style="left:{100 * (t - start) / width:.2f}%">'
         f"{local(t, day.zone):{form}}</span>"
         for k, t in enumerate(ticks)
-        if 0.03 < (t - start) / width < 0.97
+        if EDGE < (t - start) / width < 1 - EDGE
     )
     return f'<div class="times">{labels}</div>'
 
@@ -151,7 +157,9 @@ def _runs(values: Array) -> list[tuple[int, int]]:
 
 def _points(values: Array, first: int, last: int, low: float, high: float) -> list[str]:
     x = WIDTH * (np.arange(first, last) + 0.5) / len(values)
-    return [f"{a:.1f} {_y(b, low, high)}" for a, b in zip(x.tolist(), values[first:last].tolist(), strict=True)]
+    return [
+        f"{a:.1f} {_y(b, low, high)}" for a, b in zip(x.tolist(), values[first:last].tolist(), strict=True)
+    ]
 
 
 def _path(values: Array, low: float, high: float) -> str:

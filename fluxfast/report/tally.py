@@ -43,7 +43,7 @@ class Tally:
     By device and bin: ``rows, good, power_sum, power_n, soe_sum, soe_n``. By device: ``out_kwh``, ``in_kwh``
     (of positive and of negative power), ``covered_us`` (of the energy), ``first_us``, ``last_us``,
     ``uncertain``, ``reason_n``, ``gap_n``, ``latency_n`` (a histogram). ``tick_us`` by bin, 0: no rows.
-    ``latency_slots``: the histograms of ``sites`` in SLOTS parts of the day (or as many as bins), [slot, site].
+    ``latency_slots[slot, site]``: the histograms of ``sites`` in SLOTS parts of the day (fewer if few bins).
     """
 
     def __init__(self, columns: Columns, grid: Grid, texts: dict[str, Names]) -> None:
@@ -62,8 +62,8 @@ class Tally:
             "power_sum": (bins, float32), "power_n": (bins, float32),
             "soe_sum": (bins, float32), "soe_n": (bins, float32),
             "out_kwh": ((), float), "in_kwh": ((), float), "covered_us": ((), np.int64),
-            "site": ((), np.int64), "first_us": ((), np.int64), "last_us": ((), np.int64), "last_good_us": ((), np.int64),
-            "first_good_us": ((), np.int64),
+            "site": ((), np.int64), "first_us": ((), np.int64), "last_us": ((), np.int64),
+            "first_good_us": ((), np.int64), "last_good_us": ((), np.int64),
             "power_us": ((), np.int64), "power_kw": ((), float),
             "uncertain": ((), np.int64), "gap_n": ((), np.int64),
             "waiting": ((), np.int64), "waiting_for": ((), np.int64),
@@ -133,7 +133,7 @@ class Tally:
     def _see_times(self, device: Array, time_us: Array) -> int:
         """Note each device's first and last row; return the length of the ticks."""
         before = self._before("last_us", device, time_us)
-        _, first, last = _ends(device)
+        _, first, _ = _ends(device)
         new = self._arrays["first_us"][device[first]] == 0
         self._arrays["first_us"][device[first[new]]] = time_us[first[new]]
         steps = (time_us - before)[before > 0][:20_000]
@@ -147,7 +147,7 @@ class Tally:
         if not len(device):
             return values
         carried = self._arrays[name]
-        is_first, first, last = _ends(device)
+        _, first, last = _ends(device)
         before = np.empty_like(values)
         before[1:] = values[:-1]
         before[first] = carried[device[first]]
