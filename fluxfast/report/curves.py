@@ -16,6 +16,7 @@ from fluxfast.report.words import duration, number, percent
 LABELLED: Final = 60  # rows of the heat map; of more devices only the worst have names
 WORST_LABELLED: Final = 25
 REST_HEIGHT_PX: Final = 280
+NAME: Final = 22  # characters of a device's that have room
 MEGA_KW: Final = 10_000
 
 
@@ -86,9 +87,10 @@ def completeness(figures: Figures) -> str:
     legend = "".join(
         f'<li class="cell l{level}">{text}</li>' for level, text in LEGEND.items() if level in seen
     )
+    names = min(max(len(one.name) for one in shown), NAME) + 1
     order = ", worst first" if len(devices) > 1 else ""
     return (
-        f'<figure class="long"><figcaption><h2>Completeness</h2>'
+        f'<figure class="long" style="--names:{names}ch"><figcaption><h2>Completeness</h2>'
         f"<p>good readings in each {duration(figures.cell_us)}{order}</p></figcaption>"
         f'<ul class="legend">{legend}</ul>{_heat_rows(shown)}{_heat_rest(rest) if rest else ""}'
         f'<div class="heat"><span></span>{time_axis(figures.day)}<span></span></div></figure>'

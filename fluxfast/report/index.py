@@ -77,7 +77,7 @@ def render_index(day: Day, entries: Sequence[Entry]) -> str:
     body = (
         f"<header><h1>{len(entries):,} sites</h1><p>{day.day:%A, {day.day.day} %B %Y} · "
         f"{escape(zone_name(day.life_us[0], day.zone))}</p></header>{key}"
-        + section("Sites", "the least complete first; energy in kWh", table(head, rows, wide=(2, 4, 7)))
+        + section("Sites", "the least complete first; energy in kWh", table(head, rows, wide=(2, 4, 5, 6)))
     )
     return document(f"{len(entries):,} sites, {day.day}", body)
 

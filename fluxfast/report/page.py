@@ -105,9 +105,9 @@ def _findings(figures: Figures) -> str:
 
 def _footer() -> str:
     return (
-        "<footer><p>Good: all points of the device were read in time and inside their limits. Expected: a row "
-        "in every tick from the log's beginning to its end on this day; a device that came or went during the "
-        "day is expected from its first to its last row.</p><p>Energy is the trapezoid between readings at "
-        "most three ticks apart that are neither bad nor out of range. Answer time counts from the tick's "
-        "beginning to the device's newest answer, within 2 %.</p><p>Made by fluxfast.</p></footer>"
+        "<footer><p>Good: all points of the device were read in time and inside their limits. Expected: a "
+        "row in every tick from the log's beginning to its end on this day; a device that came or went "
+        "during the day is expected from its first to its last row.</p>"
+        "<p>Energy is the trapezoid between readings at most three ticks apart that are neither bad nor "
+        "out of range. Answer time counts from the tick's beginning to the device's newest answer, within 2 %.</p><p>Made by fluxfast.</p></footer>"
     )

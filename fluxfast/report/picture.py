@@ -35,7 +35,7 @@ def draw(figures: Figures, out: Path) -> None:
     with rc_context({"text.parse_math": False, "text.usetex": False}):  # a name with $ is a name
         devices = figures.devices[:DEVICES]
         heat_in = max(0.17 * len(devices), 0.5)
-        height = 8.4 + heat_in
+        height = 7.9 + heat_in
         figure = Figure(figsize=(11, height), dpi=120, facecolor="white")
         _title(figure, figures, height)
         inch = 1 / height
@@ -73,7 +73,7 @@ def _title(figure: Any, figures: Figures, height: float) -> None:
     figure.text(left, 1 - 0.75 / height, "   ·   ".join(about), fontsize=10, color=FAINT)
 
 
-def _prepare(axes: Any, figures: Figures, title: str, note: str) -> None:
+def _prepare(axes: Any, figures: Figures, title: str, note: str, lift: int = 26) -> None:
     day = figures.day
     width = day.grid.n * day.grid.bin_us
     places = [(us - day.grid.start_us) / width for us in time_ticks(day)]
@@ -88,7 +88,7 @@ def _prepare(axes: Any, figures: Figures, title: str, note: str) -> None:
     axes.spines["bottom"].set_color(RULE)
     axes.tick_params(colors=FAINT, labelsize=8.5, length=0, pad=4)
     corner = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    heading = axes.annotate(title, (0, 1), (0, 26), **corner, fontsize=12, fontweight="bold", color=INK)
+    heading = axes.annotate(title, (0, 1), (0, lift), **corner, fontsize=12, fontweight="bold", color=INK)
     axes.annotate(note, (1, 0), (8, 2), heading, "offset points", fontsize=9, color=FAINT)
 
 
@@ -155,7 +155,7 @@ def _heat(axes: Any, figures: Figures) -> None:
     devices = figures.devices[:DEVICES]
     of = f" of {len(figures.devices):,} devices" if len(figures.devices) > DEVICES else ""
     note = f"good readings in each {duration(figures.cell_us)}, worst first{of}; pale: all, dark: none"
-    _prepare(axes, figures, "Completeness", note)
+    _prepare(axes, figures, "Completeness", note, lift=8)
     colours = np.array([COLOURS[level] for level in sorted(COLOURS)], float) / 255
     cells = colours[np.array([one.levels for one in devices])]
     axes.imshow(cells, aspect="auto", interpolation="nearest", extent=(0, 1, len(devices), 0))

@@ -67,7 +67,7 @@ path.line.dash{stroke-dasharray:5 3;stroke-width:1.4}
 path.line.thin{stroke-width:1}
 path.band{fill:var(--c);opacity:var(--o,.2)}
 path.absent{fill:var(--absent)}
-.heat{display:grid;grid-template-columns:minmax(4.5em,9.5em) 1fr 4.6em;gap:0 8px;font-size:.78rem}
+.heat{display:grid;grid-template-columns:min(var(--names),26vw) 1fr 4.4em;gap:0 8px;font-size:.78rem}
 .heat ol{list-style:none}
 .heat li{height:var(--row);line-height:var(--row);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .heat .share{text-align:right}

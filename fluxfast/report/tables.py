@@ -28,7 +28,7 @@ def devices(figures: Figures) -> str:
     ]  # fmt: skip
     more = len(figures.devices) - SHOWN
     note = f"; {more:,} better ones are not listed" if more > 0 else ""
-    listed = table([*head, "p50 ms", "p99 ms"], rows, wide=(2, 3, 4, 8), texts=(7,))
+    listed = table([*head, "p50 ms", "p99 ms"], rows, wide=(2, 3, 4, 8, 9), texts=(7,))
     title = "Worst devices" if more > 0 else "Devices"
     return section(title, f"good rows of those expected, worst first{note}", listed)
 
