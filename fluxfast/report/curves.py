@@ -9,7 +9,6 @@ import numpy as np
 from fluxfast.report.figures import COMPLETE, DeviceFigures, Figures
 from fluxfast.report.heat import LEGEND, data_uri
 from fluxfast.report.html import table
-from fluxfast.report.rows import Array
 from fluxfast.report.svg import Band, Line, chart, time_axis
 from fluxfast.report.words import duration, number, percent
 
@@ -22,17 +21,7 @@ MEGA_KW: Final = 10_000
 
 def power(figures: Figures) -> str:
     """Grid, batteries, load and target, as far as they are known."""
-    known: list[tuple[str, Array, str]] = []
-    if figures.load_kw is not None:
-        known.append(("load", figures.load_kw, "load"))
-    if figures.grid_kw is not None:
-        meters = sum(one.is_grid for one in figures.devices)
-        known.append((f"{'grid' if meters < 2 else f'{meters} meters'} (+ import)", figures.grid_kw, "grid"))
-    if figures.battery_kw is not None:
-        told = ", as told" if figures.battery_is_setpoint else ""
-        known.append((f"batteries{told} (+ discharge)", figures.battery_kw, "battery"))
-    if figures.control is not None and not np.isnan(figures.control.curves["target_kw"]).all():
-        known.append(("target", figures.control.curves["target_kw"], "dash"))
+    known = figures.powers()
     if not known:
         return ""
     largest = max(float(np.nanmax(np.abs(values), initial=0)) for _, values, _ in known)

@@ -123,12 +123,28 @@ class Figures:
         units = [one for one in self.of_kind("battery") if one.has_power]
         return (sum(one.in_kwh for one in units), sum(one.out_kwh for one in units)) if units else None
 
-    def clock(self, us: int) -> str:
-        """Return a time of this day as the page shows it: with seconds where there are any."""
-        day = self.day
-        if us == day.end_us:
-            return "24:00"
-        return clock(us, day.zone, fine=us % 60_000_000 != 0 or day.grid.bin_us < 60_000_000)
+    def powers(self) -> list[tuple[str, Array, str]]:
+        """Return the curves of power that are known, kW: label, values, and what kind of curve it is."""
+        known = []
+        if self.load_kw is not None:
+            known.append(("load", self.load_kw, "load"))
+        if self.grid_kw is not None:
+            meters = sum(one.is_grid for one in self.devices)
+            known.append((f"{'grid' if meters < 2 else f'{meters} meters'} (+ import)", self.grid_kw, "grid"))
+        if self.battery_kw is not None:
+            told = ", as told" if self.battery_is_setpoint else ""
+            known.append((f"batteries{told} (+ discharge)", self.battery_kw, "battery"))
+        if self.control is not None and not np.isnan(self.control.curves["target_kw"]).all():
+            known.append(("target", self.control.curves["target_kw"], "dash"))
+        return known
+
+    def clock(self, us: int, fine: bool | None = None) -> str:
+        """Return a time of this day, with seconds if ``fine``, otherwise where there are any."""
+        if fine is None:
+            fine = us % 60_000_000 != 0 or self.day.grid.bin_us < 60_000_000
+        if us == self.day.end_us:
+            return "24:00:00" if fine else "24:00"
+        return clock(us, self.day.zone, fine)
 
     def of_kind(self, kind: Kind) -> list[DeviceFigures]:
         """Return the batteries, or the meters."""

@@ -76,7 +76,7 @@ def render_index(day: Day, entries: Sequence[Entry]) -> str:
     head = ["site", "good", "devices", "import", "export", "charged", "discharged", "peak kW", "target met"]
     body = (
         f"<header><h1>{len(entries):,} sites</h1><p>{day.day:%A, {day.day.day} %B %Y} · "
-        f"{escape(zone_name(day.life_us[0], day.zone))}</p></header>{key}"
+        f"{escape(zone_name(day.start_us, day.end_us, day.zone))}</p></header>{key}"
         + section("Sites", "the least complete first; energy in kWh", table(head, rows, wide=(2, 4, 5, 6)))
     )
     return document(f"{len(entries):,} sites, {day.day}", body)

@@ -1,6 +1,7 @@
 """One site's day as one HTML file: no script, nothing from elsewhere, every text of a device escaped."""
 
 from html import escape
+from typing import Final
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from fluxfast.report import curves, tables
 from fluxfast.report.figures import NO_ROWS_TEXT, Figures
 from fluxfast.report.html import document, tiles
 from fluxfast.report.words import duration, number, percent, zone_name
+
+OUTAGES_SHOWN: Final = 3
 
 
 def render(figures: Figures, index: str | None = None) -> str:
@@ -35,7 +38,7 @@ def _header(figures: Figures, index: str | None) -> str:
     back = f'<nav><a href="{escape(index)}">all sites</a></nav>' if index else ""
     return (
         f"<header>{back}<h1>{escape(figures.site)}</h1>"
-        f"<p>{day.day:%A, {day.day.day} %B %Y} · {escape(zone_name(day.life_us[0], day.zone))}</p>"
+        f"<p>{day.day:%A, {day.day.day} %B %Y} · {escape(zone_name(day.start_us, day.end_us, day.zone))}</p>"
         f"<p>{escape(_recorded(figures))}</p></header>"
     )
 
@@ -82,23 +85,25 @@ def _findings(figures: Figures) -> str:
     found = []
     incomplete = [one for one in figures.devices if one.complete < 1]
     n = len(figures.devices)
-    if not incomplete:
-        what = "The device has" if n == 1 else f"All {n:,} devices have"
-        found.append(("well", f"{what} a good reading in every tick."))
-    else:
+    # Most devices have a good reading at both ends of it; those that have not, have longer gaps.
+    down = [gap for gap in figures.gaps if 2 * len(gap.devices) > n and gap.reason == NO_ROWS_TEXT]
+    for gap in down[:OUTAGES_SHOWN]:
+        when = f"from {figures.clock(gap.from_us)} to {figures.clock(gap.to_us)}"
+        found.append(
+            ("", f"No rows at all {when} ({duration(gap.to_us - gap.from_us)}): nothing was polling.")
+        )
+    if len(down) > OUTAGES_SHOWN:
+        found.append(("", f"{len(down) - OUTAGES_SHOWN:,} further times without any rows."))
+    if incomplete:
         worst = incomplete[0]
         why = f", mostly {worst.reason}" if worst.reason else ""
-        found.append(
-            ("", f"{len(incomplete):,} of {n:,} device{'s' * (n > 1)} missed readings; "
-             f"the worst is {worst.name} with {percent(worst.complete)} good{why}.")
-        )  # fmt: skip
-    down = [gap for gap in figures.gaps if len(gap.devices) == n and gap.reason == NO_ROWS_TEXT]
-    for gap in down[:3]:
-        took = duration(gap.to_us - gap.from_us)
-        when = f"from {figures.clock(gap.from_us)} to {figures.clock(gap.to_us)} ({took})"
-        found.append(("", f"No rows at all {when}: nothing was polling."))
-    if len(down) > 3:
-        found.append(("", f"{len(down) - 3:,} further times without any rows."))
+        which = f"; the worst is {worst.name}" if n > 1 else ":"
+        missed = f"{len(incomplete):,} of {n:,} devices missed" if n > 1 else "The device missed"
+        text = f"{missed} readings{which} {'with ' * (n > 1)}{percent(worst.complete)} good{why}."
+        found.append(("", text))
+    else:
+        what = "The device has" if n == 1 else f"All {n:,} devices have"
+        found.append(("well", f"{what} a good reading in every tick."))
     cells = "".join(f'<li class="{kind}">{escape(text)}</li>' for kind, text in found)
     return f'<ul class="findings">{cells}</ul>'
 
@@ -108,6 +113,8 @@ def _footer() -> str:
         "<footer><p>Good: all points of the device were read in time and inside their limits. Expected: a "
         "row in every tick from the log's beginning to its end on this day; a device that came or went "
         "during the day is expected from its first to its last row.</p>"
-        "<p>Energy is the trapezoid between readings at most three ticks apart that are neither bad nor "
-        "out of range. Answer time counts from the tick's beginning to the device's newest answer, within 2 %.</p><p>Made by fluxfast.</p></footer>"
+        "<p>Energy is the trapezoid between readings at most three ticks apart that are neither bad nor out "
+        "of range. Answer time counts from the tick's beginning to the device's newest answer, within 2 %."
+        "</p>"
+        "<p>Made by fluxfast.</p></footer>"
     )

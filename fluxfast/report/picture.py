@@ -10,12 +10,18 @@ from fluxfast.report.figures import Figures
 from fluxfast.report.heat import COLOURS
 from fluxfast.report.rows import Array
 from fluxfast.report.source import local
-from fluxfast.report.svg import time_ticks
+from fluxfast.report.svg import EDGE, time_ticks
 from fluxfast.report.words import duration, number, percent, zone_name
 
 GRID_COLOUR, BATTERY, LOAD = "#c2410c", "#2563eb", "#7b8794"
 INK, FAINT, RULE = "#1b2430", "#5f6b7a", "#e3e7ec"
-DEVICES: Final = 40
+STYLES: Final[dict[str, dict[str, Any]]] = {
+    "load": {"color": LOAD, "linewidth": 1.0},
+    "grid": {"color": GRID_COLOUR, "linewidth": 1.6},
+    "battery": {"color": BATTERY, "linewidth": 1.6},
+    "dash": {"color": LOAD, "linewidth": 1.2, "linestyle": (0, (4, 3))},
+}
+DEVICES: Final = 25
 NAME: Final = 18  # characters of a device's that have room
 
 
@@ -35,7 +41,7 @@ def draw(figures: Figures, out: Path) -> None:
     with rc_context({"text.parse_math": False, "text.usetex": False}):  # a name with $ is a name
         devices = figures.devices[:DEVICES]
         heat_in = max(0.17 * len(devices), 0.5)
-        height = 7.9 + heat_in
+        height = 8.15 + heat_in
         figure = Figure(figsize=(11, height), dpi=120, facecolor="white")
         _title(figure, figures, height)
         inch = 1 / height
@@ -56,28 +62,28 @@ def draw(figures: Figures, out: Path) -> None:
 
 def _title(figure: Any, figures: Figures, height: float) -> None:
     day = figures.day
-    about = [
-        f"{day.day}, {zone_name(day.life_us[0], day.zone)}",
-        f"{percent(figures.complete)} good readings",
-    ]
-    for names, energies in (
+    about = [f"{day.day}", zone_name(day.start_us, day.end_us, day.zone)]
+    about.append(f"{percent(figures.complete)} good readings of {len(figures.devices):,} devices")
+    if figures.control is not None:
+        about.append(f"target met {percent(figures.control.met)}")
+    energies = []
+    for names, both in (
         (("import", "export"), figures.grid_kwh),
         (("charged", "discharged"), figures.battery_kwh),
     ):
-        if energies is not None:
-            about += [f"{name} {number(kwh, 'kWh')}" for name, kwh in zip(names, energies, strict=True)]
-    if figures.control is not None:
-        about.append(f"target met {percent(figures.control.met)}")
+        if both is not None:
+            energies += [f"{name} {number(kwh, 'kWh')}" for name, kwh in zip(names, both, strict=True)]
     left = 0.018
-    figure.text(left, 1 - 0.45 / height, figures.site[:60], fontsize=18, fontweight="bold", color=INK)
-    figure.text(left, 1 - 0.75 / height, "   ·   ".join(about), fontsize=10, color=FAINT)
+    figure.text(left, 1 - 0.42 / height, figures.site[:60], fontsize=18, fontweight="bold", color=INK)
+    for line, y in ((about, 0.7), (energies, 0.93)):
+        figure.text(left, 1 - y / height, "   ·   ".join(line), fontsize=10, color=FAINT)
 
 
 def _prepare(axes: Any, figures: Figures, title: str, note: str, lift: int = 26) -> None:
     day = figures.day
     width = day.grid.n * day.grid.bin_us
-    places = [(us - day.grid.start_us) / width for us in time_ticks(day)]
-    ticks = time_ticks(day)
+    ticks = [us for us in time_ticks(day) if EDGE < (us - day.grid.start_us) / width < 1 - EDGE]
+    places = [(us - day.grid.start_us) / width for us in ticks]
     fine = len(ticks) > 1 and (ticks[1] - ticks[0]) % 60_000_000
     form = "%H:%M:%S" if fine else "%H:%M"
     axes.set_xlim(0, 1)
@@ -112,16 +118,8 @@ def _plot(axes: Any, values: Array, **how: Any) -> None:
 
 def _power(axes: Any, figures: Figures) -> None:
     _prepare(axes, figures, "Power, kW", f"means of {duration(figures.day.grid.bin_us)}")
-    if figures.load_kw is not None:
-        _plot(axes, figures.load_kw, color=LOAD, linewidth=1.0, label="load")
-    if figures.grid_kw is not None:
-        _plot(axes, figures.grid_kw, color=GRID_COLOUR, linewidth=1.6, label="grid (+ import)")
-    if figures.battery_kw is not None:
-        told = ", as told" if figures.battery_is_setpoint else ""
-        _plot(axes, figures.battery_kw, color=BATTERY, linewidth=1.6, label=f"batteries{told} (+ discharge)")
-    if figures.control is not None and not np.isnan(figures.control.curves["target_kw"]).all():
-        target = figures.control.curves["target_kw"]
-        _plot(axes, target, color=LOAD, linewidth=1.2, linestyle=(0, (4, 3)), label="target")
+    for label, values, kind in figures.powers():
+        _plot(axes, values, label=label, **STYLES[kind])
     axes.yaxis.set_major_formatter("{x:,.6g}")
     axes.axhline(0, color=FAINT, linewidth=0.8)
     _legend(axes)

@@ -23,6 +23,7 @@ body{background:var(--page);color:var(--ink);font:15px/1.45 system-ui,-apple-sys
 "Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums;max-width:1080px;margin:0 auto;
 padding:20px 16px 40px;overflow-wrap:anywhere;-webkit-text-size-adjust:100%}
 header{margin-bottom:16px}
+h2,h2+.note,figcaption,.legend,thead{break-after:avoid}
 h1{font-size:1.6rem;line-height:1.2;letter-spacing:-.01em}
 h2{font-size:1.05rem;line-height:1.3}
 header p,figcaption p,.note{color:var(--faint);font-size:.87rem}
@@ -110,5 +111,6 @@ th,td{padding-left:16px}.scroll .bar{display:inline-block}}
 .tiles{grid-template-columns:repeat(4,1fr)}.tiles li{border:1px solid var(--rule)}.plot svg{height:170px}
 .wide{display:table-cell}.scroll .bar{display:inline-block}
 .times .minor,.heat .times .middle{visibility:visible}section,figure{margin-top:20px}nav{display:none}
+.pair{display:grid;grid-template-columns:1fr 1fr;gap:0 30px}
 .long{break-inside:auto}.shares{grid-template-columns:1fr 1fr}}
 """ + "".join(f".cell.l{level}{{--c:{_rgba(level)}}}" for level in LEGEND)

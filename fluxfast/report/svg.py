@@ -19,7 +19,7 @@ from fluxfast.report.source import local
 from fluxfast.report.words import number
 
 WIDTH, HEIGHT = 1000, 200
-TIME_LABELS: Final = 8
+TIME_LABELS: Final = 9
 VALUE_LABELS: Final = 4
 AIR: Final = 0.06
 EDGE: Final = 0.04  # where a label would stick out

@@ -11,6 +11,7 @@ from fluxfast.report.source import local
 from fluxfast.report.words import duration, number, percent
 
 SHOWN: Final = 20  # devices, events
+ENERGIES_SHOWN: Final = 10
 GAPS_SHOWN: Final = 12
 SHARES_SHOWN: Final = 8
 
@@ -41,9 +42,10 @@ def gaps(figures: Figures) -> str:
     n = len(figures.devices)
     tick_us = max(int(tally.tick_us.max()) for tally in figures.day.tallies.values())
     longer = [gap for gap in figures.gaps if gap.to_us - gap.from_us > 1.5 * tick_us]
+    fine = any(us % 60_000_000 for gap in longer[:GAPS_SHOWN] for us in (gap.from_us, gap.to_us))
     rows = [
         (
-            figures.clock(gap.from_us), figures.clock(gap.to_us), duration(gap.to_us - gap.from_us),
+            figures.clock(gap.from_us, fine), figures.clock(gap.to_us, fine), duration(gap.to_us - gap.from_us),
             escape(_names(gap.devices, n)), escape(gap.reason or "unknown"),
         )
         for gap in longer[:GAPS_SHOWN]
@@ -85,7 +87,7 @@ def _energies(devices: Sequence[DeviceFigures], title: str, in_: str, out: str) 
             escape(one.name) + (" (grid)" if one.is_grid and len(devices) > 1 else ""),
             number(one.in_kwh, digits=1), number(one.out_kwh, digits=1), percent(one.coverage),
         )
-        for one in sorted(devices, key=lambda one: (one.coverage, -one.out_kwh - one.in_kwh))[:SHOWN]
+        for one in sorted(devices, key=lambda one: (one.coverage, -one.out_kwh - one.in_kwh))[:ENERGIES_SHOWN]
     ]  # fmt: skip
     last = None
     if len(devices) > 1:

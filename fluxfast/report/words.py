@@ -51,11 +51,15 @@ def clock(us: int, zone: tzinfo | None, fine: bool) -> str:
     return f"{text}.{moment.microsecond // 1000:03}" if moment.microsecond else text
 
 
-def zone_name(us: int, zone: tzinfo | None) -> str:
-    """Return ``Europe/Berlin (UTC+1)``, or the machine's name for its own."""
-    moment = local(us, zone)
-    offset = moment.utcoffset()
+def zone_name(from_us: int, to_us: int, zone: tzinfo | None) -> str:
+    """Return ``Europe/Berlin (UTC+1)``, both offsets if it changes; None has the machine's name for it."""
+    offsets = list(dict.fromkeys(_offset(us, zone) for us in (from_us, to_us)))
+    shown = ", then ".join(offsets)
+    name = str(zone) if zone is not None else (local(from_us, None).tzname() or "")
+    return shown if name in ("", "UTC", shown) else f"{name} ({shown})"
+
+
+def _offset(us: int, zone: tzinfo | None) -> str:
+    offset = local(us, zone).utcoffset()
     hours = 0.0 if offset is None else offset.total_seconds() / 3600
-    shown = f"UTC{hours:+g}".replace("-", "−") if hours else "UTC"
-    name = str(zone) if zone is not None else (moment.tzname() or "")
-    return shown if name in ("", shown, "UTC") else f"{name} ({shown})"
+    return f"UTC{hours:+g}".replace("-", "−") if hours else "UTC"
