@@ -1,6 +1,6 @@
 """Reads one day of a log, once, and has a page's figures for each site."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta, tzinfo
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ NICE_US: Final = [
     *(s * 1_000_000 for s in (1, 2, 5, 10, 15, 30)),
     *(minutes * 60_000_000 for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880)),
 ]
+USUAL_TICK_US: Final = 1_000_000  # of a day with a single one
+NEAR_THE_END_US: Final = 600_000_000
 MAX_EVENTS: Final = 5000  # of a site, the first ones
 DAYS_SHOWN: Final = 5
 
@@ -38,9 +40,13 @@ class Day:
             raise FluxfastError(f"the log has nothing of {self.day}; it has {_some(found.days)}")
         self.start_us = source.start_us(self.day, zone)
         self.end_us = source.start_us(self.day + timedelta(days=1), zone)
-        tick_us = self._tick_us()
-        first, last = max(self.start_us, found.first_us), min(self.end_us, found.last_us + tick_us)
-        bin_us = next(nice for nice in NICE_US if nice >= max((last - first) / POINTS, tick_us))
+        last_us = min(found.last_us, self.end_us - 1)
+        first_tick_us = next(self._ticks(self.start_us, self.end_us), USUAL_TICK_US)
+        *_, last_tick_us = first_tick_us, *self._ticks(last_us - NEAR_THE_END_US, last_us + 1)
+        first, last = max(self.start_us, found.first_us), min(self.end_us, found.last_us + last_tick_us)
+        bin_us = next(
+            nice for nice in NICE_US if nice >= max((last - first) / POINTS, first_tick_us, last_tick_us)
+        )
         start_us = self.start_us + (first - self.start_us) // bin_us * bin_us
         self.life_us = first, last
         self.grid = Grid(start_us, bin_us, -(-(last - start_us) // bin_us))
@@ -105,16 +111,15 @@ class Day:
         except (OSError, pa.ArrowException) as error:
             raise FluxfastError(f"cannot read the dataset '{name}': {str(error).splitlines()[0]}") from None
 
-    def _tick_us(self) -> int:
-        """Return how long ticks are, from the first rows of the day."""
+    def _ticks(self, from_us: int, to_us: int) -> Iterator[int]:
+        """Yield how long ticks are, batch by batch."""
         for name in source.device_datasets(self.log):
-            for batch in source.batches(self.log.dataset(name), ["time"], self.start_us, self.end_us):
+            for batch in source.batches(self.log.dataset(name), ["time"], from_us, to_us):
                 times = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
                 steps = np.diff(times)
                 steps, n = np.unique(steps[steps > 0], return_counts=True)
                 if len(steps):
-                    return int(steps[n.argmax()])
-        return 1_000_000  # there is one tick, or none
+                    yield int(steps[n.argmax()])
 
     def _read_events(self) -> None:
         dataset = self.log.dataset(source.EVENTS)

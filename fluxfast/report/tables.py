@@ -45,7 +45,8 @@ def gaps(figures: Figures) -> str:
     fine = any(us % 60_000_000 for gap in longer[:GAPS_SHOWN] for us in (gap.from_us, gap.to_us))
     rows = [
         (
-            figures.clock(gap.from_us, fine), figures.clock(gap.to_us, fine), duration(gap.to_us - gap.from_us),
+            figures.clock(gap.from_us, fine), figures.clock(gap.to_us, fine),
+            duration(gap.to_us - gap.from_us),
             escape(_names(gap.devices, n)), escape(gap.reason or "unknown"),
         )
         for gap in longer[:GAPS_SHOWN]
