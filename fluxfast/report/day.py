@@ -53,7 +53,7 @@ class Day:
         self.tallies: dict[str, Tally] = {}
         self.control: ControlTally | None = None
         self.events: dict[str, list[dict[str, Any]]] = {}
-        self.roles = source.roles(log)
+        self.roles = source.roles(log, self.end_us)
 
     def read(self, on_rows: Callable[[int], None] = lambda rows: None) -> None:
         """Read the day; ``on_rows`` hears how many rows each batch had. FluxfastError if there are none."""

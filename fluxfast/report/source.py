@@ -6,11 +6,12 @@ Only ``open_log`` knows how a log lies on the disk.
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from fluxfast.errors import FluxfastError
 
@@ -28,8 +29,12 @@ class Log(Protocol):
     def datasets(self) -> list[str]:
         """Return the names."""
 
+    @property
+    def tables(self) -> dict[str, Path]:
+        """Return the small tables that are there, of which ``devices`` is the inventory."""
+
     def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset with all its columns."""
+        """Return a dataset with all its columns, the oldest rows first; rows of no file may be in disorder."""
 
 
 class _Folder:
@@ -37,8 +42,8 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        dated = {file.parents[1].name for file in path.glob("*/date=*/*.parquet")}
-        self.datasets = sorted(dated | {file.parent.name for file in path.glob(f"{DEVICES}/*.parquet")})
+        self.datasets = sorted({file.parents[1].name for file in path.glob("*/date=*/*.parquet")})
+        self.tables = {DEVICES: file for file in path.glob(f"{DEVICES}/{DEVICES}.parquet")}
 
     def dataset(self, name: str) -> ds.Dataset:
         """Return a dataset; columns that came later are null before."""
@@ -91,16 +96,20 @@ def extent(log: Log, zone: tzinfo | None) -> Extent | None:
     return Extent(min(first for first, _ in bounds), max(last for _, last in bounds), sorted(days))
 
 
-def roles(log: Log) -> dict[tuple[str, str], str]:
-    """Return what each (site, device) measures, as far as the log has an inventory that says so."""
-    if DEVICES not in log.datasets or not set(log.dataset(DEVICES).schema.names) >= {
-        "site",
-        "device",
-        "role",
-    }:
+def roles(log: Log, before_us: int) -> dict[tuple[str, str], str]:
+    """Return what each (site, device) measures, as far as the log has an inventory that says so.
+
+    Of devices that were changed as the last entry that began before ``before_us`` says.
+    """
+    if DEVICES not in log.tables:
         return {}
-    table = log.dataset(DEVICES).to_table(columns=["site", "device", "role"])
-    return {(row["site"], row["device"]): row["role"] for row in table.to_pylist() if row["role"]}
+    table = pq.read_table(log.tables[DEVICES])
+    if not set(table.column_names) >= {"site", "device", "role", "valid_from"}:
+        return {}
+    rows = table.sort_by("valid_from").to_pylist()
+    return {
+        (row["site"], row["device"]): row["role"] for row in rows if row["role"] and _us(row["valid_from"]) < before_us
+    }
 
 
 def local(us: int, zone: tzinfo | None) -> datetime:
@@ -122,17 +131,17 @@ def batches(
     time = pc.field("time")
     type_ = dataset.schema.field("time").type
     wanted = (time >= pa.scalar(from_us, type_)) & (time < pa.scalar(to_us, type_))
-    options: dict[str, Any] = {
-        "columns": list(columns), "filter": wanted, "batch_size": BATCH_ROWS,
-        "batch_readahead": 2, "fragment_readahead": 1,  # else a day's batches wait in memory
-    }  # fmt: skip
     files = [piece for piece in pieces if isinstance(piece, ds.ParquetFileFragment)]
-    scanners = [piece.scanner(schema=dataset.schema, **options) for piece in pieces if piece not in files]
     if files:
         together = ds.FileSystemDataset(files, dataset.schema, files[0].format, files[0].filesystem)
-        scanners.insert(0, together.scanner(**options))
-    for scanner in scanners:
-        yield from scanner.to_batches()
+        # With more ahead, a day's batches wait in memory.
+        yield from together.scanner(
+            columns=list(columns), filter=wanted, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+        ).to_batches()
+    loose = [piece for piece in pieces if not isinstance(piece, ds.ParquetFileFragment)]
+    tables = [piece.to_table(schema=dataset.schema, columns=list(columns), filter=wanted) for piece in loose]
+    if tables:  # what is only in the journal yet: some minutes
+        yield from pa.concat_tables(tables).sort_by("time").combine_chunks().to_batches(BATCH_ROWS)
 
 
 def count_rows(dataset: ds.Dataset, from_us: int, to_us: int) -> int:
@@ -154,8 +163,6 @@ def _by_date(dataset: ds.Dataset) -> dict[str, list[ds.Fragment]]:
     for piece in dataset.get_fragments():
         day = str(ds.get_partition_keys(piece.partition_expression).get("date", ""))
         found.setdefault(day, []).append(piece)
-    for pieces in found.values():
-        pieces.sort(key=lambda piece: getattr(piece, "path", "~"))  # names begin with the time
     return found
 
 
