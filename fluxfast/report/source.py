@@ -108,7 +108,9 @@ def roles(log: Log, before_us: int) -> dict[tuple[str, str], str]:
         return {}
     rows = table.sort_by("valid_from").to_pylist()
     return {
-        (row["site"], row["device"]): row["role"] for row in rows if row["role"] and _us(row["valid_from"]) < before_us
+        (row["site"], row["device"]): row["role"]
+        for row in rows
+        if row["role"] and _us(row["valid_from"]) < before_us
     }
 
 
@@ -136,7 +138,11 @@ def batches(
         together = ds.FileSystemDataset(files, dataset.schema, files[0].format, files[0].filesystem)
         # With more ahead, a day's batches wait in memory.
         yield from together.scanner(
-            columns=list(columns), filter=wanted, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+            columns=list(columns),
+            filter=wanted,
+            batch_size=BATCH_ROWS,
+            batch_readahead=2,
+            fragment_readahead=1,
         ).to_batches()
     loose = [piece for piece in pieces if not isinstance(piece, ds.ParquetFileFragment)]
     tables = [piece.to_table(schema=dataset.schema, columns=list(columns), filter=wanted) for piece in loose]
