@@ -31,6 +31,10 @@ class Day:
 
     def __init__(self, log: source.Log, day: date | None, zone: tzinfo | None) -> None:
         """Find the day, by default the last one; FluxfastError when the log has none, or not that one."""
+        with source.reading():
+            self._find(log, day, zone)
+
+    def _find(self, log: source.Log, day: date | None, zone: tzinfo | None) -> None:
         found = source.extent(log, zone)
         if found is None:
             raise FluxfastError("this log has no rows of devices")
@@ -57,6 +61,10 @@ class Day:
 
     def read(self, on_rows: Callable[[int], None] = lambda rows: None) -> None:
         """Read the day; ``on_rows`` hears how many rows each batch had. FluxfastError if there are none."""
+        with source.reading():
+            self._read(on_rows)
+
+    def _read(self, on_rows: Callable[[int], None]) -> None:
         for name in source.device_datasets(self.log):
             dataset = self.log.dataset(name)
             columns = columns_of(name, dataset.schema)
@@ -103,13 +111,10 @@ class Day:
         if lacking:
             raise FluxfastError(f"the dataset '{name}' lacks the column '{lacking[0]}'")
         wanted = ["time", "site", "device", *texts, *numbers]
-        try:
-            found = source.batches(dataset, wanted, self.start_us, self.end_us)
-            for rows in rows_of(found, tally.devices, texts, numbers):
-                tally.add(rows)
-                on_rows(len(rows.device))
-        except (OSError, pa.ArrowException) as error:
-            raise FluxfastError(f"cannot read the dataset '{name}': {str(error).splitlines()[0]}") from None
+        found = source.batches(dataset, wanted, self.start_us, self.end_us)
+        for rows in rows_of(found, tally.devices, texts, numbers):
+            tally.add(rows)
+            on_rows(len(rows.device))
 
     def _ticks(self, from_us: int, to_us: int) -> Iterator[int]:
         """Yield how long ticks are, batch by batch."""

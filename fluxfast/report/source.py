@@ -4,6 +4,7 @@ Only ``open_log`` knows how a log lies on the disk.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -34,7 +35,7 @@ class Log(Protocol):
         """Return the small tables that are there, of which ``devices`` is the inventory."""
 
     def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset with all its columns, the oldest rows first; rows of no file may be in disorder."""
+        """Return a dataset with all its columns, the oldest files first; other rows as they come."""
 
 
 class _Folder:
@@ -43,7 +44,8 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.datasets = sorted({file.parents[1].name for file in path.glob("*/date=*/*.parquet")})
-        self.tables = {DEVICES: file for file in path.glob(f"{DEVICES}/{DEVICES}.parquet")}
+        inventory = path / DEVICES / f"{DEVICES}.parquet"
+        self.tables = {DEVICES: inventory} if inventory.is_file() else {}
 
     def dataset(self, name: str) -> ds.Dataset:
         """Return a dataset; columns that came later are null before."""
@@ -58,6 +60,15 @@ def open_log(path: Path) -> Log:
     if not path.is_dir():
         raise FluxfastError(f"{path}: is no folder of a log")
     return _Folder(path)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn what goes wrong with a file into FluxfastError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise FluxfastError(f"cannot read the log: {str(error).splitlines()[0]}") from None
 
 
 def device_datasets(log: Log) -> list[str]:

@@ -30,6 +30,7 @@ class DeviceRows:
     uncertain: Mapping[int, str] = field(default_factory=dict)
     site: str = "S"
     latency_ms: float | NDArray[np.float64] = 5.0
+    texts: Mapping[str, str | Sequence[str | None] | None] = field(default_factory=dict)
 
     def table(self, units: Mapping[str, str]) -> pa.Table:
         """Return its rows."""
@@ -49,6 +50,9 @@ class DeviceRows:
         }
         for name, values in self.values.items():
             columns[name] = pa.array(np.broadcast_to(np.asarray(values, float), n), mask=is_bad)
+        for name, text in self.texts.items():
+            texts = [text] * n if text is None or isinstance(text, str) else list(text)
+            columns[name] = pa.array(texts, pa.string()).dictionary_encode().cast(TEXT)
         fields = [
             pa.field(name, column.type, metadata={"unit": units[name]} if name in units else None)
             for name, column in columns.items()
