@@ -152,7 +152,9 @@ class Figures:
 
     @property
     def load_kw(self) -> Array | None:
-        """What the site uses: grid and batteries together."""
+        """What the site uses: as control has estimated it, otherwise grid and batteries together."""
+        if self.control is not None and not np.isnan(self.control.curves["load_kw"]).all():
+            return self.control.curves["load_kw"]
         if self.grid_kw is None or self.battery_kw is None:
             return None
         return self.grid_kw + self.battery_kw

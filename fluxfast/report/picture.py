@@ -41,7 +41,7 @@ def draw(figures: Figures, out: Path) -> None:
     with rc_context({"text.parse_math": False, "text.usetex": False}):  # a name with $ is a name
         devices = figures.devices[:DEVICES]
         heat_in = max(0.17 * len(devices), 0.5)
-        height = 8.15 + heat_in
+        height = 8.35 + heat_in
         figure = Figure(figsize=(11, height), dpi=120, facecolor="white")
         _title(figure, figures, height)
         inch = 1 / height
