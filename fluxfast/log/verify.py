@@ -25,7 +25,7 @@ from fluxfast.log.frame import Damage, frames
 from fluxfast.log.manifest import Manifest, Record
 from fluxfast.log.snapshot import covers_segment
 
-UNCHECKED: Final = {".lock", ".compacting", "watchdog.jsonl"}
+UNCHECKED: Final = {".lock", ".compacting", ".uploading", "watchdog.jsonl"}
 AGAIN_S: Final = 0.05  # what is just being written is whole after that
 _CHUNK: Final = 1 << 22
 _RECOVER: Final = "fluxfast log recover keeps all that is whole"
@@ -133,7 +133,7 @@ class _Verification:
                 yield Finding(name, f"line {line}", "damaged", cure)
         if self._manifest.ends_torn:
             yield Finding(name, "its last line", "torn", _RECOVER)
-        if not self._manifest.path.exists():
+        if not self._manifest.path.exists() and any(file.endswith(".parquet") for file in self._files):
             cure = "an older version writes none; only what the files say of themselves can be checked"
             yield Finding(name, "", "there is none", cure, True)
 
