@@ -157,6 +157,7 @@ class Commander:
         codes = usable[self.units]
         self._fit = codes == reasons.NONE
         self._silent = (codes == reasons.STALE) | (codes == reasons.BAD)
+        self._watchdog.silent[:] = codes == reasons.STALE
         if not self.ended:
             self._count_failures(now_ns)
             self._see_what_was_taken(now_ns)
