@@ -147,8 +147,10 @@ class Station(Poller):
 
     async def __aexit__(self, *_: object) -> None:
         """Give every unit back, close every connection, write out the log."""
-        await self._give_back()
-        self.close()
+        try:
+            await self._give_back()
+        finally:  # whoever cancels that leaves the units to the watchdog
+            self.close()
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns.
