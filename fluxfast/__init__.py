@@ -1,7 +1,7 @@
 """fluxfast: whole fleets of batteries and meters over Modbus TCP, polled, decoded and logged in columns.
 
 ``Client`` asks one device, ``Poller`` polls a fleet, ``Station`` polls and logs it; ``load`` reads a site
-file.
+file, ``open_log`` a log.
 """
 
 import typing
@@ -11,10 +11,11 @@ from fluxfast.errors import ConfigError, FluxfastError
 if typing.TYPE_CHECKING:
     from fluxfast.client import Client
     from fluxfast.config import load
+    from fluxfast.log.reading import open_log
     from fluxfast.poller import Poller
     from fluxfast.station import Station
 
-__all__ = ["Client", "ConfigError", "FluxfastError", "Poller", "Station", "__version__", "load"]
+__all__ = ["Client", "ConfigError", "FluxfastError", "Poller", "Station", "__version__", "load", "open_log"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "Poller": "fluxfast.poller",
     "Station": "fluxfast.station",
     "load": "fluxfast.config",
+    "open_log": "fluxfast.log.reading",
 }
 
 

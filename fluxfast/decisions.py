@@ -1,4 +1,4 @@
-"""What was decided, tick by tick: the log's dataset ``decisions``, and news of sites.
+"""What was decided, tick by tick: the log's dataset ``decisions``.
 
 What became of a tick's writes is known only later, so its row is logged when the next tick has come.
 """
@@ -188,38 +188,3 @@ _FLOATS: Final = (
 )  # fmt: skip
 # By outcome of link/outcomes.py; ANSWERED is an exception where its quality says so.
 _OUTCOMES: Final = np.array([CONFIRMED, FAILED, CONFIRMED, DIFFERS, UNKNOWN])
-_HELD: Final = {
-    reasons.HOLDING: "its meter is stale; the target is held",
-    reasons.RAMP_DOWN: "its meter is stale; the target goes to 0",
-}
-_HELD_CODES: Final = np.array([code if code in _HELD else reasons.NONE for code in range(256)], np.uint8)
-
-
-class SiteNews:
-    """Tells when a site changes its mode, loses its meter, or a mode of its own begins to fail.
-
-    Whoever stops a site says so (``operate.py``).
-    """
-
-    def __init__(self, controller: Controller) -> None:
-        """Before the first decision only a mode that fails is news."""
-        self._controller = controller
-        self._mode: NDArray[np.int16] | None = None
-        self._held = np.zeros(len(controller.plan.sites), np.uint8)
-
-    def take(self) -> list[tuple[str, str, str]]:
-        """Return (kind, site, text) for what has changed since the decision before."""
-        controller, mode, held = self._controller, self._mode, self._held
-        self._mode = controller.loop.mode.copy()
-        self._held = _HELD_CODES[controller.loop.reason]
-        news = [(s, "mode", text) for s, text in controller.modes.take_events()]
-        if mode is not None:
-            for s in np.flatnonzero(self._mode != mode).tolist():
-                news.append((s, "mode", f"{self._name(s, self._mode[s])}, before {self._name(s, mode[s])}"))
-            for s in np.flatnonzero(self._held != held).tolist():
-                news.append((s, "meter", _HELD.get(int(self._held[s]), "its meter is read again")))
-        sites = controller.plan.sites
-        return [(kind, sites[s].name, text) for s, kind, text in news]
-
-    def _name(self, site: int, position: int) -> str:
-        return self._controller.plan.sites[site].control.modes[position].name if position >= 0 else "no mode"

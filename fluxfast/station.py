@@ -25,16 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
-from fluxfast.config import Device, Fleet
+from fluxfast.config import Device, Fleet, load
 from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
-from fluxfast.decisions import Decisions, SiteNews
+from fluxfast.decisions import Decisions
 from fluxfast.errors import FluxfastError
-from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.inventory import about_fleet, dataset
+from fluxfast.log import LogWriter
+from fluxfast.news import DeviceNews, SiteNews
 from fluxfast.operate import Operator
-from fluxfast.plan import ColumnLayout, TableLayout, structs
+from fluxfast.plan import structs
 from fluxfast.plan.control import ControlPlan, plan_control
-from fluxfast.plan.program import STRING
 from fluxfast.poller import Poller, Tick
 from fluxfast.status import Status
 from fluxfast.stopping import open_watchdog
@@ -62,9 +63,11 @@ class Station(Poller):
         controls one of its sites, or if the watchdog does not start.
         """
         self._control: ControlPlan | None = None
-        super().__init__(fleet)
+        self._fleet = fleet if isinstance(fleet, Fleet) else load(fleet)
+        super().__init__(self._fleet)
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._log: LogWriter | None = None
+        self._device_news: list[DeviceNews] = []
         self._locks: SiteLocks | None = None
         self._watchdog: Watchdog | None = None
         self.controller: Controller | None = None
@@ -93,7 +96,7 @@ class Station(Poller):
         if self._control is not None and self._control.acts:
             self._take_charge(self._control)
         if self._log_dir is not None:
-            datasets = [_dataset(layout) for layout in self.plan.tables]
+            datasets = [dataset(layout) for layout in self.plan.tables]
             if self.controller is not None:
                 self._decisions = Decisions(self.controller, self.commander, self._write_states)
                 datasets.append(self._decisions.dataset)
@@ -103,8 +106,11 @@ class Station(Poller):
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
+                sync=self._fleet.log.sync,
                 on_event=lambda text: self._tell("log", text),
             )
+            self._note("station", f"started: {about_fleet(self._fleet)}")
+            self._device_news = [DeviceNews(self.tables[name], ids) for name, ids in self.devices.items()]
 
     def _take_charge(self, control: ControlPlan) -> None:
         acting = [site for site in control.sites if site.control.action == "act"]
@@ -114,7 +120,7 @@ class Station(Poller):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         assert self._operator is not None
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
-        hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
+        hang_s = max(min(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
         self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
         self.commander = Commander(
@@ -161,6 +167,7 @@ class Station(Poller):
             self._locks = None
         if self._log is not None:
             self._log_decision()
+            self._note("station", f"ended after {self.ticks_done:,} ticks")
             self._log.close()
 
     async def ticks(self, duration_s: float | None = None) -> AsyncGenerator[Tick, None]:
@@ -213,13 +220,20 @@ class Station(Poller):
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
-                self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.values, t.valid)
+                self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.logged, t.logged_valid)
+            self._log.end_tick()
+            self._note_device_news(self.reactor.now_ns())
+
+    def _note_device_news(self, now_ns: int) -> None:
+        for news, layout in zip(self._device_news, self.plan.tables, strict=True):
+            for row, text in news.take(now_ns):
+                self._note("quality", text, None if row is None else layout.devices[row])
 
     def _decide(self, controller: Controller, tick: Tick) -> None:
         now_ns = self.reactor.now_ns()
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
-            controller.decide(now_ns, tick.time_us)
+            controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
             self._note_decision(tick, now_ns)
             return
         if not self.commander.ended and not self._watchdog.alive:
@@ -227,7 +241,7 @@ class Station(Poller):
             self.commander.ended = True
             self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
-        controller.decide(now_ns, tick.time_us)
+        controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
         self.commander.command(now_ns)
         self._watchdog.beat()
         self._note_decision(tick, now_ns)
@@ -236,8 +250,11 @@ class Station(Poller):
         if self._decisions is not None:
             self._decisions.note(tick.time_us, now_ns, tick.took_ms)
         assert self._site_news is not None
-        for kind, site, text in self._site_news.take():
-            self._site_event(kind, site, text)
+        for kind, site, text in self._site_news.take(now_ns):
+            if kind == "limit":  # the status shows it all the time
+                self._note(kind, f"{site}: {text}", site=site)
+            else:
+                self._site_event(kind, site, text)
 
     def _log_decision(self) -> None:
         if self._decisions is not None and self._log is not None:
@@ -288,6 +305,10 @@ class Station(Poller):
 
     def _tell(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
         super()._tell(kind, text, device)
+        self._note(kind, text, device, site)
+
+    def _note(self, kind: str, text: str, device: Device | None = None, site: str | None = None) -> None:
+        """Log an event without showing it to who watches."""
         if self._log is not None:
             id_, site = (None, site) if device is None else (device.id, device.site)
             self._log.add_event(time.time_ns() // 1000, kind, text, site, id_)
@@ -296,38 +317,9 @@ class Station(Poller):
         if self._log is None or len(times_us) > MAX_SKIPPED_ROWS:
             return
         for index, table in enumerate(self.tables.values()):
-            nothing = np.zeros_like(table.valid)
+            nothing = np.zeros_like(table.logged_valid)
             code = np.full(table.rows, quality.SKIPPED, np.uint8)
             latency = np.full(table.rows, np.nan, np.float32)
             for time_us in times_us:
-                self._log.append(index, time_us, latency, code, table.values, nothing)
-
-
-def _dataset(layout: TableLayout) -> Dataset:
-    return Dataset(
-        layout.name,
-        [device.site for device in layout.devices],
-        [device.id for device in layout.devices],
-        [_column(column) for column in layout.columns],
-        {"profile": layout.name, "profile_version": str(layout.profile.version)},
-        layout.variant.tolist(),
-    )
-
-
-def _column(column: ColumnLayout) -> Column:
-    point = column.point
-    about: dict[str, object | None] = {
-        "unit": point.unit,
-        "description": point.description,
-        "register": point.register,
-        "address": point.address,
-        "type": point.type,
-        "scale": point.scale,
-        "offset": point.offset,
-    }
-    return Column(
-        point.name,
-        f"S{column.value.width}" if column.value.kind == STRING else column.value.dtype,
-        column.labels,
-        {key: str(value) for key, value in about.items() if value is not None},
-    )
+                self._log.append(index, time_us, latency, code, table.logged, nothing)
+        self._log.end_tick()

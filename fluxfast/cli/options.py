@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.config import Fleet, load
+from fluxfast.config.values import is_url
 from fluxfast.errors import ConfigError, FluxfastError
 from fluxfast.profiles.fields import parse_duration
 
@@ -53,7 +54,18 @@ class _Duration(click.ParamType[float]):
         return seconds
 
 
+class _LocalFolder(click.Path):
+    """A path, refused where it looks like a URL: a folder called ``s3:`` is not what was meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path."""
+        if isinstance(value, str) and is_url(value):
+            self.fail(f"{value} is a URL, not a local folder (put it under log: remote: in SITE)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 DURATION = _Duration()
+LOCAL_FOLDER = _LocalFolder(path_type=Path)
 SITE = click.argument("site", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, one object per line.")
 

@@ -15,7 +15,7 @@ import click
 import uvloop
 
 from fluxfast.cli.display import STATUS_EVERY_S, Display
-from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, SITE, Command, load_fleet
+from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, LOCAL_FOLDER, SITE, Command, load_fleet
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.sites import summary as control_summary
 from fluxfast.cli.status import as_json as status_json
@@ -35,9 +35,7 @@ END_S = 2.0  # what a clean end takes at most
 @click.option(
     "--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise."
 )
-@click.option(
-    "--log", "log_dir", type=click.Path(path_type=Path), help="Log here instead of where SITE says."
-)
+@click.option("--log", "log_dir", type=LOCAL_FOLDER, help="Log here instead of where SITE says.")
 @click.option(
     "--trace",
     "traced",

@@ -17,6 +17,7 @@ from pydantic import (
 
 from fluxfast.config.control import ControlEntry
 from fluxfast.config.values import (
+    Age,
     Entries,
     Host,
     Identifier,
@@ -24,7 +25,10 @@ from fluxfast.config.values import (
     PercentOrZero,
     Positive,
     Role,
+    Size,
     Text,
+    Url,
+    is_url,
     lists_may_be_none,
     parse_identifier,
 )
@@ -256,11 +260,23 @@ class PollEntry(FileModel):
 class LogEntry(FileModel):
     """``log:``."""
 
-    dir: str = Field(default="./log", min_length=1, description="Folder, relative to this file's.")
+    dir: str = Field(default="./log", min_length=1, description="Local folder, relative to this file's.")
+    sync: Literal["group", "tick", "os"] = Field(
+        default="group",
+        description="How soon it is safe from a power cut: within 1 s, every tick, or when the system likes.",
+    )
+    keep_s: Age | None = Field(default=None, alias="keep", description="What is older is removed, like 90d.")
+    max_bytes: Size | None = Field(
+        default=None, alias="max_size", description="The oldest is removed beyond this, like 50GB."
+    )
+    remote: Url | None = Field(default=None, description="Where copies go, like s3://bucket/folder.")
 
     @field_validator("dir")
     @classmethod
     def _dir_can_be_made(cls, dir_: str) -> str:
+        if is_url(dir_):
+            cure = "put the URL under remote:, which gets copies, and leave dir out or name a local folder"
+            raise wrong("is the local folder, and this is a URL", cure)
         if not dir_.isprintable():  # no file system has a name with a NUL in it
             raise wrong("must be printable characters")
         return dir_

@@ -146,17 +146,26 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Where the log goes."""
+    """Where the log goes, and how long it stays; none: not limited, no copies."""
 
     dir: Path
+    sync: Literal["group", "tick", "os"] = "group"
+    keep_s: float | None = None
+    max_bytes: int | None = None
+    remote: str | None = None  # a URL, without credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything that one run polls. ``warnings`` are worth a look, and stop nothing."""
+    """Everything that one run polls. ``warnings`` are worth a look, and stop nothing.
+
+    ``digest`` is the SHA-256 of the site file, in hex; of a folder that of its files' digests; empty where
+    there is none.
+    """
 
     sites: tuple[Site, ...]
     devices: tuple[Device, ...]  # of all sites, in file order
     poll: Poll
     log: Log
     warnings: tuple[Problem, ...] = ()
+    digest: str = ""

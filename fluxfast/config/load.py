@@ -1,5 +1,6 @@
 """``load``: from a site file, or a folder of them, to the fleet; everything wrong is reported at once."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ class _Loader:
         self._warnings: list[Problem] = []
         self._sites: list[Site] = []
         self._said: dict[str, tuple[Path, Any]] = {}
+        self._digests: list[str] = []
 
     def read(self, file: Path) -> None:
         """Take one file."""
@@ -47,6 +49,7 @@ class _Loader:
             return
         if self._is_folder and is_profile(document):
             return
+        self._digests.append(document.sha256)
         source, findings = read_site_file(document)
         findings += self._take_shared(file, source)
         problems = [*document.problems, *map(source.problem, findings)]
@@ -75,8 +78,9 @@ class _Loader:
             sites=tuple(self._sites),
             devices=tuple(device for site in self._sites for device in site.devices),
             poll=Poll(**poll.model_dump()),
-            log=Log(folder / log.dir),
+            log=Log(**log.model_dump() | {"dir": folder / log.dir}),
             warnings=tuple(self._warnings),
+            digest=_digest(self._digests),
         )
 
     def _take_shared(self, file: Path, source: SiteSource) -> list[Finding]:
@@ -90,3 +94,9 @@ class _Loader:
                 cure = "say it in one file of the folder"
                 findings.append(Finding((name,), f"'{name}' differs from that of {first}", cure))
         return findings
+
+
+def _digest(of_files: list[str]) -> str:
+    if len(of_files) == 1:
+        return of_files[0]
+    return hashlib.sha256(" ".join(of_files).encode()).hexdigest()

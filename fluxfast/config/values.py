@@ -1,4 +1,4 @@
-"""The kinds of value that only site files have: identifiers, hosts, percentages, free text."""
+"""The kinds of value that only site files have: identifiers, hosts, percentages, ages, sizes, free text."""
 
 import ipaddress
 import re
@@ -22,6 +22,20 @@ _HOST_AND_PORT: Final = re.compile(r"([^:]+):([0-9]{1,5})")
 
 _PERCENT_PATTERN: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3})?%"
 _PERCENT: Final = re.compile(_PERCENT_PATTERN)
+
+_AGE_S: Final = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_AGE_PATTERN: Final = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([hdwy])"
+_AGE: Final = re.compile(_AGE_PATTERN)
+_SIZE_BYTES: Final = {
+    unit: base**power
+    for base, infix in ((1000, ""), (1024, "i"))
+    for power, unit in enumerate((f"{prefix}{infix}B" for prefix in "MGTP"), 2)
+}
+_SIZE_PATTERN: Final = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([MGTP]i?B)"
+_SIZE: Final = re.compile(_SIZE_PATTERN)
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(\S*)")
+_SECRET: Final = re.compile(r"(?i)secret|passw|token|credential|signature|\bsig\b|(?:access|account)_?key")
 
 
 def identifier_fault(value: str) -> tuple[str, str] | None:
@@ -93,6 +107,53 @@ def _refuse_zero(share: float) -> float:
     return share
 
 
+def _parse_age(value: Any) -> float:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        raise wrong(f"{value} has no unit of time", f"write {value}d for days")
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        cure = "write one like 90d, or with h, w or y (365 days)"
+        raise wrong(f"must be an age, not {describe(value)}", cure)
+    age_s = Decimal(match[1]) * _AGE_S[match[2]]
+    if not 3600 <= age_s <= 100 * _AGE_S["y"]:
+        raise wrong("must be 1h to 100y")
+    return float(age_s)
+
+
+def _parse_size(value: Any) -> int:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        raise wrong(f"{value} has no unit of size", f"write {value}GB, or {value}MB")
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        cure = "write one like 50GB or 500MB; 50GiB counts by 1024"
+        raise wrong(f"must be a size, not {describe(value)}", cure)
+    size = int(Decimal(match[1]) * _SIZE_BYTES[match[2]])
+    if size < _SIZE_BYTES["MB"]:
+        raise wrong("must be at least 1MB")
+    return size
+
+
+def is_url(value: str) -> bool:
+    """Whether it begins as a URL does, with a scheme and ``://``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value) is not None
+
+
+def _parse_url(value: str) -> str:
+    # The message never holds the URL: if there is a secret in it, it must not get into logs.
+    match = _URL.fullmatch(value)
+    if match is None or not value.isprintable() or not match[2].strip("/"):
+        raise wrong("must be a URL", "write one like s3://bucket/folder")
+    place, _, query = match[2].partition("?")
+    user, at, _ = place.partition("/")[0].rpartition("@")
+    if (at and ":" in user) or _SECRET.search(query):
+        raise wrong(
+            "holds a password or a key",
+            "take it out: credentials come from the environment, such as AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
+        )
+    return value
+
+
 Identifier = Annotated[
     str, AfterValidator(parse_identifier), WithJsonSchema({"type": "string", "pattern": f"^{IDENTIFIER}$"})
 ]
@@ -109,6 +170,15 @@ PercentOrZero = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT_PATTERN}$"}),
 ]
 Percent = Annotated[PercentOrZero, AfterValidator(_refuse_zero)]
+Age = Annotated[
+    float, BeforeValidator(_parse_age), WithJsonSchema({"type": "string", "pattern": f"^{_AGE_PATTERN}$"})
+]
+Size = Annotated[
+    int, BeforeValidator(_parse_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE_PATTERN}$"})
+]
+Url = Annotated[
+    str, AfterValidator(_parse_url), WithJsonSchema({"type": "string", "pattern": f"^{_URL.pattern}$"})
+]
 
 
 def _empty_if_none(value: Any) -> Any:

@@ -3,12 +3,17 @@
 Comes in: one array per column and tick, a row per device.
 Goes out: ``DIR/<dataset>/date=YYYY-MM-DD/*.parquet``.
 
-- ``dataset.py``: what a dataset is, and the Arrow schema that follows from it
-- ``part.py``: the ticks that wait to be encoded, in preallocated ``[ticks, rows]`` arrays
-- ``encoder.py``: a part to the bytes of one Parquet file
-- ``events.py``: what happens now and then, a row for each event
-- ``directory.py``: the lock, and files that appear whole or not at all
-- ``writer.py``: ``LogWriter``, which puts them together on one thread beside the event loop
+    tick ─▶ block ─▶ journal ─▶ parts ─▶ merged files
+
+- ``dataset.py``: what a dataset is, and the Arrow schema that follows from it; ``events.py``: the dataset of
+  what happens now and then
+- ``writer.py``: ``LogWriter``, what a station hands its ticks to
+- ``block.py``, ``batches.py``, ``frame.py``, ``segment.py``, ``journal.py``: ticks in memory; as Arrow
+  batches; in frames; in files; the thread that puts them there
+- ``rows.py``, ``encoder.py``, ``convert.py``: batches to tables, to Parquet, exactly once
+- ``manifest.py``: which files there are; ``compactor.py``: one pass over all of it; ``job.py``: the process
+  in which a station has that done
+- ``directory.py``, ``disk.py``: locks, files that appear whole; every change of the disk
 
 May import shelf 3 and below; needs only ``fluxfast.errors``. Knows nothing of devices, registers or sockets.
 """

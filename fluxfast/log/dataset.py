@@ -26,8 +26,9 @@ ROW_FIELDS: Final = (
     pa.field("quality", TEXT, False, {"description": "good, uncertain or bad"}),
     pa.field("reason", TEXT, True, {"description": "why the row is not good"}),
     pa.field("latency_ms", pa.float32(), True, {"description": "tick to receive time", "unit": "ms"}),
+    pa.field("run", TEXT, False, {"description": "which life of the station wrote the row"}),
 )
-RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "date"})
+RESERVED: Final = frozenset({*(f.name for f in ROW_FIELDS), "run", "date"})
 
 
 class Words(NamedTuple):
@@ -91,6 +92,8 @@ class Dataset:
             )
         if len(self.sites) != len(self.devices):
             raise ValueError(f"{self.name}: {len(self.sites)} sites for {len(self.devices)} devices")
+        if self.words is not None and any(len(texts) != 256 for texts in self.words):
+            raise ValueError(f"{self.name}: words for a code need 256 entries")
         if len({c.name for c in self.columns}) != len(self.columns):
             raise ValueError(f"{self.name}: two columns of the same name")
 

@@ -5,6 +5,7 @@ devices, and no recursion that deep nesting could exhaust. Limits keep a hostile
 the machine: its size, its depth, and how far its aliases expand.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,11 +49,15 @@ class Seq(list[Any]):
 
 @dataclass
 class Document:
-    """One file: its name as shown in messages, its data, and what was already wrong in its YAML."""
+    """One file: its name as shown in messages, its data, and what was already wrong in its YAML.
+
+    ``sha256`` is of its bytes, in hex.
+    """
 
     file: str
     data: Map
     problems: list[Problem] = field(default_factory=list)
+    sha256: str = ""
 
     def line_of(self, loc: Sequence[str | int]) -> int:
         """Return the line of the value at ``loc``, or of the nearest thing around it that exists."""
@@ -71,7 +76,10 @@ class Document:
 def read_document(path: Path) -> Document:
     """Read one YAML file whose top is a mapping; raise ``ConfigError`` when nothing can be made of it."""
     shown = str(path)
-    return parse_document(_read_text(path, shown), shown)
+    data = _read(path, shown)
+    document = parse_document(_decode(data, shown), shown)
+    document.sha256 = hashlib.sha256(data).hexdigest()
+    return document
 
 
 def parse_document(text: str, shown: str) -> Document:
@@ -119,7 +127,7 @@ def _fatal(shown: str, line: int | None, message: str, cure: str) -> ConfigError
     return ConfigError([make_problem(shown, line, "", message, cure)])
 
 
-def _read_text(path: Path, shown: str) -> str:
+def _read(path: Path, shown: str) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise _fatal(shown, None, "not a regular file", "")
@@ -128,13 +136,16 @@ def _read_text(path: Path, shown: str) -> str:
                 shown, None, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB",
                 "declare like devices together with count:, or split the file into a folder of files",
             )  # fmt: skip
-        data = path.read_bytes()
+        return path.read_bytes()
     except ConfigError:
         raise
     except (FileNotFoundError, ValueError):  # ValueError: no file system has a name with a NUL in it
         raise _fatal(shown, None, "no such file", "") from None
     except OSError as error:
         raise _fatal(shown, None, f"cannot be read: {error.strerror}", "") from None
+
+
+def _decode(data: bytes, shown: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

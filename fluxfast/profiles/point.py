@@ -1,5 +1,6 @@
 """One named value of a profile: where its registers are and what they mean."""
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -29,7 +30,10 @@ from fluxfast.profiles.types import (
 FAST: Final = "fast"  # the poll group that is read every tick
 MAX_FLOAT16: Final = 65504
 BIT_TABLES: Final = ("coil", "discrete")
-RESERVED_COLUMNS: Final = frozenset({"time", "site", "device", "quality", "reason", "latency_ms", "date"})
+RESERVED_COLUMNS: Final = frozenset(
+    {"time", "site", "device", "quality", "reason", "latency_ms", "run", "date"}
+)
+_SAMPLE_COLUMN: Final = re.compile(r"(?i)sample_ms_[0-9]+")  # of each block (table/samples.py)
 
 
 def _parse_raws(value: Any) -> tuple[Decimal, ...]:
@@ -186,7 +190,7 @@ class Point(FileModel):
             raise wrong(
                 f"'{name}' is not a point name", "use a letter, then up to 62 letters, digits or underscores"
             )
-        if name.lower() in RESERVED_COLUMNS:
+        if name.lower() in RESERVED_COLUMNS or _SAMPLE_COLUMN.fullmatch(name):
             raise wrong(f"'{name}' is a column that every log has", "choose another name")
         return name
 

@@ -10,35 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fluxfast.errors import FluxfastError
-from fluxfast.replay.reading import Chunk, Wanted, read_chunk
+from fluxfast.replay.reading import Chunk, Slice, Wanted, read_chunk
 
 
 @dataclass(frozen=True)
 class Run:
-    """The files of one run: ``files[dataset]`` in the order in which they were written."""
+    """What one run has written: ``slices[dataset]`` in its order."""
 
-    started: str
-    files: Mapping[str, Sequence[Path]]
+    started: int  # UTC microseconds: its first tick
+    slices: Mapping[str, Sequence[Slice]]
 
 
 def find_runs(log: Path, datasets: Sequence[str]) -> list[Run]:
     """Return the runs of a log, oldest first. Raises FluxfastError if there is none."""
     if not log.is_dir():
         raise FluxfastError(f"{log}: is no folder of a log")
-    found: dict[str, dict[str, list[tuple[str, Path]]]] = {}
+    # By run and dataset; of each slice, where it belongs among the others, and its first tick.
+    found: dict[str, dict[str, list[tuple[tuple[int, str, int], int, Slice]]]] = {}
     for dataset in datasets:
         for file in log.glob(f"{dataset}/date=*/*.parquet"):
-            # 20261122T101930Z-5f0c9a1e-000001: when, which writer, and the how-many-th of its files
-            _, _, writer_and_number = file.stem.partition("-")
-            writer, _, number = writer_and_number.partition("-")
-            found.setdefault(writer, {}).setdefault(dataset, []).append((number, file))
+            # 20261122T101930Z-5f0c9a1e-0000000001: when, which run, and where in it. A merged file is named
+            # for the first of its runs.
+            _, _, run_and_number = file.stem.partition("-")
+            first_run, _, number = run_and_number.partition("-")
+            for n, (run, first_us, slice_) in enumerate(_slices(file, first_run)):
+                place = (int(number.partition("-")[0]) if run == first_run else -1, file.name, n)
+                found.setdefault(run, {}).setdefault(dataset, []).append((place, first_us, slice_))
     runs = [
         Run(
-            min(file.name for files in of_run.values() for _, file in files),
-            {dataset: [file for _, file in sorted(files)] for dataset, files in of_run.items()},
+            min(first_us for slices in of_run.values() for _, first_us, _ in slices),
+            {
+                dataset: [slice_ for *_, slice_ in sorted(slices, key=lambda one: one[0])]
+                for dataset, slices in of_run.items()
+            },
         )
         for of_run in found.values()
     ]
@@ -47,14 +56,45 @@ def find_runs(log: Path, datasets: Sequence[str]) -> list[Run]:
     return sorted(runs, key=lambda run: run.started)
 
 
+def _slices(file: Path, named_run: str) -> Iterator[tuple[str, int, Slice]]:
+    """Yield (run, first tick, slice) of a file, in its order."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            metadata, names = parquet.metadata, parquet.schema_arrow.names
+    except (OSError, pa.ArrowException) as error:
+        raise FluxfastError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
+    if "time" not in names:
+        raise FluxfastError(f"{file}: has no column 'time'; is it a file of a log?")
+    time_at, run_at = names.index("time"), names.index("run") if "run" in names else None
+    before: tuple[str, int, int] | None = None
+    groups: list[int] = []
+    for n in range(metadata.num_row_groups):
+        group = metadata.row_group(n)
+        time = group.column(time_at).statistics
+        run = named_run if run_at is None else str(group.column(run_at).statistics.min)
+        what = run, _us(time.min), _us(time.max)
+        # Devices of the same ticks stand in neighbouring row groups; the next ticks come after these.
+        if before is not None and (run != before[0] or what[1] > before[2] or what[2] < before[1]):
+            yield before[0], before[1], Slice(file, groups)
+            before, groups = None, []
+        before = what if before is None else (run, min(before[1], what[1]), max(before[2], what[2]))
+        groups.append(n)
+    if before is not None:
+        yield before[0], before[1], Slice(file, groups)
+
+
+def _us(time: Any) -> int:
+    return int(pa.scalar(time, pa.timestamp("us", tz="UTC")).value)
+
+
 def batches(
     run: Run, wanted: Sequence[Wanted], from_us: int, to_us: int
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Chunk]]]:
     """Yield (times, chunk of each dataset) with the same ticks in all: nan where one of them has no row."""
-    with ThreadPoolExecutor(1) as ahead:  # reads the next files while these are being decided
-        series = [_Series(list(run.files.get(one.dataset, ())), one, ahead) for one in wanted]
+    with ThreadPoolExecutor(1) as ahead:  # reads the next slices while these are being decided
+        series = [_Series(list(run.slices.get(one.dataset, ())), one, ahead) for one in wanted]
         while sum(one.fill() for one in series):  # each of them
-            # No further than the dataset that ends first, for its next file may begin there.
+            # No further than the dataset that ends first, for its next slice may begin there.
             until = min((one.last_us for one in series if one.has_more), default=None)
             chunks = [one.take(until) for one in series]
             times = np.unique(np.concatenate([chunk.time_us for chunk in chunks]))
@@ -67,19 +107,20 @@ def batches(
 
 
 class _Series:
-    """One dataset of a run, read file by file."""
+    """One dataset of a run, read slice by slice."""
 
-    def __init__(self, files: list[Path], wanted: Wanted, ahead: ThreadPoolExecutor) -> None:
-        self._files, self._wanted, self._ahead = files, wanted, ahead
+    def __init__(self, slices: list[Slice], wanted: Wanted, ahead: ThreadPoolExecutor) -> None:
+        self._slices, self._wanted, self._ahead = slices, wanted, ahead
         self._chunk: Chunk | None = None
         self._next: Future[Chunk] | None = None
         self._read_on()
 
     def _read_on(self) -> None:
-        self._next = self._ahead.submit(read_chunk, self._files.pop(0), self._wanted) if self._files else None
+        more = self._slices.pop(0) if self._slices else None
+        self._next = None if more is None else self._ahead.submit(read_chunk, more, self._wanted)
 
     def fill(self) -> bool:
-        """Take the next file if nothing is left of the one before; return whether there is anything."""
+        """Take the next slice if nothing is left of the one before; return whether there is anything."""
         while self._chunk is None and self._next is not None:
             chunk = self._next.result()
             self._read_on()
@@ -88,7 +129,7 @@ class _Series:
 
     @property
     def has_more(self) -> bool:
-        """Whether another file follows."""
+        """Whether another slice follows."""
         return self._next is not None
 
     @property

@@ -1,4 +1,4 @@
-"""One Parquet file of a log as NumPy arrays, a row per tick and a column per device; nan where null."""
+"""Some ticks of a log as NumPy arrays, a row per tick and a column per device; nan where null."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +30,14 @@ class Chunk:
         return Chunk(self.time_us[first:last], {name: v[first:last] for name, v in self.values.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Row groups of a file that hold the same ticks of different devices; all of one run."""
+
+    file: Path
+    row_groups: Sequence[int]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What to read of a dataset: ``rows`` by device id; the columns, of which ``codes[name]`` turn text into
@@ -45,11 +53,12 @@ class Wanted:
     must_be_there: bool = True  # at least one of the rows
 
 
-def read_chunk(file: Path, wanted: Wanted) -> Chunk:
-    """Read a file. Devices that are not wanted are left out; those that it lacks are nan.
+def read_chunk(slice_: Slice, wanted: Wanted) -> Chunk:
+    """Read a slice. Devices that are not wanted are left out; those that it lacks are nan.
 
-    Raises FluxfastError if it is no Parquet file of a log, or lacks a column.
+    Raises FluxfastError if it is not of a Parquet file of a log, or lacks a column.
     """
+    file = slice_.file
     try:
         with pq.ParquetFile(file, memory_map=True) as parquet:
             has = set(parquet.schema_arrow.names)
@@ -58,7 +67,8 @@ def read_chunk(file: Path, wanted: Wanted) -> Chunk:
                     raise FluxfastError(
                         f"{file}: has no column '{name}', which control needs; begin later with --from"
                     )
-            table = parquet.read(columns=["time", "device", *wanted.columns], use_threads=False)
+            columns = ["time", "device", *wanted.columns]
+            table = parquet.read_row_groups(slice_.row_groups, columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise FluxfastError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
     time_us = table["time"].cast(pa.int64()).to_numpy()

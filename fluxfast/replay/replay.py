@@ -26,7 +26,6 @@ from fluxfast.replay.world import GAP_TICKS, World, logged_actions, logged_decis
 from fluxfast.table import quality
 
 ALWAYS_US: Final = 2**62
-PART_S: Final = 30  # of the log that is written
 
 
 class Replay:
@@ -107,8 +106,8 @@ class Replay:
     def _logged_actions(self, run: Run) -> list[Action] | None:
         """Return what each site might do in a run; None if no decision of them is logged."""
         wanted = logged_actions(self._plan)
-        for file in run.files.get(NAME, ()):
-            codes = read_chunk(file, wanted).values["action"]
+        for slice_ in run.slices.get(NAME, ()):
+            codes = read_chunk(slice_, wanted).values["action"]
             known = np.isfinite(codes)
             if known.any():
                 at = known.argmax(axis=0)
@@ -163,7 +162,8 @@ class _Stage:
             if writer is not None:
                 self.decisions.note(world.time_us, world.now_ns, 0.0)
                 self.decisions.append(writer, 0)
-                _wait_for(writer, units.rows * PART_S * 1_000_000 // self._tick_us)
+                writer.end_tick()
+                _wait_for(writer)
         return Batch(
             world.times_us, self._hours(world.times_us), setpoint, logged, target, unserved,
             world.base_kw, delta, world.soe_pct, offset, world.grid_kw,
@@ -188,9 +188,9 @@ class _Stage:
         return np.where((passed_us > 0) & (passed_us <= GAP_TICKS * self._tick_us), passed_us, 0) / 3.6e9
 
 
-def _wait_for(writer: LogWriter, part_rows: int) -> None:
+def _wait_for(writer: LogWriter) -> None:
     """A log never waits, and drops what comes too fast: whoever can wait has to."""
-    while writer.rows_waiting > 3 * part_rows:
+    while writer.busy:
         time.sleep(0.01)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fluxfast.table import quality
 from fluxfast.table.decode import close_rows
+from fluxfast.table.samples import Samples
 
 # ``Column`` of decode.pxd
 COLUMN: Final = np.dtype(
@@ -32,6 +33,9 @@ class Table:
     ``requested_ns`` and ``received_ns`` are int64 [slots, rows], the reactor's clock at the newest request
     that was answered and at its reply, 0 before the first. Column c of row r is in slot
     ``slots[c, variant[r]]`` (int16), -1 where the device has no such point.
+
+    ``logged`` and ``logged_valid`` are what the log takes of each tick: where there are several blocks one
+    column for each (``samples``), then ``values`` and ``valid`` themselves.
     """
 
     def __init__(
@@ -61,7 +65,11 @@ class Table:
         self.requested_ns = np.zeros((max(self.slots.max(initial=0), 0) + 1, rows), np.int64)
         self.received_ns = np.zeros_like(self.requested_ns)
         self.row_quality = np.full(rows, quality.NEVER, np.uint8)
-        self.valid = np.zeros((len(columns), rows), np.uint8)
+        blocks = len(self.received_ns) if len(self.received_ns) > 1 else 0
+        self.logged_valid = np.zeros((blocks + len(columns), rows), np.uint8)
+        self.valid = self.logged_valid[blocks:]
+        self.samples = Samples(self.slots, self.variant, self.logged_valid[:blocks])
+        self.logged: list[NDArray[Any]] = [*self.samples.ms, *self.values]
         self.latency_ms = np.full(rows, np.nan, np.float32)
         self.structs = np.array(
             [
@@ -96,7 +104,8 @@ class Table:
         """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
 
         ``latency_ms`` becomes the time from ``began_ns`` (the reactor's clock) to each row's newest reply,
-        NaN for bad rows.
+        NaN for bad rows; ``samples`` has the same of each block.
         """
         received_ns = self.received_ns[0] if len(self.received_ns) == 1 else self.received_ns.max(axis=0)
         close_rows(self.quality, self.row_quality, self.valid, received_ns, began_ns, self.latency_ms)
+        self.samples.close(self.received_ns, began_ns, self.valid)

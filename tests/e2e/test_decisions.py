@@ -1,12 +1,14 @@
 """What a station decides is in its log, and decided anew the log gives the same."""
 
 import asyncio
+import hashlib
 import time
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+import fluxfast
 from fluxfast import Station
 from fluxfast.config import load
 from fluxfast.replay import Replay
@@ -114,7 +116,13 @@ def test_what_happens_now_and_then_is_in_the_events(tmp_path):
     with simulating(site):
         run(site, log, 3, during)
     events = ask(log, "SELECT site, device, kind, text FROM {} ORDER BY time", "events")
-    assert [event for event in events if event[2] != "tick"] == [
+    started, ended = (text for *_, kind, text in events if kind == "station")
+    digest = hashlib.sha256(site.read_bytes()).hexdigest()
+    assert (
+        started == f"started: fluxfast {fluxfast.__version__}, config {digest[:12]}, 4 devices, action shadow"
+    )
+    assert ended == f"ended after {ask(log, 'SELECT count(DISTINCT time) FROM {}')[0][0]} ticks"
+    assert [event for event in events if event[2] in ("operator", "mode")] == [
         ("S", None, "operator", "S: emergency stop, until acknowledged"),
         ("S", None, "operator", "S: acknowledged"),
         ("S", None, "operator", "S: mode peak_shaving switched off"),

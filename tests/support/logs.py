@@ -13,7 +13,6 @@ from fluxfast.table import quality
 NOON_US = 1_790_035_200_000_000
 TICK_US = 500_000
 PACKS = ("b1", "b2")
-PARTS_ROWS = 60  # of one to two parts
 
 PACK_COLUMNS = [
     Column("status", "int64", [{1: "READY"}]),
@@ -62,7 +61,7 @@ def write_log(
         Dataset("acuvim2", ["S"], ["m1"], [Column("power_total", "float64", metadata={"unit": "W"})]),
     ]
     log = LogWriter(
-        path, datasets, tick_seconds=tick_us / 1e6, part_seconds=7,
+        path, datasets, tick_seconds=tick_us / 1e6,
         quality_names=quality.QUALITY_NAMES, reasons=quality.REASONS,
     )  # fmt: skip
     with log:
@@ -74,6 +73,6 @@ def write_log(
             bad = np.isnan(kw)
             code = np.full(1, quality.TIMEOUT if bad else quality.GOOD, np.uint8)
             latency = np.full(1, np.nan if bad else 9, np.float32)
-            while log.rows_waiting > PARTS_ROWS:  # a log drops what comes too fast
+            while log.busy:  # a log drops what comes too fast
                 time.sleep(0.001)
             log.append(1, time_us, latency, code, [np.array([kw * 1000])], np.array([[not bad]], np.uint8))

@@ -107,7 +107,7 @@ def test_a_log_of_other_ticks_is_decided_in_its_own_time(tmp_path):
 def test_rows_in_any_order_are_the_same(tmp_path):
     write_log(tmp_path / "log", [90.0] * 20 + [150.0] * 40)
     before = replay(tmp_path, SHAVING)
-    for file in (tmp_path / "log").rglob("*.parquet"):
+    for file in (tmp_path / "log").rglob("date=*/*.parquet"):
         table = pq.read_table(file, partitioning=None)
         order = np.random.default_rng(1).permutation(table.num_rows)
         pq.write_table(table.take(pa.array(order)), file)
@@ -150,7 +150,7 @@ def test_a_column_that_is_missing_is_named(tmp_path):
 
 def test_a_file_that_is_damaged_is_named(tmp_path):
     write_log(tmp_path / "log", [0.0] * 5)
-    file = next((tmp_path / "log" / "powerpack").rglob("*.parquet"))
+    file = next((tmp_path / "log" / "powerpack").rglob("date=*/*.parquet"))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(FluxfastError, match=f"{file.name}: cannot be read"):
         replay(tmp_path, FIXED)
@@ -189,6 +189,13 @@ def test_the_command_prints_and_draws(tmp_path):
     done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed}")
     assert done.returncode == 2
     assert "no type of mode is called" in done.stderr
+    mode = "{type: time_of_use, periods: [{between: [00:00, 24:00], power_kw: 5}]}"  # YAML 1.2, as in files
+    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    assert (done.returncode, done.stderr) == (0, "")
+    mode = "{type: fixed_power, power_kw: 5, power_kw: 6}"
+    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    assert done.returncode == 2
+    assert "the key 'power_kw' stands twice" in done.stderr
     done = fluxfast("replay", tmp_path / "none", "--site", site)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1

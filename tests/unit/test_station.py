@@ -3,10 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 
 from fluxfast import grid as grids
 from fluxfast.log.dataset import RESERVED
-from fluxfast.profiles.point import RESERVED_COLUMNS
+from fluxfast.log.inventory import SAMPLE
+from fluxfast.profiles.point import RESERVED_COLUMNS, Point
+from fluxfast.table.samples import sample_column
 
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
@@ -49,3 +52,7 @@ def test_a_clock_that_is_slewed_is_left_alone(clock):
 
 def test_profiles_refuse_the_names_that_the_log_needs():
     assert RESERVED_COLUMNS == RESERVED
+    for name in (sample_column(0), sample_column(41).upper()):
+        assert SAMPLE.fullmatch(name.lower())
+        with pytest.raises(ValidationError, match="every log has"):
+            Point(name=name, address=0, type="int16")

@@ -1,12 +1,13 @@
 """Right site files: what they come to."""
 
+import hashlib
 import pickle
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from fluxfast.config import Control, Limits, Modbus, load
+from fluxfast.config import Control, Limits, Log, Modbus, load
 from fluxfast.errors import ConfigError
 from tests.unit.config.conftest import Load
 
@@ -35,6 +36,7 @@ devices:
         address: 2
         timeout: 5s
 """
+PACK = "devices: {bess: [{id: b1, type: powerpack, modbus: {host: 10.0.0.1}}]}\n"
 DOCUMENT_SERIAL = """\
 meter:
   type: acuvim2
@@ -105,7 +107,7 @@ def test_defaults(load_text: Load) -> None:
     assert fleet.devices[0].name == "b1"
     assert (fleet.poll.every_ns, fleet.poll.deadline) == (500_000_000, 0.8)
     assert (fleet.poll.connects_per_s, fleet.poll.probe_interval_ns) == (400, 30_000_000_000)
-    assert fleet.log.dir == Path("log")
+    assert fleet.log == Log(Path("log"), "group", keep_s=None, max_bytes=None, remote=None)
     assert fleet.sites[0].control == Control()
     assert (fleet.devices[0].controlled, fleet.devices[0].blocks) == (True, None)
 
@@ -164,6 +166,35 @@ def test_durations(load_text: Load, text: str, ns: int) -> None:
 def test_hosts(load_text: Load, text: str, host: str) -> None:
     fleet = load_text(f"devices: {{bess: [{{id: b, type: powerpack, modbus: {{host: {text}}}}}]}}")
     assert fleet.devices[0].modbus.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "age_s"), [("1h", 3600), ("1.5d", 129_600), ("2w", 1_209_600), ("1y", 31_536_000)]
+)
+def test_ages(load_text: Load, text: str, age_s: float) -> None:
+    assert load_text(PACK + f"log: {{keep: {text}}}\n").log.keep_s == age_s
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1MB", 10**6), ("1.5GB", 15 * 10**8), ("50GiB", 50 << 30), ("2TB", 2 * 10**12), ("1MiB", 1 << 20)],
+)
+def test_sizes(load_text: Load, text: str, size: int) -> None:
+    assert load_text(PACK + f"log: {{max_size: {text}}}\n").log.max_bytes == size
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket/plant-7?region=eu-central-1&endpoint_override=127.0.0.1:5000&scheme=http",
+        "abfss://container@account.dfs.core.windows.net/plant-7",
+        "sftp://logger@example.com/var/log",
+        "file:///mnt/share",
+    ],
+)
+def test_remote_logs(load_text: Load, url: str) -> None:
+    log = load_text(PACK + f"log: {{sync: tick, remote: '{url}'}}\n").log
+    assert (log.sync, log.remote) == ("tick", url)
 
 
 def test_several_units_behind_one_host(load_text: Load) -> None:
@@ -234,6 +265,19 @@ def test_folder_of_files(tmp_path: Path) -> None:
     assert fleet.poll.every_ns == 1_000_000_000
     assert fleet.log.dir == tmp_path / "out"
     assert fleet.devices[3].profile.name == "mine"
+
+
+def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    one.write_bytes(b"\xef\xbb\xbf" + SITE.format("a1").encode())
+    other.write_text(SITE.format("b1"))
+    assert load(one).digest == hashlib.sha256(one.read_bytes()).hexdigest()
+    before = load(tmp_path).digest
+    assert before not in {load(one).digest, load(other).digest}
+    (tmp_path / "profile.yaml").write_text("points: {a: {address: 1, type: int16}}\n")
+    assert load(tmp_path).digest == before
+    other.write_text(SITE.format("b2"))
+    assert load(tmp_path).digest != before
 
 
 def test_problems_of_a_folder_are_all_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

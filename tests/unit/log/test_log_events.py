@@ -7,18 +7,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import Column, Dataset, LogWriter, Words, events
+from fluxfast.log import Column, Dataset, LogWriter, Words, disk, events
+from tests.support.proved_log import wait_until
 
 NOON_US = 1_790_035_200_000_000
 DAY_US = 86_400_000_000
 
 
-def open_log(path, told=None, **dataset):
+def open_log(path, told=None, segment_seconds=600, **dataset):
     return LogWriter(
         path,
         [Dataset("d", ["s"], ["b"], [Column("x", "float64")], **dataset)],
         tick_seconds=1,
-        part_seconds=2,
+        segment_seconds=segment_seconds,
         quality_names=["good"] * 256,
         reasons=[None] * 256,
         on_event=(told if told is not None else []).append,
@@ -50,14 +51,12 @@ def test_events_are_rows_in_order(tmp_path):
     assert log.rows_waiting == 0
 
 
-def test_events_are_written_along_with_the_next_part(tmp_path):
-    log = open_log(tmp_path)
-    append(log, 0)
+def test_events_need_no_ticks_to_get_to_the_journal_and_on(tmp_path):
+    log = open_log(tmp_path, segment_seconds=0.05)
     log.add_event(NOON_US, "unit", "early")
-    append(log, 2)  # another part begins
-    while log.parts_written < 2:
-        threading.Event().wait(0.01)
+    wait_until(lambda: (tmp_path / "events").exists() and read(tmp_path))
     assert [row["text"] for row in read(tmp_path)] == ["early"]
+    assert log.rows_logged == 1
     log.close()
     assert len(read(tmp_path)) == 1
 
@@ -72,16 +71,26 @@ def test_each_day_has_a_file_of_its_own(tmp_path):
 
 def test_no_more_than_a_bounded_number_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(events, "MAX_EVENTS", 3)
+    gate, real = threading.Event(), disk.sync
+    gate.set()
     told = []
     log = open_log(tmp_path, told)
+    monkeypatch.setattr(disk, "sync", lambda file: (gate.wait(), real(file)))
+    gate.clear()
+    log.add_event(NOON_US, "a", "first")
+    wait_until(lambda: not log._journal._events)  # the thread is at it, and hangs
     for number in range(5):
         log.add_event(NOON_US, "a", str(number))
+    gate.set()
     log.close()
-    assert [row["text"] for row in read(tmp_path)] == ["0", "1", "2"]
+    assert [row["text"] for row in read(tmp_path)] == ["first", "0", "1", "2"]
     assert log.rows_dropped == 2
-    assert told[0] == "log: 3 events wait; dropping the newest events"
+    assert told == [
+        "log: 3 events wait; dropping the newest events",
+        "log: writing again; 2 rows dropped since the start",
+    ]
     log.add_event(NOON_US, "a", "too late")
-    assert len(read(tmp_path)) == 3
+    assert len(read(tmp_path)) == 4
 
 
 def test_threads_may_add_events_together(tmp_path):

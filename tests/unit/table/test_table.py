@@ -91,3 +91,51 @@ def test_exception_codes_have_the_specifications_names():
     assert quality.reason(quality.EXCEPTION + 2) == "exception 2 illegal data address"
     assert quality.reason(quality.EXCEPTION + 11) == "exception 11 gateway target device failed to respond"
     assert quality.reason(quality.EXCEPTION) == "unknown exception"
+
+
+def answered(slots, codes, received_ns, variant=None):
+    """A table that was read at these times; rows x columns of ``codes`` say what became of it."""
+    codes = np.array(codes, np.uint8).T
+    columns = [(f"c{i}", 0, 8) for i in range(len(codes))]
+    variant = None if variant is None else np.array(variant, np.int32)
+    table = Table("t", columns, codes.shape[1], codes == A, np.array(slots, np.int16), variant)
+    table.quality[:] = codes
+    table.received_ns[:] = received_ns
+    table.close(10_000_000)
+    return table
+
+
+def samples(table):
+    return [
+        [float(ms) if valid else None for ms, valid in zip(*block, strict=True)]
+        for block in zip(table.samples.ms, table.samples.valid, strict=True)
+    ]
+
+
+def test_each_block_has_the_time_of_its_answer():
+    received_ns = [[13_512_345, 10_000_000], [9_000_000, 0]]
+    table = answered([[0], [0], [1]], [[G, T, L], [T, T, T]], received_ns)
+    assert samples(table) == [[np.float32(3.5), None], [-1.0, None]]
+    assert len(table.logged) == len(table.logged_valid) == 5
+    assert table.logged[0].dtype == np.float32
+    assert table.logged[2] is table["c0"]
+    assert (table.logged_valid[2:] == table.valid).all()
+
+
+def test_blocks_of_other_variants_have_other_columns():
+    slots = [[0, 1], [1, 0], [1, -1]]
+    table = answered(
+        slots, [[G, T, T], [G, T, A], [T, G, G]], [[11_000_000] * 3, [12_000_000] * 3], [0, 1, 0]
+    )
+    assert samples(table) == [[1.0, None, None], [None, 2.0, 2.0]]
+
+
+def test_columns_that_are_not_neighbours_share_their_block():
+    table = answered([[0], [1], [0]], [[T, G, G], [G, T, T]], [[11_000_000] * 2, [12_000_000] * 2])
+    assert samples(table) == [[1.0, 1.0], [2.0, None]]
+
+
+def test_the_time_of_a_single_block_is_its_rows():
+    table = answered([[0], [0]], [[G, G]], [[11_000_000]])
+    assert len(table.logged) == 2
+    assert table.samples.ms.size == 0

@@ -1,0 +1,84 @@
+"""A log in DuckDB: a view for each dataset. Importing it needs DuckDB."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+import pyarrow as pa
+
+from fluxfast.log.dataset import TEXT
+from fluxfast.log.inventory import points
+from fluxfast.log.snapshot import File
+
+if TYPE_CHECKING:
+    from fluxfast.log.reading import Log
+
+LONG: Final = "_long"
+
+
+def connect(log: "Log") -> duckdb.DuckDBPyConnection:
+    """Return a database in memory with a view for each dataset, and its long one."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, path in log.tables.items():
+        connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS FROM read_parquet({_text(_glob(str(path)))})")
+    for name in log.datasets:
+        schema, journal = log.schema(name), log.journal(name)
+        sources = [select for files in log.alike(name) for select in _selects(files)]
+        if len(journal) or not sources:
+            connection.register(f"{name} (journal)", journal)
+            sources.append(f"SELECT * FROM {quoted(f'{name} (journal)')}")
+        columns = ", ".join(map(quoted, schema.names))
+        union = "\nUNION ALL BY NAME ".join(sources)
+        connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT {columns} FROM ({union})")
+        if long := _long(name, schema):
+            connection.execute(f"CREATE TEMP VIEW {quoted(name + LONG)} AS {long}")
+    return connection
+
+
+def quoted(identifier: str) -> str:
+    """Return a name as SQL has it."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _selects(files: Sequence[File]) -> Iterator[str]:
+    """Yield what reads files that have the same columns; only the first of each is opened for that."""
+    # Folders above the log may be called key=value, too; DuckDB would make columns of them.
+    in_place = [file for file in files if not file.is_hidden and "=" not in str(file.path.parents[2])]
+    if in_place:
+        options = "hive_partitioning = true, hive_types = {'date': DATE}"
+        yield f"SELECT * FROM read_parquet({_list(in_place)}, {options})"
+    by_day: dict[str, list[File]] = {}
+    for file in files:
+        if file not in in_place:
+            by_day.setdefault(file.date.isoformat(), []).append(file)
+    for day, of_day in by_day.items():
+        yield f"SELECT *, DATE '{day}' AS date FROM read_parquet({_list(of_day)}, hive_partitioning = false)"
+
+
+def _long(name: str, schema: pa.Schema) -> str:
+    """Return a row for each reading. (UNPIVOT would read every point, whichever are asked for.)"""
+    selects = []
+    for field in points(schema):
+        column, unit = quoted(field.name), (field.metadata or {}).get(b"unit")
+        is_text = field.type == TEXT or pa.types.is_string(field.type)
+        value, words = ("NULL::DOUBLE", column) if is_text else (f"{column}::DOUBLE", "NULL::VARCHAR")
+        selects.append(
+            f"SELECT time, site, device, quality, {_text(field.name)} AS point, {value} AS value,"
+            f" {words} AS text, {_text(unit.decode()) if unit else 'NULL::VARCHAR'} AS unit, date"
+            f" FROM {quoted(name)} WHERE {column} IS NOT NULL"
+        )
+    return "\nUNION ALL ".join(selects)
+
+
+def _list(files: Sequence[File]) -> str:
+    return "[" + ", ".join(_text(_glob(str(file.path))) for file in files) + "]"
+
+
+def _glob(path: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

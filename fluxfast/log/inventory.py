@@ -1,0 +1,273 @@
+"""What a log says of itself: the tables ``columns`` and ``devices``, and the views of ``views.sql``.
+
+Pure functions from the tables as they are to the tables as they shall be; whoever calls them reads and writes
+the files (``DIR/columns/columns.parquet``, ``DIR/devices/devices.parquet``, ``DIR/views.sql``).
+
+Profiles change. What was logged stays readable beside what is logged now, because a column keeps its type for
+ever: a dataset with a column that has another type, or another unit, than ever before under its name goes on
+as ``<name>_v2``, ``_v3``, … Columns that are new are only added.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+from fluxfast.log import events
+from fluxfast.log.dataset import RESERVED, TEXT, Dataset
+
+_TIME: Final = pa.timestamp("us", tz="UTC")
+COLUMNS: Final = pa.schema(
+    [
+        pa.field("dataset", pa.string(), False),
+        pa.field("column", pa.string(), False),
+        pa.field("type", pa.string(), False),  # Arrow's word; dictionaries of text are text
+        pa.field("unit", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("register", pa.string()),
+        pa.field("address", pa.int32()),
+        pa.field("scale", pa.float64()),
+        pa.field("offset", pa.float64()),
+        pa.field("sign", pa.string()),  # what positive means
+        pa.field("sample", pa.string()),  # the column with the time of its sample
+        pa.field("profile", pa.string()),
+        pa.field("profile_version", pa.string()),
+        pa.field("profile_hash", pa.string()),
+        pa.field("since", _TIME, False),  # first logged
+    ]
+)
+DEVICES: Final = pa.schema(
+    [
+        pa.field("device", pa.string(), False),
+        pa.field("name", pa.string(), False),
+        pa.field("site", pa.string(), False),
+        pa.field("kind", pa.string(), False),
+        pa.field("type", pa.string(), False),
+        pa.field("profile", pa.string(), False),
+        pa.field("profile_hash", pa.string(), False),
+        pa.field("role", pa.string()),
+        pa.field("host", pa.string()),
+        pa.field("port", pa.int32()),
+        pa.field("unit", pa.int32(), False),
+        pa.field("capacity_kwh", pa.float64()),
+        pa.field("rated_power_kw", pa.float64()),
+        pa.field("valid_from", _TIME, False),
+        pa.field("valid_to", _TIME),  # null: still so
+    ]
+)
+SAMPLE: Final = re.compile(r"sample_ms_\d+")  # when a block of points was read
+_SQL_TYPES: Final = {
+    "double": "DOUBLE",
+    "float": "FLOAT",
+    "int64": "BIGINT",
+    "uint64": "UBIGINT",
+    "bool": "BOOLEAN",
+    "string": "VARCHAR",
+    str(_TIME): "TIMESTAMPTZ",
+}
+_OF_PROFILE: Final = ("profile", "profile_version", "profile_hash")
+_OF_COLUMN: Final = ("unit", "description", "register", "address", "scale", "offset", "sign", "sample")
+_PARSE: Final = {"address": int, "scale": float, "offset": float}
+
+Row = dict[str, Any]
+
+
+class DeviceRow(NamedTuple):
+    """One device as the site file has it now; the fields are those of ``DEVICES``."""
+
+    device: str
+    name: str
+    site: str
+    kind: str
+    type: str
+    profile: str
+    profile_hash: str
+    role: str | None
+    host: str | None
+    port: int | None
+    unit: int
+    capacity_kwh: float | None
+    rated_power_kw: float | None
+
+
+def settle(
+    previous: pa.Table | None, datasets: Sequence[Dataset], now_us: int
+) -> tuple[pa.Table, list[Dataset], list[str]]:
+    """Return the new table of columns, the datasets as they are to be logged, and one line for each conflict.
+
+    ``previous``: the table as it was left, None for a new log. Its rows stay; of a column that is logged
+    again everything but ``since`` is as of now. The datasets come in the given order, some under other names.
+    """
+    known: dict[str, dict[str, Row]] = {}  # by dataset, by column in lower case, as engines compare
+    for row in [] if previous is None else previous.to_pylist():
+        known.setdefault(row["dataset"], {})[row["column"].lower()] = row
+    taken = {dataset.name for dataset in datasets}
+    settled, news = [], []
+    for dataset in datasets:
+        rows = list(_rows(dataset.schema(), dataset.name, now_us))
+        name, why = _place(rows, dataset.name, known, taken)
+        if name != dataset.name:
+            taken.add(name)
+            dataset = replace(dataset, name=name)
+            rows = [row | {"dataset": name} for row in rows]
+            news.append(f"{why}: it goes on as {name}")
+        _take(known, rows)
+        settled.append(dataset)
+    _take(known, list(_rows(events.SCHEMA, events.NAME, now_us)))
+    table = pa.Table.from_pylist([row for of in known.values() for row in of.values()], COLUMNS)
+    return table, settled, news
+
+
+def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -> pa.Table:
+    """Return the inventory: every device that ever was, each as long as it was so.
+
+    A device of ``previous`` that has changed or is gone is valid until ``now_us``, a new or changed one from
+    then on.
+    """
+    now = {row.device: row._asdict() for row in rows}
+    old = [] if previous is None else previous.to_pylist()
+    # The table may have been written by a version that knew fewer columns.
+    said = set(DeviceRow._fields) if previous is None else set(DeviceRow._fields) & set(previous.column_names)
+    kept: list[Row] = []
+    for row in old:
+        if row["valid_to"] is None:
+            current = now.get(row["device"])
+            if current is not None and all(current[key] == row[key] for key in said):
+                row |= now.pop(row["device"])
+            else:
+                row["valid_to"] = now_us
+        kept.append(row)
+    kept += [row | {"valid_from": now_us, "valid_to": None} for row in now.values()]
+    return pa.Table.from_pylist(kept, DEVICES)
+
+
+def views_sql(columns: pa.Table) -> str:
+    """Return SQL for DuckDB that makes a view of every dataset of the table ``columns``, and a long one.
+
+    The paths are relative to the log's folder. A dataset that has no file when the SQL is read has an empty
+    view: DuckDB would refuse one over nothing.
+    """
+    of: dict[str, list[Row]] = {}
+    for row in columns.to_pylist():
+        of.setdefault(row["dataset"], []).append(row)
+    parts = [
+        "-- Views of this log for DuckDB, to be read in this folder: duckdb -init views.sql",
+        "CREATE OR REPLACE VIEW columns AS FROM 'columns/columns.parquet';",
+        "CREATE OR REPLACE VIEW devices AS FROM 'devices/devices.parquet';",
+    ]
+    for name, rows in of.items():
+        parts.append(_view(name, rows))
+        points = [
+            row for row in rows if row["column"] not in RESERVED and not SAMPLE.fullmatch(row["column"])
+        ]
+        if name != events.NAME and points:
+            parts.append(_long_view(name, points))
+    return "\n\n".join(parts) + "\n"
+
+
+def points(schema: pa.Schema) -> list[pa.Field]:
+    """Return those columns of a dataset that are readings of a device."""
+    if (schema.metadata or {}).get(b"dataset") == events.NAME.encode():
+        return []
+    return [field for field in schema if field.name not in RESERVED and not SAMPLE.fullmatch(field.name)]
+
+
+def _view(name: str, rows: Sequence[Row]) -> str:
+    files = _text(f"{name}/date=*/*.parquet")
+    read = f"FROM read_parquet({files}, union_by_name = true, hive_partitioning = true)"
+    types = {row["column"]: _SQL_TYPES[row["type"]] for row in rows} | {"date": "DATE"}
+    empty = ", ".join(f"NULL::{type_} AS {_name(column)}" for column, type_ in types.items())
+    return (
+        f"SET VARIABLE {_name(name)} = (SELECT if(count(*) > 0,\n  {_text(read)},\n"
+        f"  {_text(f'SELECT {empty} WHERE false')}) FROM glob({files}));\n"
+        f"CREATE OR REPLACE VIEW {_name(name)} AS FROM query(getvariable({_text(name)}));"
+    )
+
+
+def _long_view(name: str, points: Sequence[Row]) -> str:
+    """Return the view with a row for each reading.
+
+    Lists side by side are what UNPIVOT comes to, but for two columns of values. A UNION of the points would
+    read only those that are asked for, and open every file once for each point: slower from a few files on.
+    """
+    texts = [row["type"] == "string" for row in points]
+    lists = {
+        "point": [_text(row["column"]) for row in points],
+        "value": [
+            "NULL::DOUBLE" if text else f"{_name(row['column'])}::DOUBLE"
+            for row, text in zip(points, texts, strict=True)
+        ],
+        "text": [
+            _name(row["column"]) if text else "NULL::VARCHAR" for row, text in zip(points, texts, strict=True)
+        ],
+        "unit": ["NULL::VARCHAR" if row["unit"] is None else _text(row["unit"]) for row in points],
+    }
+    columns = ",\n    ".join(f"unnest([{', '.join(items)}]) AS {key}" for key, items in lists.items())
+    return (
+        f"CREATE OR REPLACE VIEW {_name(f'{name}_long')} AS FROM (\n"
+        f"  SELECT time, site, device, quality,\n    {columns},\n    date\n"
+        f"  FROM {_name(name)}\n) WHERE value IS NOT NULL OR text IS NOT NULL;"
+    )
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _rows(schema: pa.Schema, name: str, now_us: int) -> Iterator[Row]:
+    about = _decoded(schema.metadata)
+    for field in schema:
+        said = _decoded(field.metadata)
+        yield {
+            "dataset": name,
+            "column": field.name,
+            "type": "string" if field.type == TEXT else str(field.type),
+            **{key: _PARSE.get(key, str)(said[key]) if said.get(key) else None for key in _OF_COLUMN},
+            **{key: about.get(key) for key in _OF_PROFILE},
+            "since": now_us,
+        }
+
+
+def _decoded(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+
+
+def _place(
+    rows: Sequence[Row], name: str, known: Mapping[str, Mapping[str, Row]], taken: set[str]
+) -> tuple[str, str]:
+    """Return the first name under which all was as it is now, and why it is not the first of all."""
+    why = _conflict(rows, known.get(name, {}))
+    if why is None:
+        return name, ""
+    version = 2
+    while (other := f"{name}_v{version}") in taken or _conflict(rows, known.get(other, {})) is not None:
+        version += 1
+    return other, why
+
+
+def _conflict(rows: Sequence[Row], known: Mapping[str, Row]) -> str | None:
+    for row in rows:
+        old = known.get(row["column"].lower())
+        if old is None:
+            continue
+        name = row["dataset"]
+        if old["profile"] != row["profile"]:
+            return f"{name}: so far this was the name of a dataset of the profile {old['profile']}"
+        if old["type"] != row["type"]:
+            return f"{name}: {row['column']} was {old['type']} so far and is {row['type']} now"
+        if old["unit"] and row["unit"] and old["unit"] != row["unit"]:
+            return f"{name}: {row['column']} was in {old['unit']} so far and is in {row['unit']} now"
+    return None
+
+
+def _take(known: dict[str, dict[str, Row]], rows: Sequence[Row]) -> None:
+    for row in rows:
+        of = known.setdefault(row["dataset"], {})
+        old = of.get(row["column"].lower())
+        of[row["column"].lower()] = row if old is None else row | {"since": old["since"]}
