@@ -1,13 +1,12 @@
 """The datasets of a log, as a report reads them: what there is, from when to when, and batches of a day.
 
-Only ``open_log`` knows how a log lies on the disk.
+How a log lies on the disk, and which of its rows are only in the journal yet, is what ``open_log`` knows.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,51 +14,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log.reading import Log
 
 DECISIONS: Final = "decisions"
 EVENTS: Final = "events"
 DEVICES: Final = "devices"
 BATCH_ROWS: Final = 1 << 18
 _ROW_COLUMNS: Final = frozenset({"time", "site", "device", "quality", "reason", "latency_ms"})
-
-
-class Log(Protocol):
-    """A log that can be read."""
-
-    @property
-    def datasets(self) -> list[str]:
-        """Return the names."""
-
-    @property
-    def tables(self) -> dict[str, Path]:
-        """Return the small tables that are there, of which ``devices`` is the inventory."""
-
-    def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset with all its columns, the oldest files first; other rows as they come."""
-
-
-class _Folder:
-    """A log as its files are: one folder a dataset, hive partitions by UTC date."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.datasets = sorted({file.parents[1].name for file in path.glob("*/date=*/*.parquet")})
-        inventory = path / DEVICES / f"{DEVICES}.parquet"
-        self.tables = {DEVICES: inventory} if inventory.is_file() else {}
-
-    def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset; columns that came later are null before."""
-        found = ds.dataset(self._path / name, format="parquet", partitioning="hive")
-        newest = ds.dataset(sorted(found.files)[-1], format="parquet").schema
-        schema = pa.unify_schemas([newest, found.schema], promote_options="permissive")
-        return found.replace_schema(schema.with_metadata(newest.metadata))
-
-
-def open_log(path: Path) -> Log:
-    """Return the log in a folder; FluxfastError when there is none."""
-    if not path.is_dir():
-        raise FluxfastError(f"{path}: is no folder of a log")
-    return _Folder(path)
 
 
 @contextmanager
