@@ -1,9 +1,9 @@
 """Records what a log does to its disk, and makes of it the states in which a crash may leave that disk.
 
 What a disk owes is little (ALICE, OSDI 2014): a write is there when its file was synced, a name when its
-folder was. Before that any part of it may be there, in any order: each page of a write, or 512-byte sectors of
-it from its beginning, or only the size with zeros for data; each create, rename, removal. After a failed sync
-nothing is ever sure of what was written before, whatever later syncs say. Only a rename is atomic.
+folder was. Before that any part of it may be there, in any order: each page of a write, or 512-byte sectors
+of it from its beginning, or only the size with zeros for data; each create, rename, removal. After a failed
+sync nothing is ever sure of what was written before, whatever later syncs say. Only a rename is atomic.
 """
 
 import errno
