@@ -120,7 +120,7 @@ class Station(Poller):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         assert self._operator is not None
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
-        hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
+        hang_s = max(min(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
         self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
         self.commander = Commander(
@@ -233,7 +233,7 @@ class Station(Poller):
         now_ns = self.reactor.now_ns()
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
-            controller.decide(now_ns, tick.time_us)
+            controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
             self._note_decision(tick, now_ns)
             return
         if not self.commander.ended and not self._watchdog.alive:
@@ -241,7 +241,7 @@ class Station(Poller):
             self.commander.ended = True
             self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
-        controller.decide(now_ns, tick.time_us)
+        controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
         self.commander.command(now_ns)
         self._watchdog.beat()
         self._note_decision(tick, now_ns)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import yaml
 from pydantic_core import PydanticCustomError
 from rich.console import Console
 from rich.table import Table
 
 from fluxfast.cli.options import FINDINGS, JSON, Command, load_fleet
 from fluxfast.config.modes import Mode, parse_mode
+from fluxfast.errors import ConfigError
+from fluxfast.profiles.document import parse_document
 from fluxfast.replay import Replay, Result
 from fluxfast.replay.replay import ALWAYS_US
 
@@ -62,13 +63,18 @@ class _Mode(click.ParamType["str | Mode"]):
         if isinstance(value, Mode) or not value.lstrip().startswith("{"):
             return value  # type: ignore[no-any-return]
         try:
-            mode = parse_mode(yaml.safe_load(value))
+            document = parse_document(value, "--mode")  # as site files are read: 17:00 is no number
+            if document.problems:
+                raise ConfigError(document.problems)
+            mode = parse_mode(document.data)
         except PydanticCustomError as error:
-            self.fail(f"{value}: {error.message()}", param, ctx)
-        except yaml.YAMLError:
+            self.fail(f"{value}: {error.message().removeprefix(': ')}", param, ctx)
+        except ConfigError as error:
+            what = error.problems[0].message
             self.fail(
-                f"{value} cannot be read; write it like '{{type: fixed_power, power_kw: 50}}'", param, ctx
-            )
+                f"{value} cannot be read: {what} (write it like '{{type: fixed_power, power_kw: 50}}')",
+                param, ctx,
+            )  # fmt: skip
         assert isinstance(mode, Mode)
         return mode
 

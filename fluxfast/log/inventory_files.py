@@ -29,14 +29,19 @@ _RUNS: Final = b"runs"
 
 
 def settle(root: Path, datasets: Sequence[Dataset], now_us: int) -> tuple[list[Dataset], list[str]]:
-    """Return datasets under the names that the log has for them, and one line for each conflict."""
+    """Return datasets under the names that the log has for them, and one line for each conflict.
+
+    A dataset that goes on under another name is news only once.
+    """
     # In this order, as a compaction that runs now makes the table before it removes the segments.
     headers = segment.headers(root / segment.FOLDER)
-    columns = _read(root / COLUMNS)
+    columns = _read(root / COLUMNS, inventory.COLUMNS)
     for header in headers:
         columns, _, _ = inventory.settle(columns, header.datasets, header.opened_us)
+    known = set() if columns is None else set(columns["dataset"].to_pylist())
     _, settled, news = inventory.settle(columns, datasets, now_us)
-    return settled, news
+    renamed = [new for old, new in zip(datasets, settled, strict=True) if new.name != old.name]
+    return settled, [text for one, text in zip(renamed, news, strict=True) if one.name not in known]
 
 
 def refresh(root: Path, manifest: Manifest, tell: Callable[[str], None]) -> None:
@@ -49,10 +54,10 @@ def refresh(root: Path, manifest: Manifest, tell: Callable[[str], None]) -> None
         for header in segment.headers(root / segment.FOLDER)
         if (header.name.run, header.name.sequence) not in manifest.segments
     )
-    columns = old_columns = _known(root, COLUMNS, manifest, tell)
+    columns = old_columns = _known(root, COLUMNS, inventory.COLUMNS, manifest, tell)
     for header in _unseen(headers, old_columns):
         columns, _, _ = inventory.settle(columns, header.datasets, header.opened_us)
-    devices = old_devices = _known(root, DEVICES, manifest, tell)
+    devices = old_devices = _known(root, DEVICES, inventory.DEVICES, manifest, tell)
     for header in _unseen(headers, old_devices):
         if (rows := header.about.get("devices")) is not None:
             at_us = max(header.opened_us, _newest_us(devices))  # the clock may have been set
@@ -83,21 +88,34 @@ def _unseen(headers: Sequence[Segment], table: pa.Table | None) -> list[Segment]
     return [header for header in headers if header.name.run not in seen]
 
 
-def _known(root: Path, name: str, manifest: Manifest, tell: Callable[[str], None]) -> pa.Table | None:
-    table = _read(root / name)
+def _known(
+    root: Path, name: str, schema: pa.Schema, manifest: Manifest, tell: Callable[[str], None]
+) -> pa.Table | None:
+    table = _read(root / name, schema)
     if table is None and (name in manifest.files or (root / name).exists()):
         tell(f"{name} is {'damaged' if (root / name).exists() else 'missing'}; it is begun again")
     return table
 
 
-def _read(path: Path) -> pa.Table | None:
-    """Return a table; None if there is none, or none that can be read."""
+def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
+    """Return a table; None if there is none, or none that can be read.
+
+    It may be of a version that knew fewer columns, or more.
+    """
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
         json.loads((table.schema.metadata or {}).get(_RUNS, b"[]"))
+        if any(not field.nullable and field.name not in table.column_names for field in schema):
+            return None
+        arrays = [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names
+            else pa.nulls(len(table), field.type)
+            for field in schema
+        ]
     except (OSError, ValueError, pa.ArrowException):
         return None
-    return table
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(table.schema.metadata))
 
 
 def _device(said: dict[str, object]) -> DeviceRow:

@@ -20,12 +20,12 @@ from fluxfast.errors import FluxfastError
 from fluxfast.log import manifest as manifest_file
 from fluxfast.log import segment
 from fluxfast.log.convert import DAMAGED
-from fluxfast.log.directory import HIDDEN
+from fluxfast.log.directory import HIDDEN, hidden_path
 from fluxfast.log.frame import Damage, frames
 from fluxfast.log.manifest import Manifest, Record
 from fluxfast.log.snapshot import covers_segment
 
-UNCHECKED: Final = {".lock", ".compacting", "watchdog.jsonl"}
+UNCHECKED: Final = {".lock", ".compacting", ".uploading", "watchdog.jsonl"}
 AGAIN_S: Final = 0.05  # what is just being written is whole after that
 _CHUNK: Final = 1 << 22
 _RECOVER: Final = "fluxfast log recover keeps all that is whole"
@@ -126,7 +126,7 @@ class _Verification:
         name = manifest_file.NAME
         if self._manifest.ends_torn:  # or just being written
             time.sleep(AGAIN_S)
-            self._manifest = Manifest(self._root)
+            self._manifest.refresh()
         if self._manifest.damaged:
             cure = "what it said is unknown: a file without a line is told below"
             for line in self._manifest.damaged:
@@ -138,9 +138,9 @@ class _Verification:
             yield Finding(name, "", "there is none", cure, True)
 
     def _reread(self) -> bool:
-        """Whether the manifest has changed."""
+        """Whether the manifest has got more lines."""
         before = self._manifest.size
-        self._manifest = Manifest(self._root)
+        self._manifest.refresh()
         return self._manifest.size != before
 
     # ---- files ----
@@ -158,7 +158,7 @@ class _Verification:
 
     def _check_missing(self, name: str) -> Iterator[Finding]:
         """Tell that a file is gone, unless the manifest says so, too, or it is there under another name."""
-        hidden = self._root / (HIDDEN + name.replace("/", "+"))
+        hidden = hidden_path(self._root, name)
         if name in self._manifest.files and not hidden.exists() and not (self._root / name).exists():
             self._reread()
         if name in self._manifest.files and not hidden.exists() and not (self._root / name).exists():

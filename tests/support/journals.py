@@ -1,0 +1,59 @@
+"""Journals as a station leaves them, written without one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fluxfast.log import Column, Dataset, Words, batches, events, segment
+from fluxfast.log.block import Ticks
+from fluxfast.log.frame import pack
+
+DAY_US = 86_400_000_000
+NOON_US = 1_790_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2  # of a day that is long over
+WORDS = Words(["good", "uncertain", *["bad"] * 254], [None, "late", *["timeout"] * 254])
+
+
+def dataset(*columns: Column, name: str = "d", devices: Sequence[str] = ("b2", "b1")) -> Dataset:
+    """Return a dataset of one site."""
+    columns = columns or (Column("x", "float64"),)
+    return Dataset(name, ["s"] * len(devices), devices, columns, words=WORDS)
+
+
+def write_segment(
+    root: Path,
+    run: str,
+    sequence: int,
+    of: Dataset,
+    times_us: Sequence[int],
+    *,
+    about: dict[str, Any] | None = None,
+    opened_us: int | None = None,
+    news: Sequence[events.Event] = (),
+) -> Path:
+    """Write a complete segment; every value is its time in seconds of the day, bools whether that is odd."""
+    n = len(times_us)
+    ticks = Ticks(of, n)
+    ticks.tick_us[:] = times_us
+    ticks.latency_ms[:] = 1.5
+    ticks.quality[:] = 0
+    ticks.valid[:] = 1
+    seconds = np.array(times_us)[:, None] % DAY_US // 1_000_000
+    for into in ticks.values:
+        into[:] = seconds % 2 if into.dtype == np.bool_ else seconds
+    ticks.count = n
+    folder = root / segment.FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    header = segment.Header(run, [of], about or {}).to_json(times_us[0] if opened_us is None else opened_us)
+    writer = segment.SegmentWriter(folder, run, sequence, header)
+    writer.append(pack(0, sequence + 1, batches.to_message(batches.schema(of), ticks)))
+    if news:
+        writer.append(pack(segment.EVENTS, sequence + 2, events.to_message(news)))
+    writer.close()
+    return writer.path
+
+
+def minutes(*numbers: int, ticks: int = 3, first_us: int = NOON_US) -> list[list[int]]:
+    """Return the times of some ticks, a second apart, in each of these minutes."""
+    return [[first_us + m * 60_000_000 + k * 1_000_000 for k in range(ticks)] for m in numbers]
