@@ -5,7 +5,7 @@
 The same code runs live (``commander.py`` sends what it decides) and in replay over a log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -55,7 +55,8 @@ class Controller:
         self._set_parameters()
         controls = [site.control for site in plan.sites]
         self.modes = Modes([control.modes for control in controls])
-        self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9)
+        metered = np.array([site.grid_meter is not None for site in plan.sites], np.bool_)
+        self.loop = Loop(self.columns, controls, self.modes, every_ns / 1e9, metered)
         self._kernel = Kernel(self.columns)
         self.measured = Measured.make(len(plan.sites))
         self._longest_dt_s = LONGEST_DT_TICKS * every_ns / 1e9
@@ -177,15 +178,20 @@ class Controller:
         newest = (self.tables[m.table].received_ns[m.slot][m.rows].max() for m in self.plan.meters)
         return int(max(newest, default=0))
 
-    def decide(self, now_ns: int, time_us: int) -> None:
+    def decide(self, now_ns: int, time_us: int, clock: Callable[[], int] | None = None) -> None:
         """Decide on what was gathered; the new setpoints are in ``columns.units.setpoint_kw``.
 
-        ``now_ns``: the clock of the tables' times; ``time_us``: UTC, for schedules and times of day.
+        ``now_ns``: the clock of the tables' times; ``time_us``: UTC, for schedules and times of day. With
+        ``clock``, which returns that clock's time, readings that get too old while modes decide are stale.
         """
         # A process that has slept has not ramped meanwhile.
         dt_s = min((now_ns - self._last_ns) / 1e9, self._longest_dt_s) if self._last_ns else 0.0
         self._last_ns = now_ns
         self.loop.decide(now_ns / 1e9, time_us / 1e6, dt_s, self.measured)
+        if clock is not None:
+            # A mode of a user's takes its time. What can no longer be sent must not leave the last setpoint.
+            usable = self.columns.units.usable
+            usable[(usable == reasons.NONE) & (clock() >= self.expires_ns)] = reasons.STALE
         self._kernel.decide(dt_s)
 
 

@@ -123,7 +123,7 @@ class Operator:
                 unserved_kw=float(sites.unserved_kw[s]),
                 unserved_why=reasons.TEXTS[sites.reason[s]],
                 grid_kw=None if np.isnan(grid_kw[s]) else float(grid_kw[s]),
-                meter_stale=bool(loop.estimate.stale[s]),
+                meter_stale=bool(loop.estimate.stale[s] and loop.metered[s]),
                 units=int(starts[s + 1] - starts[s]),
                 in_use=int(in_use[s]),
                 out=tuple(out[s]),

@@ -30,7 +30,7 @@ from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
 from fluxfast.decisions import Decisions
 from fluxfast.errors import FluxfastError
-from fluxfast.inventory import about_fleet, dataset
+from fluxfast.inventory import about_fleet, dataset, device_rows
 from fluxfast.log import LogWriter
 from fluxfast.news import DeviceNews, SiteNews
 from fluxfast.operate import Operator
@@ -107,6 +107,10 @@ class Station(Poller):
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
                 sync=self._fleet.log.sync,
+                keep_s=self._fleet.log.keep_s,
+                max_bytes=self._fleet.log.max_bytes,
+                remote=self._fleet.log.remote,
+                devices=device_rows(self._fleet),
                 on_event=lambda text: self._tell("log", text),
             )
             self._note("station", f"started: {about_fleet(self._fleet)}")
@@ -120,7 +124,7 @@ class Station(Poller):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         assert self._operator is not None
         self._locks = SiteLocks([site.name for site in acting], acting[0].devices[0].file)
-        hang_s = max(*(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
+        hang_s = max(min(site.control.hang_s for site in acting), HANG_TICKS * self._every_ns / 1e9)
         report = None if self._log_dir is None else self._log_dir / WATCHDOG_REPORT
         self._watchdog = open_watchdog(control, self.plan, hang_s, report, self._locks)
         self.commander = Commander(
@@ -147,8 +151,10 @@ class Station(Poller):
 
     async def __aexit__(self, *_: object) -> None:
         """Give every unit back, close every connection, write out the log."""
-        await self._give_back()
-        self.close()
+        try:
+            await self._give_back()
+        finally:  # whoever cancels that leaves the units to the watchdog
+            self.close()
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns.
@@ -233,7 +239,7 @@ class Station(Poller):
         now_ns = self.reactor.now_ns()
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
-            controller.decide(now_ns, tick.time_us)
+            controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
             self._note_decision(tick, now_ns)
             return
         if not self.commander.ended and not self._watchdog.alive:
@@ -241,7 +247,7 @@ class Station(Poller):
             self.commander.ended = True
             self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
-        controller.decide(now_ns, tick.time_us)
+        controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
         self.commander.command(now_ns)
         self._watchdog.beat()
         self._note_decision(tick, now_ns)

@@ -8,7 +8,7 @@ import numpy as np
 from fluxfast.errors import FluxfastError
 from fluxfast.link.writes import encode_write
 from fluxfast.modbus import build_mbap
-from fluxfast.plan import Plan
+from fluxfast.plan import Plan, structs
 from fluxfast.plan.control import ControlPlan
 from fluxfast.watchdog import SiteLocks, StopUnit, Watchdog
 
@@ -33,9 +33,10 @@ def open_watchdog(
         ]
         quirks = device.profile.quirks
         assert frames[0] is not None
+        order = () if source < 0 else _order(control.writes[source])
         units.append(
             StopUnit(
-                device.id, addresses[host], port, frames[0], frames[1],
+                device.id, addresses[host], port, frames[0], frames[1], order,
                 quirks.connect_delay_ns / 1e9, quirks.request_gap_ns / 1e9,
             )
         )  # fmt: skip
@@ -47,6 +48,16 @@ def _frame(encoded: tuple[int, bytes, float], unit_id: int, device: str) -> byte
     if refusal or held != 0:
         raise FluxfastError(f"{device}: its setpoint's register cannot hold 0, so it cannot be stopped")
     return build_mbap(0, unit_id, pdu)
+
+
+def _order(entry: np.void) -> list[int]:
+    """Return which byte of a value, counted from its most significant, stands first, second … on the wire."""
+    order = np.arange(int(entry["size"]))
+    if entry["swap"] & structs.SWAP_WORDS:
+        order = order.reshape(-1, 2)[::-1].reshape(-1)
+    if entry["swap"] & structs.SWAP_BYTES:
+        order = order.reshape(-1, 2)[:, ::-1].reshape(-1)
+    return order.tolist()
 
 
 def _address(host: str, device: str) -> str:

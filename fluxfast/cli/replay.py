@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import yaml
 from pydantic_core import PydanticCustomError
 from rich.console import Console
 from rich.table import Table
 
-from fluxfast.cli.options import FINDINGS, JSON, Command, load_fleet
+from fluxfast.cli.options import FINDINGS, JSON, MOMENT, Command, load_fleet
 from fluxfast.config.modes import Mode, parse_mode
+from fluxfast.errors import ConfigError
+from fluxfast.profiles.document import parse_document
 from fluxfast.replay import Replay, Result
 from fluxfast.replay.replay import ALWAYS_US
 
@@ -35,23 +36,6 @@ _COLUMNS: Final = {
 }
 
 
-class _Moment(click.ParamType[int]):
-    """A time such as 2026-11-22 or 2026-11-22T17:00:30, UTC unless it says otherwise, in microseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return UTC microseconds since 1970."""
-        if isinstance(value, int):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time (write one like 2026-11-22T17:00)", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1e6)
-
-
 class _Mode(click.ParamType["str | Mode"]):
     """The name or type of a mode of the site file, or a mode as one would write it there."""
 
@@ -62,13 +46,18 @@ class _Mode(click.ParamType["str | Mode"]):
         if isinstance(value, Mode) or not value.lstrip().startswith("{"):
             return value  # type: ignore[no-any-return]
         try:
-            mode = parse_mode(yaml.safe_load(value))
+            document = parse_document(value, "--mode")  # as site files are read: 17:00 is no number
+            if document.problems:
+                raise ConfigError(document.problems)
+            mode = parse_mode(document.data)
         except PydanticCustomError as error:
-            self.fail(f"{value}: {error.message()}", param, ctx)
-        except yaml.YAMLError:
+            self.fail(f"{value}: {error.message().removeprefix(': ')}", param, ctx)
+        except ConfigError as error:
+            what = error.problems[0].message
             self.fail(
-                f"{value} cannot be read; write it like '{{type: fixed_power, power_kw: 50}}'", param, ctx
-            )
+                f"{value} cannot be read: {what} (write it like '{{type: fixed_power, power_kw: 50}}')",
+                param, ctx,
+            )  # fmt: skip
         assert isinstance(mode, Mode)
         return mode
 
@@ -86,8 +75,8 @@ class _Mode(click.ParamType["str | Mode"]):
     help="Only this mode, by name or type, or written out like '{type: fixed_power, power_kw: 50}'; "
     "may be given several times.",
 )
-@click.option("--from", "from_us", type=_Moment(), default=0, help="Begin at this time, UTC.")
-@click.option("--to", "to_us", type=_Moment(), default=ALWAYS_US, help="End before this time, UTC.")
+@click.option("--from", "from_us", type=MOMENT, default=0, help="Begin at this time, UTC.")
+@click.option("--to", "to_us", type=MOMENT, default=ALWAYS_US, help="End before this time, UTC.")
 @click.option(
     "--chart", type=click.Path(path_type=Path), help="Draw load, grid, batteries and energy as a PNG."
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fluxfast.config.fleet import MAX_AGE_TICKS, Control, Device, Site
+from fluxfast.config.modes import Reserve
 from fluxfast.profiles import POWER_UNITS, BatteryControl, MeterControl, Point, Profile
 from fluxfast.profiles.findings import Finding, Loc
 from fluxfast.profiles.point import FAST, MAX_FLOAT16
@@ -59,7 +60,11 @@ def check_site(site: Site) -> Iterator[Finding]:
     if grid and site.grid_meter is None:
         needed = f"{_join([name for _, name in grid])} {'needs' if len(grid) == 1 else 'need'}"
         yield Finding(grid[0][0], *_lacking_grid_meter(site, needed))
+    most_pct = control.limits.soe_max_pct
     for index, mode in enumerate(control.modes):
+        if isinstance(mode, Reserve) and mode.until_pct > most_pct:
+            message = f"{mode.name} charges to {mode.until_pct:g} %, and soe_max_pct is {most_pct:g}"
+            yield Finding(("modes", index, "soe_pct"), message, "lower it, or raise limits: {soe_max_pct: …}")
         if mode.type in FREQUENCY_MODES and site.frequency_meter is None:
             message = f"{mode.name} needs a meter that measures frequency"
             yield Finding(("modes", index), message, "use one whose profile has control: {frequency: …}")

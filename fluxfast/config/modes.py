@@ -16,6 +16,8 @@ from fluxfast.config.values import Identifier, PctNumber, Positive, ZeroOrMore
 from fluxfast.profiles.fields import FileModel, Number, describe, wrong
 from fluxfast.profiles.findings import Finding, nearest, raise_findings, validate
 
+HYSTERESIS_PCT: Final = 2  # of state of energy: how far beyond its bound a mode goes, or leaves it
+
 _FUNCTION: Final = re.compile(r"(?:(?P<file>.+\.py):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -152,6 +154,11 @@ class Reserve(Mode):
     type: Literal["reserve"]
     soe_pct: PctNumber
     charge_kw: Positive = Field(description="What it charges with.")
+
+    @property
+    def until_pct(self) -> float:
+        """The state of energy at which it ends."""
+        return min(float(self.soe_pct) + HYSTERESIS_PCT, 100)
 
 
 class Balance(Mode):

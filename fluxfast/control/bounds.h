@@ -55,17 +55,37 @@ static fx_units fx_units_at(const fx_units *u, int64_t first) {
     return at;
 }
 
-enum { FX_AT_MIN = 2, FX_AT_MAX = 4, FX_DISCHARGED = 8, FX_CHARGED = 16, FX_UNUSABLE = 32, FX_INVALID = 64 };
+/* Scratch of a site, a row per unit; the kernel allocates it. */
+typedef struct {
+    double *quantum;         /* 0: takes no part */
+    double *low, *high;      /* the bounds, kept at neutral for units that rest */
+    double *full, *room;     /* what the energy in the window allows, kW; 0 at its ends */
+    double *gives, *takes;   /* what it may do but for its ramp and quantum, kW */
+    double *power, *weight;
+    int32_t *key;
+} fx_scratch;
+
+static fx_scratch fx_scratch_at(const fx_scratch *s, int64_t first) {
+    return (fx_scratch){
+        s->quantum + first, s->low + first, s->high + first, s->full + first, s->room + first,
+        s->gives + first, s->takes + first, s->power + first, s->weight + first, s->key + first,
+    };
+}
+
+enum { FX_AT_MIN = 1, FX_AT_MAX = 2, FX_DISCHARGED = 4, FX_CHARGED = 8, FX_UNUSABLE = 16, FX_INVALID = 32 };
 enum { FX_BATCH = 128 };
 
 /* What one loop over a batch leaves to the next. */
 typedef struct {
     uint8_t bytes[FX_BATCH];
     int64_t flags[FX_BATCH];
-    double full[FX_BATCH], room[FX_BATCH]; /* what the energy in the window allows, kW */
-    double discharge[FX_BATCH], charge[FX_BATCH], why_upper[FX_BATCH], why_lower[FX_BATCH];
-    double marks[FX_BATCH]; /* which ends, and why; a double, as processors without AVX-512 need */
+    double ends[FX_BATCH]; /* FX_AT_MIN, FX_AT_MAX; doubles, as processors without AVX-512 need */
 } fx_batch;
+
+/* Small whole numbers. */
+static inline void fx_to_bytes(const double *restrict from, int64_t n, uint8_t *restrict to) {
+    for (int64_t i = 0; i < n; i++) to[i] = (uint8_t)(int32_t)from[i];
+}
 
 static inline void fx_flags(const fx_units *u, int64_t n, fx_batch *b) {
     const uint8_t *restrict usable = u->usable, *restrict at_min = u->at_min, *restrict at_max = u->at_max;
@@ -103,12 +123,12 @@ static inline void fx_check(const fx_units *u, int64_t n, fx_batch *b) {
 }
 
 /* State of energy: the window, with hysteresis at its ends, and the energy in it. */
-static inline void fx_window(const fx_units *u, int64_t n, double per_pct, fx_batch *b) {
+static inline void fx_window(const fx_units *u, int64_t n, double per_pct, const fx_scratch *s, fx_batch *b) {
     const double *restrict capacity = u->capacity_kwh, *restrict eta = u->efficiency;
     const double *restrict soe_min = u->soe_min_pct, *restrict soe_max = u->soe_max_pct;
     const double *restrict reserve = u->reserve_pct, *restrict soe_pct = u->soe_pct;
     const int64_t *restrict flags = b->flags;
-    double *restrict full = b->full, *restrict room = b->room, *restrict marks = b->marks;
+    double *restrict full = s->full, *restrict room = s->room, *restrict ends = b->ends;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         double soe = soe_pct[i], floor_pct = fx_max(soe_min[i], reserve[i]), top_pct = soe_max[i];
@@ -120,80 +140,58 @@ static inline void fx_window(const fx_units *u, int64_t n, double per_pct, fx_ba
         double in = (top_pct - soe) * capacity[i] / eta[i] * per_pct;
         full[i] = gives ? out : 0;
         room[i] = takes ? in : 0;
-        marks[i] = (gives ? 0 : (double)FX_AT_MIN) + (takes ? 0 : (double)FX_AT_MAX);
+        ends[i] = (gives ? 0 : (double)FX_AT_MIN) + (takes ? 0 : (double)FX_AT_MAX);
     }
 }
 
 /* Allowed power: falls at once, rises slowly. */
-static inline void fx_allow(const fx_units *u, int64_t n, double dt_s, fx_batch *b) {
+static inline void fx_allow(const fx_units *u, int64_t n, double dt_s, const fx_scratch *s, fx_batch *b) {
     const double *restrict charge_kw = u->charge_kw, *restrict discharge_kw = u->discharge_kw;
-    const double *restrict soe_min = u->soe_min_pct, *restrict reserve = u->reserve_pct;
     const double *restrict rise_kw = u->rise_kw_per_s, *restrict available = u->available;
+    const double *restrict full = s->full, *restrict room = s->room;
     double *restrict allowed_charge = u->allowed_charge_kw, *restrict allowed_discharge = u->allowed_discharge_kw;
     const int64_t *restrict flags = b->flags;
-    double *restrict full = b->full, *restrict room = b->room;
-    double *restrict discharges = b->discharge, *restrict charges = b->charge;
-    double *restrict why_uppers = b->why_upper, *restrict why_lowers = b->why_lower;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         bool part = (flags[i] & (FX_UNUSABLE | FX_INVALID)) == 0;
         double there = fx_min(fx_max(available[i], 0), 1);
-        double rise = rise_kw[i] * dt_s;
-        rise = rise_kw[i] > FX_AT_ONCE ? FX_AT_ONCE : rise;
-        double discharge_rated = discharge_kw[i] * there, charge_rated = charge_kw[i] * there;
-        double discharge_could = fx_min(discharge_rated, full[i]), charge_could = fx_min(charge_rated, room[i]);
-        double discharge = fx_max(fx_min(discharge_could, allowed_discharge[i] + rise), 0);
-        double charge = fx_max(fx_min(charge_could, allowed_charge[i] + rise), 0);
-        double why_upper = there < 1 ? FX_BLOCKS : FX_RATED, why_lower = why_upper;
-        double why_floor = reserve[i] > soe_min[i] ? FX_RESERVE : FX_SOE_MIN;
-        why_upper = full[i] < discharge_rated ? why_floor : why_upper;
-        why_lower = room[i] < charge_rated ? FX_SOE_MAX : why_lower;
-        why_upper = discharge < discharge_could ? FX_RISE : why_upper;
-        why_lower = charge < charge_could ? FX_RISE : why_lower;
-        discharges[i] = discharge;
-        charges[i] = charge;
-        full[i] = discharge_could;
-        room[i] = charge_could;
-        why_uppers[i] = why_upper;
-        why_lowers[i] = why_lower;
-        allowed_discharge[i] = part ? discharge : 0;
-        allowed_charge[i] = part ? charge : 0;
+        double rise = rise_kw[i] > FX_AT_ONCE ? FX_AT_ONCE : rise_kw[i] * dt_s;
+        double discharge = fx_min(fx_min(discharge_kw[i] * there, full[i]), allowed_discharge[i] + rise);
+        double charge = fx_min(fx_min(charge_kw[i] * there, room[i]), allowed_charge[i] + rise);
+        allowed_discharge[i] = part ? fx_max(discharge, 0) : 0;
+        allowed_charge[i] = part ? fx_max(charge, 0) : 0;
     }
 }
 
 /* A unit turns only after a rest at 0. */
-static inline void fx_turn(const fx_units *u, int64_t n, double dt_s, double hold_off_s, fx_batch *b) {
+static inline void fx_turn(
+    const fx_units *u, int64_t n, double dt_s, double hold_off_s, const fx_scratch *s, fx_batch *b
+) {
     const double *restrict setpoint = u->setpoint_kw;
+    const double *restrict allowed_charge = u->allowed_charge_kw;
+    const double *restrict allowed_discharge = u->allowed_discharge_kw;
     double *restrict idle_s = u->idle_s, *restrict run_s = u->run_s;
+    double *restrict gives = s->gives, *restrict takes = s->takes;
     const int64_t *restrict flags = b->flags;
-    const double *restrict discharge_could = b->full, *restrict charge_could = b->room;
-    double *restrict discharge = b->discharge, *restrict charge = b->charge;
-    double *restrict why_upper = b->why_upper, *restrict why_lower = b->why_lower;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        double idle = idle_s[i] + dt_s, runs = run_s[i] + dt_s;
-        idle = setpoint[i] == 0 ? idle : 0;
+        double idle = setpoint[i] == 0 ? idle_s[i] + dt_s : 0, runs = run_s[i] + dt_s;
         idle_s[i] = idle >= 0 ? idle : 0;
         run_s[i] = (flags[i] & FX_INVALID) == 0 ? runs : 0;
-        bool waits = !(idle >= hold_off_s);
-        bool no_discharge = waits & ((flags[i] & FX_CHARGED) != 0);
-        bool no_charge = waits & ((flags[i] & FX_DISCHARGED) != 0);
-        why_upper[i] = no_discharge & (discharge_could[i] > 0) ? FX_HOLD_OFF : why_upper[i];
-        why_lower[i] = no_charge & (charge_could[i] > 0) ? FX_HOLD_OFF : why_lower[i];
-        discharge[i] = no_discharge ? 0 : discharge[i];
-        charge[i] = no_charge ? 0 : charge[i];
+        int64_t waits = idle >= hold_off_s ? 0 : FX_CHARGED | FX_DISCHARGED;
+        gives[i] = (flags[i] & waits & FX_CHARGED) != 0 ? 0 : allowed_discharge[i];
+        takes[i] = (flags[i] & waits & FX_DISCHARGED) != 0 ? 0 : allowed_charge[i];
     }
 }
 
 /* Whole quanta, inward; the ramp inside what is safe. */
-static inline void fx_quanta(const fx_units *u, int64_t n, double dt_s, double *restrict quanta, fx_batch *b) {
+static inline void fx_quanta(const fx_units *u, int64_t n, double dt_s, const fx_scratch *s, fx_batch *b) {
     const double *restrict setpoint = u->setpoint_kw, *restrict quantum_kw = u->quantum_kw;
     const double *restrict ramp = u->ramp_kw_per_s;
     double *restrict ramp_left = u->ramp_left_kw, *restrict lower = u->lower_kw, *restrict upper = u->upper_kw;
     const int64_t *restrict flags = b->flags;
-    const double *restrict discharge = b->discharge, *restrict charge = b->charge;
-    const double *restrict why_uppers = b->why_upper, *restrict why_lowers = b->why_lower;
-    double *restrict marks = b->marks;
+    const double *restrict gives = s->gives, *restrict takes = s->takes;
+    double *restrict quanta = s->quantum, *restrict low = s->low, *restrict high = s->high;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         bool part = (flags[i] & (FX_UNUSABLE | FX_INVALID)) == 0;
@@ -201,50 +199,42 @@ static inline void fx_quanta(const fx_units *u, int64_t n, double dt_s, double *
         double per_kw = 1 / quantum, step = ramp[i] * dt_s;
         step = fx_min(ramp_left[i] + step, fx_max(step, quantum));
         step = ramp[i] > FX_AT_ONCE ? FX_AT_ONCE : step;
-        double most = floor(discharge[i] * per_kw + FX_SLACK), least = -floor(charge[i] * per_kw + FX_SLACK);
+        double most = floor(gives[i] * per_kw + FX_SLACK), least = -floor(takes[i] * per_kw + FX_SLACK);
         double here = copysign(floor(fabs(last) * per_kw + FX_SLACK), last);
         double top = fx_max(floor((last + step) * per_kw + FX_SLACK), here);
         double bottom = fx_min(-floor((step - last) * per_kw + FX_SLACK), here);
-        double why_upper = top < most ? FX_RAMP : why_uppers[i];
-        double why_lower = bottom > least ? FX_RAMP : why_lowers[i];
         top = fx_clip(top, least, most) * quantum + 0.0; /* no -0 */
         bottom = fx_clip(bottom, least, most) * quantum + 0.0;
-        upper[i] = part ? top : 0;
-        lower[i] = part ? bottom : 0;
+        top = part ? top : 0;
+        bottom = part ? bottom : 0;
+        upper[i] = high[i] = top;
+        lower[i] = low[i] = bottom;
         ramp_left[i] = part ? step : 0;
         quanta[i] = part ? quantum : 0;
-        double both = why_upper + FX_CODES * why_lower;
-        marks[i] += 8 * (part ? both : (double)(FX_BAD * (1 + FX_CODES)));
     }
 }
 
-/* why[i]: the reason of the upper bound + FX_CODES × that of the lower; both the same where a unit takes no part.
- * quantum[i]: 0 where it takes no part. per_pct: kW a % and kWh.
- */
+/* per_pct: kW a % and kWh. */
 FX_CLONES static void fx_bounds(
     const fx_units *units, int64_t count, double dt_s, double per_pct, double hold_off_s,
-    double *restrict quanta, int32_t *restrict why
+    const fx_scratch *scratch
 ) {
     fx_batch batch, *b = &batch;
     for (int64_t from = 0; from < count; from += FX_BATCH) {
         int64_t n = count - from < FX_BATCH ? count - from : FX_BATCH;
         fx_units at = fx_units_at(units, from), *u = &at;
+        fx_scratch s = fx_scratch_at(scratch, from);
         fx_flags(u, n, b);
         fx_check(u, n, b);
-        fx_window(u, n, per_pct, b);
-        fx_allow(u, n, dt_s, b);
-        fx_turn(u, n, dt_s, hold_off_s, b);
-        fx_quanta(u, n, dt_s, quanta + from, b);
-        const uint8_t *restrict usable = u->usable;
+        fx_window(u, n, per_pct, &s, b);
+        fx_allow(u, n, dt_s, &s, b);
+        fx_turn(u, n, dt_s, hold_off_s, &s, b);
+        fx_quanta(u, n, dt_s, &s, b);
+        fx_to_bytes(b->ends, n, b->bytes);
         uint8_t *restrict at_min = u->at_min, *restrict at_max = u->at_max;
-        const double *restrict marks = b->marks;
-        int32_t *restrict why_out = why + from;
-        for (int64_t i = 0; i < n; i++) why_out[i] = (int32_t)marks[i];
         for (int64_t i = 0; i < n; i++) {
-            int32_t mark = why_out[i];
-            at_min[i] = (mark & FX_AT_MIN) != 0;
-            at_max[i] = (mark & FX_AT_MAX) != 0;
-            why_out[i] = usable[i] == 0 ? mark >> 3 : usable[i] % FX_CODES * (1 + FX_CODES);
+            at_min[i] = b->bytes[i] & FX_AT_MIN;
+            at_max[i] = b->bytes[i] >> 1;
         }
     }
 }

@@ -13,45 +13,62 @@ enum { FX_LEVELS = 64, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1, FX_CHOS
 #define FX_HYSTERESIS 1.2 /* units are put to rest when so much more power would not need them */
 
 typedef struct {
-    double sum, finer_sum, finer_low, finer_high, finest; /* finest: the coarsest quantum below the level */
-} fx_level;
+    double sum, low, high;
+} fx_finer;
 
-/* Rounds down those of quantum `step`; key: how large the fraction is, 0 for those that cannot go up. */
-FX_CLONES static void fx_floor(
-    double *restrict power, const double *restrict low, const double *restrict high,
-    const double *restrict quanta, int64_t n, double step, int32_t *restrict key, fx_level *out
-) {
-    double sum = 0, finer_sum = 0, finer_low = 0, finer_high = 0, next = 0, per_kw = 1 / step;
+/* What units of a finer quantum than `step` do, and could. */
+FX_CLONES static void fx_look_finer(const fx_scratch *s, int64_t n, double step, fx_finer *out) {
+    const double *restrict quanta = s->quantum, *restrict power = s->power;
+    const double *restrict lows = s->low, *restrict highs = s->high;
+    double sum = 0, low = 0, high = 0;
     n = FX_PADDED(n);
-#pragma omp simd reduction(+:sum, finer_sum, finer_low, finer_high) reduction(max:next)
+#pragma omp simd reduction(+:sum, low, high)
     for (int64_t i = 0; i < n; i++) {
-        bool mine = quanta[i] == step, finer = (quanta[i] > 0) & (quanta[i] < step);
-        double exact = power[i] * per_kw, base = floor(exact + FX_SLACK), low_kw = base * step;
-        double fraction = fx_clip(rint((exact - base) * FX_LEVELS), 0, FX_LEVELS) + 1;
-        bool fits = mine & ((base + 1) * step <= high[i] + FX_SLACK * step);
-        double quantum = finer ? quanta[i] : 0, kw = mine ? low_kw : power[i];
-        key[i] = (int32_t)(fits ? fraction : 0);
-        power[i] = kw;
-        sum += finer ? 0 : kw;
-        finer_sum += finer ? kw : 0;
-        finer_low += finer ? low[i] : 0;
-        finer_high += finer ? high[i] : 0;
-        next = next > quantum ? next : quantum;
+        bool finer = (quanta[i] > 0) & (quanta[i] < step);
+        sum += finer ? power[i] : 0;
+        low += finer ? lows[i] : 0;
+        high += finer ? highs[i] : 0;
     }
-    *out = (fx_level){sum, finer_sum, finer_low, finer_high, next};
+    *out = (fx_finer){sum, low, high};
 }
 
-/* How many units go up: the whole number of steps that leaves the finer units what they can do, or comes
- * nearest; at the finest level, not past the site's own bounds.
+/* Rounds down those of quantum `step`; key: how large the fraction is, 0 for those that cannot go up. Returns the
+ * sum of all. *finest: the coarsest quantum below; 0: none.
  */
-static double fx_count(const fx_level *at, double step, double total, double lower, double upper) {
-    double left = total - at->sum, share = left - at->finer_sum;
+FX_CLONES static double fx_floor(const fx_scratch *s, int64_t n, double step, double *finest) {
+    const double *restrict quanta = s->quantum, *restrict high = s->high;
+    double *restrict power = s->power;
+    int32_t *restrict key = s->key;
+    double sum = 0, next = 0, per_kw = 1 / step;
+    n = FX_PADDED(n);
+#pragma omp simd reduction(+:sum) reduction(max:next)
+    for (int64_t i = 0; i < n; i++) {
+        bool mine = quanta[i] == step;
+        double exact = power[i] * per_kw, base = floor(exact + FX_SLACK), down = base * step;
+        double fraction = rint((exact - base) * FX_LEVELS) + 1, finer = quanta[i] < step ? quanta[i] : 0;
+        double kw = mine ? down : power[i];
+        key[i] = (int32_t)(mine & (down + step / 2 < high[i]) ? fraction : 0);
+        power[i] = kw;
+        sum += kw;
+        next = next > finer ? next : finer;
+    }
+    *finest = next;
+    return sum;
+}
+
+/* How many units go up of those whose powers are `sum`, without the finer ones': the whole number of steps that
+ * leaves the finer units what they can do, or comes nearest; at the finest level, not past the site's own bounds.
+ */
+static double fx_count(
+    const fx_finer *finer, bool last, double sum, double step, double total, double lower, double upper
+) {
+    double left = total - sum, share = left - finer->sum;
     double count = fx_max(floor(share / step + 1e-9), 0);
     double rest = left - count * step, rest_up = rest - step;
-    double off = fx_max(fx_max(at->finer_low - rest, rest - at->finer_high), 0);
-    double off_up = fx_max(fx_max(at->finer_low - rest_up, rest_up - at->finer_high), 0);
+    double off = fx_max(fx_max(finer->low - rest, rest - finer->high), 0);
+    double off_up = fx_max(fx_max(finer->low - rest_up, rest_up - finer->high), 0);
     bool up = fabs(off - off_up) > 1e-9 * step ? off_up < off : share / step - count >= 0.5 - 1e-9;
-    if (at->finest == 0) {
+    if (last) {
         double total_down = total - rest, total_up = total_down + step;
         if (total_up > upper + FX_SLACK) up = false;
         else if (total_down < lower - FX_SLACK) up = true;
@@ -92,15 +109,26 @@ FX_CLONES static int32_t fx_enough(const int32_t *restrict key, int64_t n, doubl
     return enough;
 }
 
+FX_CLONES static double fx_total(const double *restrict power, int64_t n) {
+    double sum = 0;
+    n = FX_PADDED(n);
+#pragma omp simd reduction(+:sum)
+    for (int64_t i = 0; i < n; i++) sum += power[i];
+    return sum;
+}
+
 /* Rounds all powers to their quanta, the coarsest first; finer ones take over what those leave. */
 static void fx_whole(
-    double *power, const double *low, const double *high, const double *quanta, int64_t n, double coarsest,
-    double total, double lower, double upper, int32_t *key
+    const fx_scratch *s, int64_t n, double coarsest, double total, double lower, double upper
 ) {
-    fx_level at;
-    for (double step = coarsest; step > 0; step = at.finest) {
-        fx_floor(power, low, high, quanta, n, step, key, &at);
-        double wanted = fx_count(&at, step, total, lower, upper);
+    double *power = s->power;
+    const int32_t *key = s->key;
+    double finest;
+    for (double step = coarsest; step > 0; step = finest) {
+        double sum = fx_floor(s, n, step, &finest);
+        fx_finer finer = {0, 0, 0};
+        if (finest > 0) fx_look_finer(s, n, step, &finer);
+        double wanted = fx_count(&finer, finest == 0, sum - finer.sum, step, total, lower, upper);
         if (wanted > 0) {
             int32_t enough = fx_enough(key, n, &wanted);
             fx_raise(power, key, n, enough, step);
@@ -110,7 +138,7 @@ static void fx_whole(
                     wanted--;
                 }
         }
-        if (at.finest > 0) fx_spread(power, low, high, quanta, n, total, step);
+        if (finest > 0) fx_spread(s, n, total, fx_total(power, n), step);
     }
 }
 
@@ -229,8 +257,10 @@ static int32_t fx_choose(
 /* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. */
 static void fx_rest(
     const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
-    double *restrict low, double *restrict high, double *restrict can, int32_t *restrict key
+    const fx_scratch *s
 ) {
+    double *low = s->low, *high = s->high, *can = s->weight;
+    int32_t *key = s->key;
     double needed = fabs(total) / efficient_kw, missing = fabs(need), fewest = fx_max(ceil(needed - 1e-9), 1);
     double most = fx_max(ceil(FX_HYSTERESIS * needed - 1e-9), 1);
     if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return; /* all run, and shall */

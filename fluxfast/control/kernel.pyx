@@ -15,7 +15,7 @@ Invariants:
 """
 
 cimport cython
-from libc.math cimport INFINITY, fabs, isnan
+from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
@@ -52,51 +52,50 @@ cdef extern from "fluxfast/control/bounds.h" nogil:
         uint8_t *resting
         uint8_t *reason
         int8_t *direction
+    ctypedef struct fx_scratch:
+        double *quantum
+        double *low
+        double *high
+        double *full
+        double *room
+        double *gives
+        double *takes
+        double *power
+        double *weight
+        int32_t *key
     double fx_min(double a, double b) noexcept
     double fx_max(double a, double b) noexcept
     double fx_clip(double x, double low, double high) noexcept
     fx_units fx_units_at(const fx_units *u, int64_t first) noexcept
     void fx_bounds(
-        const fx_units *u, int64_t count, double dt_s, double per_pct, double hold_off_s, double *quanta,
-        int32_t *why,
+        const fx_units *u, int64_t count, double dt_s, double per_pct, double hold_off_s, const fx_scratch *s
     ) noexcept
 
 cdef extern from "fluxfast/control/split.h" nogil:
     ctypedef struct fx_sums:
         double lower, upper, neutral, last, coarsest
-        int64_t part, moves
-    void fx_sum(
-        const fx_units *u, int64_t n, double *quanta, double *low, double *high, double *power,
-        double *weight, fx_sums *out,
-    ) noexcept
+        bint moves
+    void fx_sum(const fx_units *u, int64_t n, const fx_scratch *s, fx_sums *out) noexcept
     bint fx_comes_to_rest(const fx_units *u, int64_t n) noexcept
-    double fx_weigh(const fx_units *u, int64_t n, int by, bint up, double *weight) noexcept
-    void fx_split(
-        const double *weight, const double *low, const double *high, int64_t n, double weights, double total,
-        double need, double *power,
-    ) noexcept
-    void fx_spread(
-        double *power, const double *low, const double *high, const double *quanta, int64_t n, double total,
-        double level,
-    ) noexcept
-    bint fx_exchange(
-        const fx_units *u, int64_t n, const double *quanta, double balance, int64_t part, double need,
-        double *power,
+    double fx_weigh(const fx_units *u, int64_t n, int by, bint up, const fx_scratch *s) noexcept
+    double fx_split(const fx_scratch *s, int64_t n, double weights, double total, double need) noexcept
+    void fx_spread(const fx_scratch *s, int64_t n, double total, double sum, double level) noexcept
+    double fx_exchange(
+        const fx_units *u, int64_t n, double balance, double need, const fx_scratch *s
     ) noexcept
 
 cdef extern from "fluxfast/control/choose.h" nogil:
     void fx_whole(
-        double *power, const double *low, const double *high, const double *quanta, int64_t n,
-        double coarsest, double total, double lower, double upper, int32_t *key,
+        const fx_scratch *s, int64_t n, double coarsest, double total, double lower, double upper
     ) noexcept
     void fx_rest(
         const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
-        double *low, double *high, double *can, int32_t *key,
+        const fx_scratch *s,
     ) noexcept
 
 cdef extern from "fluxfast/control/finish.h" nogil:
-    double fx_finish(const fx_units *u, int64_t n, const double *power, const double *quanta) noexcept
-    void fx_explain(const fx_units *u, int64_t n, const double *quanta, const int32_t *why, int way) noexcept
+    double fx_finish(const fx_units *u, int64_t n, const double *power, const fx_scratch *s) noexcept
+    void fx_explain(const fx_units *u, int64_t n, int way, const fx_scratch *s) noexcept
     uint8_t fx_blame(const fx_units *u, int64_t n, int way, double missing) noexcept
 
 
@@ -134,13 +133,7 @@ cdef class Kernel:
     cdef Site sites
     cdef int64_t site_count
     cdef const int32_t *first
-    cdef double *weight
-    cdef double *low
-    cdef double *high
-    cdef double *power
-    cdef double *quanta
-    cdef int32_t *key
-    cdef int32_t *why
+    cdef fx_scratch scratch
     cdef list arrays  # that the pointers above point into
 
     def __cinit__(self, columns):
@@ -152,13 +145,14 @@ cdef class Kernel:
             np.diff(columns.first) < 0
         ).any():
             raise ValueError("Columns.first does not cut the units into sites: make columns by Columns.make")
-        self.arrays = [columns.first, np.zeros(6 * most + 8)]
+        self.arrays = [columns.first, np.zeros(10 * most + 8)]
         self.site_count = columns.sites.rows
         self.first = &first[0]
-        self.weight = <double *>((<size_t>self.at(1) + 63) & ~<size_t>63)  # where a cache line begins
-        self.low, self.high, self.power = self.weight + most, self.weight + 2 * most, self.weight + 3 * most
-        self.quanta, self.key = self.weight + 4 * most, <int32_t *>(self.weight + 5 * most)
-        self.why = self.key + most
+        cdef double *row = <double *>((<size_t>self.at(1) + 63) & ~<size_t>63)  # where a cache line begins
+        self.scratch = fx_scratch(
+            row, row + most, row + 2 * most, row + 3 * most, row + 4 * most, row + 5 * most, row + 6 * most,
+            row + 7 * most, row + 8 * most, <int32_t *>(row + 9 * most),
+        )
         self.bind_units(columns.units)
         self.bind_sites(columns.sites)
 
@@ -248,8 +242,8 @@ cdef class Kernel:
         cdef fx_sums sums
         cdef double soonest = fx_max(dt_s, 1e-3), horizon_s = at.horizon_s[s]
         cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW a % and kWh
-        fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], self.quanta, self.why)
-        fx_sum(&u, n, self.quanta, self.low, self.high, self.power, self.weight, &sums)
+        fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], &self.scratch)
+        fx_sum(&u, n, &self.scratch, &sums)
 
         # The total: what is asked for, inside the site's bounds (where they cross: the least power between
         # them), inside what the units can do.
@@ -265,7 +259,7 @@ cdef class Kernel:
         cdef double split_s = at.split_s[s] + dt_s
         at.split_s[s] = split_s if split_s >= 0 else 0
         cdef bint held = (
-            sums.moves == 0
+            not sums.moves
             and fabs(target - at.split_target_kw[s]) < deadband
             and fabs(total - sums.last) < deadband + sums.coarsest + FX_SLACK
             and sums.last >= fx_max(lower, sums.lower) - FX_SLACK
@@ -280,29 +274,24 @@ cdef class Kernel:
             at.split_target_kw[s] = target
             at.split_s[s] = 0
             self.share(&u, s, n, &sums, total, lower, upper, even)
-        self.finish(&u, s, n, u.setpoint_kw if held else self.power, sums.coarsest, target, limited)
+        self.finish(&u, s, n, u.setpoint_kw if held else self.scratch.power, sums.coarsest, target, limited)
 
     cdef void share(
         self, const fx_units *u, int64_t s, int64_t n, const fx_sums *sums, double total, double lower,
         double upper, bint even,
     ) noexcept nogil:
-        # Fills in self.power: an exchange, or a split over those that need not rest; in whole quanta.
+        # Fills in the powers: an exchange, or a split over those that need not rest; in whole quanta.
         cdef Site *at = &self.sites
-        cdef double weights, need = total - sums.neutral  # what the units at rest leave to do
-        if not even or not fx_exchange(
-            u, n, self.quanta, at.balance_kw_per_pct[s], sums.part, need, self.power
-        ):
+        cdef double weights, sum = NAN, need = total - sums.neutral  # what the units at rest leave to do
+        if even:
+            sum = fx_exchange(u, n, at.balance_kw_per_pct[s], need, &self.scratch)
+        if isnan(sum):
             if not even and at.efficient_kw[s] > 0 and fabs(need) > FX_SLACK:
-                fx_rest(
-                    u, n, at.efficient_kw[s], at.rotate_s[s], total, need, self.low, self.high, self.weight,
-                    self.key,
-                )
-            weights = fx_weigh(u, n, at.split[s], need > 0, self.weight)
-            fx_split(self.weight, self.low, self.high, n, weights, total, need, self.power)
-        fx_spread(self.power, self.low, self.high, self.quanta, n, total, INFINITY)
-        fx_whole(
-            self.power, self.low, self.high, self.quanta, n, sums.coarsest, total, lower, upper, self.key
-        )
+                fx_rest(u, n, at.efficient_kw[s], at.rotate_s[s], total, need, &self.scratch)
+            weights = fx_weigh(u, n, at.split[s], need > 0, &self.scratch)
+            sum = fx_split(&self.scratch, n, weights, total, need)
+        fx_spread(&self.scratch, n, total, sum, INFINITY)
+        fx_whole(&self.scratch, n, sums.coarsest, total, lower, upper)
 
     cdef void finish(
         self, const fx_units *u, int64_t s, int64_t n, const double *power, double coarsest, double target,
@@ -310,12 +299,12 @@ cdef class Kernel:
     ) noexcept nogil:
         # Setpoints, and why they are not more.
         cdef Site *at = &self.sites
-        cdef double total = fx_finish(u, n, power, self.quanta), missing = target - total
+        cdef double total = fx_finish(u, n, power, &self.scratch), missing = target - total
         if fabs(missing) < coarsest - FX_SLACK * coarsest:
             missing = 0
         cdef double way = missing if missing != 0 else target, cut = fabs(target - limited)
         cdef int sign = (way > 0) - (way < 0)
-        fx_explain(u, n, self.quanta, self.why, sign)
+        fx_explain(u, n, sign, &self.scratch)
         at.setpoint_kw[s] = total
         at.unserved_kw[s] = missing
         cdef double by_units = fabs(missing) - cut  # the rest is the site's own bounds'

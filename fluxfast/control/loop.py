@@ -53,12 +53,24 @@ class Loop:
 
     Beside ``columns.sites`` it fills, all [sites]: ``mode`` (int16, position in the site's list; -1: none),
     ``reason`` (uint8, a code of ``reasons``: what keeps the target from what the mode wants), ``stopped``
-    (bool), and in ``estimate`` what it knows of grid and load, and whose meter is stale.
+    (bool), and in ``estimate`` what it knows of grid and load, and whose meter is stale; ``metered``
+    (bool) are the sites that have one.
     """
 
-    def __init__(self, columns: Columns, controls: Sequence[Control], modes: Modes, tick_s: float) -> None:
-        """Take the ``Control`` of each site and the ``Modes`` of all; the units' parameters are there."""
+    def __init__(
+        self,
+        columns: Columns,
+        controls: Sequence[Control],
+        modes: Modes,
+        tick_s: float,
+        metered: Flags | None = None,
+    ) -> None:
+        """Take the ``Control`` of each site and the ``Modes`` of all; the units' parameters are there.
+
+        ``metered``: which sites have a grid meter; all unless given.
+        """
         sites = columns.sites.rows
+        self.metered = np.ones(sites, bool) if metered is None else metered
         self._columns, self._modes, self._totals = columns, modes, Totals(columns)
         self._site = np.arange(sites)
         self._unit_site = np.repeat(self._site, np.diff(columns.first))
@@ -78,7 +90,7 @@ class Loop:
         meter_limits = np.stack([self._import_kw, self._export_kw, self._grid_ramp_kw_per_s])
         limited = np.isfinite(meter_limits).any(axis=0)
         # [position of the mode, site]; the last row stands for -1, no mode.
-        self._needs_meter = np.vstack([modes.uses_load | limited, limited])
+        self._needs_meter = np.vstack([modes.uses_load | limited, limited]) & self.metered
         self._balance_kw_per_pct = np.zeros(self._needs_meter.shape)
         for site, control in enumerate(controls):
             for position, mode in enumerate(control.modes):
@@ -146,7 +158,7 @@ class Loop:
         estimate, totals = self.estimate, self._totals
         totals.update()
         # A mode whose meter was never read shall be blind; with nan it would not apply, and another would.
-        load = _or_zero(estimate.load_kw)
+        load = np.where(self.metered, _or_zero(estimate.load_kw), np.nan)
         view = View(
             time_s=time_s,
             dt_s=dt_s,

@@ -70,13 +70,15 @@ class Segments:
 
 @dataclass
 class Bounds:
-    """What each unit may be told, and why not more. ``quantum`` is 0 for units that take no part."""
+    """What each unit may be told, and what comes before that: kW."""
 
     lower: Array
     upper: Array
-    why_lower: Array
-    why_upper: Array
-    quantum: Array
+    full: Array  # what the energy in the window allows to give; 0 at its end
+    room: Array  # likewise to take
+    gives: Array  # what it may give but for its ramp and quantum
+    takes: Array
+    quantum: Array  # 0: takes no part
 
 
 def decide(columns: Columns, dt_s: float) -> None:
@@ -111,7 +113,7 @@ def _decide(units: Units, sites: Sites, segments: Segments, dt_s: float) -> None
     power, exchanged = exchange(units, sites, segments, bounds, neutral, need, total, ~held)
     rested = rest(units, sites, segments, bounds, neutral, need, total, ~held & ~exchanged)
     low, high = np.where(rested, neutral, bounds.lower), np.where(rested, neutral, bounds.upper)
-    weight = weights(units, sites, site, need)
+    weight = weights(units, sites, site, bounds, low, high, need)
     power = np.where(
         exchanged[site], power, split(segments, weight, low, high, total, need, ~held & ~exchanged)
     )
@@ -157,30 +159,17 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     # Allowed power: falls at once, rises slowly.
     there = np.minimum(np.maximum(u.available, 0), 1)
     rise = np.where(u.rise_kw_per_s > AT_ONCE, AT_ONCE, u.rise_kw_per_s * dt_s)
-    discharge_rated, charge_rated = u.discharge_kw * there, u.charge_kw * there
-    discharge_could, charge_could = np.minimum(discharge_rated, full), np.minimum(charge_rated, room)
-    discharge = np.maximum(np.minimum(discharge_could, u.allowed_discharge_kw + rise), 0)
-    charge = np.maximum(np.minimum(charge_could, u.allowed_charge_kw + rise), 0)
-    why_rated = np.where(there < 1, reasons.BLOCKS, reasons.RATED)
-    why_upper = np.where(
-        full < discharge_rated,
-        np.where(u.reserve_pct > u.soe_min_pct, reasons.RESERVE, reasons.SOE_MIN),
-        why_rated,
-    )
-    why_lower = np.where(room < charge_rated, reasons.SOE_MAX, why_rated)
-    why_upper = np.where(discharge < discharge_could, reasons.RISE, why_upper)
-    why_lower = np.where(charge < charge_could, reasons.RISE, why_lower)
-    u.allowed_discharge_kw[:] = np.where(part, discharge, 0)
-    u.allowed_charge_kw[:] = np.where(part, charge, 0)
+    discharge = np.minimum(np.minimum(u.discharge_kw * there, full), u.allowed_discharge_kw + rise)
+    charge = np.minimum(np.minimum(u.charge_kw * there, room), u.allowed_charge_kw + rise)
+    u.allowed_discharge_kw[:] = np.where(part, np.maximum(discharge, 0), 0)
+    u.allowed_charge_kw[:] = np.where(part, np.maximum(charge, 0), 0)
 
     # A unit turns only after a rest at 0.
     idle = np.where(u.setpoint_kw == 0, u.idle_s + dt_s, 0)
     u.idle_s[:] = np.where(idle >= 0, idle, 0)
     waits = ~(idle >= sites.hold_off_s[site])
-    no_discharge, no_charge = waits & (u.direction < 0), waits & (u.direction > 0)
-    why_upper = np.where(no_discharge & (discharge_could > 0), reasons.HOLD_OFF, why_upper)
-    why_lower = np.where(no_charge & (charge_could > 0), reasons.HOLD_OFF, why_lower)
-    discharge, charge = np.where(no_discharge, 0, discharge), np.where(no_charge, 0, charge)
+    gives = np.where(waits & (u.direction < 0), 0, u.allowed_discharge_kw)
+    takes = np.where(waits & (u.direction > 0), 0, u.allowed_charge_kw)
 
     # Whole quanta, inward; the ramp inside what is safe. What a slow ramp leaves of a quantum is saved.
     per_kw = 1 / quantum
@@ -188,23 +177,22 @@ def unit_bounds(units: Units, sites: Sites, site: Array, dt_s: float) -> Bounds:
     step = np.where(
         u.ramp_kw_per_s > AT_ONCE, AT_ONCE, np.minimum(u.ramp_left_kw + step, np.maximum(step, quantum))
     )
-    most, least = np.floor(discharge * per_kw + SLACK), -np.floor(charge * per_kw + SLACK)
+    most, least = np.floor(gives * per_kw + SLACK), -np.floor(takes * per_kw + SLACK)
     here = np.copysign(np.floor(np.abs(u.setpoint_kw) * per_kw + SLACK), u.setpoint_kw)
     top = np.maximum(np.floor((u.setpoint_kw + step) * per_kw + SLACK), here)
     bottom = np.minimum(-np.floor((step - u.setpoint_kw) * per_kw + SLACK), here)
-    why_upper = np.where(top < most, reasons.RAMP, why_upper)
-    why_lower = np.where(bottom > least, reasons.RAMP, why_lower)
     upper = np.minimum(np.maximum(top, least), most) * quantum
     lower = np.minimum(np.maximum(bottom, least), most) * quantum
 
     u.ramp_left_kw[:] = np.where(part, step, 0)
     u.run_s[:] = np.where(good, u.run_s + dt_s, 0)
-    out = np.where(u.usable == reasons.NONE, reasons.BAD, u.usable % CODES)
     return Bounds(
         np.where(part, lower, 0) + 0.0,
         np.where(part, upper, 0) + 0.0,
-        np.where(part, why_lower, out),
-        np.where(part, why_upper, out),
+        full,
+        room,
+        gives,
+        takes,
         np.where(part, quantum, 0),
     )
 
@@ -312,19 +300,16 @@ def rest(
     return fit & ~runs
 
 
-def weights(units: Units, sites: Sites, site: Array, need: Array) -> Array:
-    """Return what the split is in proportion to, float64 [units], not negative."""
+def weights(
+    units: Units, sites: Sites, site: Array, bounds: Bounds, low: Array, high: Array, need: Array
+) -> Array:
+    """Return what the split is in proportion to, float64 [units]; 0 for units without room that way."""
     up = (need > 0)[site]
-    floor = np.maximum(units.soe_min_pct, units.reserve_pct)
-    energy = np.where(
-        up,
-        np.maximum(units.soe_pct - floor, 0) * units.capacity_kwh * units.efficiency,
-        np.maximum(units.soe_max_pct - units.soe_pct, 0) * units.capacity_kwh / units.efficiency,
-    )
+    energy = np.where(up, bounds.full, bounds.room)
     allowed = np.where(up, units.allowed_discharge_kw, units.allowed_charge_kw)
     by = sites.split[site]
     weight = np.where(by == ENERGY, energy, np.where(by == POWER, allowed, 1.0))
-    return np.where((weight >= 0) & (weight <= HUGE * HUGE), weight, 0)
+    return np.where(np.where(up, high, -low) > 0, np.minimum(weight, HUGE * HUGE), 0)
 
 
 def split(
@@ -396,7 +381,7 @@ def whole(
         finer = (quantum < level[site]) & (quantum > 0)
         exact = power * (1 / step)[site]
         base = np.floor(exact + SLACK)
-        fits = mine & ((base + 1) * step[site] <= high + SLACK * step[site])
+        fits = mine & (base * step[site] + step[site] / 2 < high)
         power = np.where(mine, base * step[site], power)
         left = total - segments.sum(np.where(finer, 0, power))  # for the units that go up, and for finer ones
         least, most = segments.sum(np.where(finer, low, 0)), segments.sum(np.where(finer, high, 0))
@@ -411,7 +396,7 @@ def whole(
         up &= ~(last & (total_up > upper + SLACK))
         up |= last & (total - rest < lower - SLACK) & (total_up <= upper + SLACK)
         count += up
-        key = np.clip(np.rint((exact - base) * LEVELS), 0, LEVELS).astype(np.int64)
+        key = np.where(fits, np.rint((exact - base) * LEVELS), 0).astype(np.int64)
         order = segments.ranked(np.where(fits, key + 1, 0))
         chosen = np.zeros(len(power), bool)
         chosen[order] = fits[order] & (segments.before(fits[order].astype(np.int64)) < count[site])
@@ -432,11 +417,7 @@ def explain(
     missing = np.where(np.abs(missing) < coarsest - SLACK * coarsest, 0, missing)
     sites.unserved_kw[:] = missing
     way = np.where(missing == 0, np.sign(target), np.sign(missing))[site]
-    why = np.where(way > 0, bounds.why_upper, bounds.why_lower)
-    bound = np.where(way > 0, bounds.upper, bounds.lower)
-    why = np.where((way != 0) & (np.abs(power - bound) <= SLACK), why, 0)
-    why = np.where((units.resting != 0) & (way != 0) & (why == 0), reasons.RESTING, why)
-    units.reason[:] = np.where(bounds.quantum > 0, why, bounds.why_upper)
+    units.reason[:] = why(units, bounds, way)
 
     rated = np.where(way > 0, units.discharge_kw, units.charge_kw)
     rated = np.where(np.abs(rated) <= HUGE, np.maximum(rated, 0), 0)
@@ -447,3 +428,25 @@ def explain(
     by_units = np.abs(missing) - np.abs(target - limited)  # the rest is the site's own bounds'
     by_reason[:, reasons.RATED] += np.maximum(by_units - by_reason.sum(axis=1), 0)
     sites.reason[:] = np.where(by_units > np.abs(target - limited), by_reason.argmax(axis=1), reasons.NONE)
+
+
+def why(units: Units, bounds: Bounds, way: Array) -> Array:
+    """Return why each unit does not do more in the direction ``way`` (1, -1; 0: in none).
+
+    That is the last of the steps from its rated power down to its bound that took something away.
+    """
+    up, there = way > 0, np.minimum(np.maximum(units.available, 0), 1)
+    rated = np.where(up, units.discharge_kw, units.charge_kw) * there
+    energy = np.where(up, bounds.full, bounds.room)
+    allowed = np.where(up, units.allowed_discharge_kw, units.allowed_charge_kw)
+    may, bound = np.where(up, bounds.gives, bounds.takes), np.where(up, bounds.upper, bounds.lower)
+    at_min = np.where(units.reserve_pct > units.soe_min_pct, reasons.RESERVE, reasons.SOE_MIN)
+    code = np.where(there < 1, reasons.BLOCKS, reasons.RATED)
+    code = np.where(energy < rated, np.where(up, at_min, reasons.SOE_MAX), code)
+    code = np.where(allowed < np.minimum(rated, energy), reasons.RISE, code)
+    code = np.where(may < allowed, reasons.HOLD_OFF, code)
+    code = np.where(way * bound + bounds.quantum <= may + SLACK * bounds.quantum, reasons.RAMP, code)
+    code = np.where((way != 0) & (np.abs(units.setpoint_kw - bound) <= SLACK), code, reasons.NONE)
+    code = np.where((code == reasons.NONE) & (way != 0) & (units.resting != 0), reasons.RESTING, code)
+    out = np.where(units.usable == reasons.NONE, reasons.BAD, units.usable % CODES)
+    return np.where(bounds.quantum > 0, code, out)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import pyarrow as pa
 
-from fluxfast.log import events
-from fluxfast.log.dataset import RESERVED, TEXT
+from fluxfast.log.dataset import TEXT
+from fluxfast.log.inventory import points
 from fluxfast.log.snapshot import File
 
 if TYPE_CHECKING:
     from fluxfast.log.reading import Log
 
 LONG: Final = "_long"
-SAMPLE: Final = re.compile(r"sample_ms_\d+")  # when a block of points was read
 
 
 def connect(log: "Log") -> duckdb.DuckDBPyConnection:
@@ -36,13 +35,6 @@ def connect(log: "Log") -> duckdb.DuckDBPyConnection:
         if long := _long(name, schema):
             connection.execute(f"CREATE TEMP VIEW {quoted(name + LONG)} AS {long}")
     return connection
-
-
-def points(schema: pa.Schema) -> list[pa.Field]:
-    """Return the columns that are readings of a device."""
-    if (schema.metadata or {}).get(b"dataset") == events.NAME.encode():
-        return []
-    return [field for field in schema if field.name not in RESERVED and not SAMPLE.fullmatch(field.name)]
 
 
 def quoted(identifier: str) -> str:

@@ -58,6 +58,15 @@ DEVICES: Final = pa.schema(
     ]
 )
 SAMPLE: Final = re.compile(r"sample_ms_\d+")  # when a block of points was read
+_SQL_TYPES: Final = {
+    "double": "DOUBLE",
+    "float": "FLOAT",
+    "int64": "BIGINT",
+    "uint64": "UBIGINT",
+    "bool": "BOOLEAN",
+    "string": "VARCHAR",
+    str(_TIME): "TIMESTAMPTZ",
+}
 _OF_PROFILE: Final = ("profile", "profile_version", "profile_hash")
 _OF_COLUMN: Final = ("unit", "description", "register", "address", "scale", "offset", "sign", "sample")
 _PARSE: Final = {"address": int, "scale": float, "offset": float}
@@ -135,40 +144,71 @@ def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -
 
 
 def views_sql(columns: pa.Table) -> str:
-    """Return SQL for DuckDB that gives every dataset of the table ``columns`` a name, and a long view.
+    """Return SQL for DuckDB that makes a view of every dataset of the table ``columns``, and a long one.
 
-    The paths are relative to the log's folder. The long view has a row for each reading: the files are read
-    only for the points that a query asks for. A view fails to be made while its dataset has no file.
+    The paths are relative to the log's folder. A dataset that has no file when the SQL is read has an empty
+    view: DuckDB would refuse one over nothing.
     """
     of: dict[str, list[Row]] = {}
     for row in columns.to_pylist():
         of.setdefault(row["dataset"], []).append(row)
     parts = [
-        "-- Views of this log for DuckDB, to be read in this folder: duckdb -init views.sql\n"
-        "-- (A dataset that has no file yet has no view either.)",
+        "-- Views of this log for DuckDB, to be read in this folder: duckdb -init views.sql",
         "CREATE OR REPLACE VIEW columns AS FROM 'columns/columns.parquet';",
         "CREATE OR REPLACE VIEW devices AS FROM 'devices/devices.parquet';",
     ]
     for name, rows in of.items():
-        files = f"{_text(f'{name}/date=*/*.parquet')}, union_by_name = true, hive_partitioning = true"
-        parts.append(f"CREATE OR REPLACE VIEW {_name(name)} AS FROM read_parquet({files});")
+        parts.append(_view(name, rows))
         points = [
             row for row in rows if row["column"] not in RESERVED and not SAMPLE.fullmatch(row["column"])
         ]
         if name != events.NAME and points:
-            selects = "\nUNION ALL ".join(_long(name, row) for row in points)
-            parts.append(f"CREATE OR REPLACE VIEW {_name(f'{name}_long')} AS\n{selects};")
+            parts.append(_long_view(name, points))
     return "\n\n".join(parts) + "\n"
 
 
-def _long(dataset: str, row: Row) -> str:
-    """Return one point as rows. (UNPIVOT would read every point, whichever are asked for.)"""
-    column, text = _name(row["column"]), row["type"] == "string"
-    value, words = ("NULL::DOUBLE", column) if text else (f"{column}::DOUBLE", "NULL::VARCHAR")
-    unit = "NULL::VARCHAR" if row["unit"] is None else _text(row["unit"])
+def points(schema: pa.Schema) -> list[pa.Field]:
+    """Return those columns of a dataset that are readings of a device."""
+    if (schema.metadata or {}).get(b"dataset") == events.NAME.encode():
+        return []
+    return [field for field in schema if field.name not in RESERVED and not SAMPLE.fullmatch(field.name)]
+
+
+def _view(name: str, rows: Sequence[Row]) -> str:
+    files = _text(f"{name}/date=*/*.parquet")
+    read = f"FROM read_parquet({files}, union_by_name = true, hive_partitioning = true)"
+    types = {row["column"]: _SQL_TYPES[row["type"]] for row in rows} | {"date": "DATE"}
+    empty = ", ".join(f"NULL::{type_} AS {_name(column)}" for column, type_ in types.items())
     return (
-        f"SELECT time, site, device, quality, {_text(row['column'])} AS point, {value} AS value,"
-        f" {words} AS text, {unit} AS unit, date FROM {_name(dataset)} WHERE {column} IS NOT NULL"
+        f"SET VARIABLE {_name(name)} = (SELECT if(count(*) > 0,\n  {_text(read)},\n"
+        f"  {_text(f'SELECT {empty} WHERE false')}) FROM glob({files}));\n"
+        f"CREATE OR REPLACE VIEW {_name(name)} AS FROM query(getvariable({_text(name)}));"
+    )
+
+
+def _long_view(name: str, points: Sequence[Row]) -> str:
+    """Return the view with a row for each reading.
+
+    Lists side by side are what UNPIVOT comes to, but for two columns of values. A UNION of the points would
+    read only those that are asked for, and open every file once for each point: slower from a few files on.
+    """
+    texts = [row["type"] == "string" for row in points]
+    lists = {
+        "point": [_text(row["column"]) for row in points],
+        "value": [
+            "NULL::DOUBLE" if text else f"{_name(row['column'])}::DOUBLE"
+            for row, text in zip(points, texts, strict=True)
+        ],
+        "text": [
+            _name(row["column"]) if text else "NULL::VARCHAR" for row, text in zip(points, texts, strict=True)
+        ],
+        "unit": ["NULL::VARCHAR" if row["unit"] is None else _text(row["unit"]) for row in points],
+    }
+    columns = ",\n    ".join(f"unnest([{', '.join(items)}]) AS {key}" for key, items in lists.items())
+    return (
+        f"CREATE OR REPLACE VIEW {_name(f'{name}_long')} AS FROM (\n"
+        f"  SELECT time, site, device, quality,\n    {columns},\n    date\n"
+        f"  FROM {_name(name)}\n) WHERE value IS NOT NULL OR text IS NOT NULL;"
     )
 
 

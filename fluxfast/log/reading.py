@@ -54,7 +54,6 @@ class Log:
         self.path = path.absolute()
         self._journal = Journal(self.path)
         self._manifest: Manifest | None = None
-        self._manifest_was: tuple[int, int, int] | None = None
         self._schemas: dict[object, pa.Schema] = {}  # by what cannot change under its name
         if not self.path.is_dir():
             raise FluxfastError(f"{path}: no such folder")
@@ -197,13 +196,10 @@ class Log:
             raise FluxfastError(f"{self.path}: no dataset '{name}'; it has {known}")
 
     def _read_manifest(self) -> Manifest:
-        try:
-            status = (self.path / "manifest.jsonl").stat()
-            now = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:
-            now = (0, 0, 0)
-        if self._manifest is None or self._manifest_was != now:
-            self._manifest, self._manifest_was = Manifest(self.path), now
+        if self._manifest is None:
+            self._manifest = Manifest(self.path)
+        else:
+            self._manifest.refresh()
         return self._manifest
 
     def _schema_of(self, file: File) -> pa.Schema:

@@ -18,11 +18,12 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from fluxfast.log.directory import HIDDEN
+from fluxfast.log.directory import HIDDEN, hidden_path
 from fluxfast.log.follow import Key
+from fluxfast.log.inventory_files import COLUMNS, DEVICES
 from fluxfast.log.manifest import Manifest, Record
 
-TABLES: Final = {"columns": "columns/columns.parquet", "devices": "devices/devices.parquet"}
+TABLES: Final = {"columns": COLUMNS, "devices": DEVICES}
 _NAME: Final = re.compile(r"(\d{8}T\d{6})Z-([0-9a-f]{8})-(\d{6,10})(?:-(\d{10}))?\.parquet")
 _DAY: Final = re.compile(r"date=\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
@@ -37,9 +38,9 @@ class File:
     date: date
     size: int
     record: Record | None
-    run: str | None = None  # with ``first`` and ``last``: the segments it was made of; None: a name of others
+    run: str | None = None  # of the segments it was made of, as its name says; None: a name of others
     first: int = 0
-    last: int = 0
+    last: int | None = None  # None: it is a part
 
     @property
     def is_hidden(self) -> bool:
@@ -49,14 +50,23 @@ class File:
     @property
     def is_part(self) -> bool:
         """Whether it was made of one segment, so that its run's others have the same columns."""
-        return self.run is not None and self.first == self.last
+        return self.run is not None and self.last is None
 
-    def covers(self, other: "File | Key") -> bool:
-        """Whether both are made of the same segments."""
+    def overlaps(self, other: "File") -> bool:
+        """Whether both are made of the same segments, as far as names tell."""
         if (other.dataset, other.date, other.run) != (self.dataset, self.date, self.run) or self.run is None:
             return False
-        first, last = (other.sequence,) * 2 if isinstance(other, Key) else (other.first, other.last)
-        return self.first <= last and first <= self.last
+        return self.first <= (other.last or other.first) and other.first <= (self.last or self.first)
+
+    def has(self, key: Key) -> bool:
+        """Whether it was made of this segment, which is not known to be done.
+
+        What is merged was done before. (Its name may say more: it may end with the number of another run.)
+        """
+        if (key.dataset, key.date, key.run) != (self.dataset, self.date, self.run):
+            return False
+        known = self.is_part or self.record is not None
+        return key.sequence == self.first if known else self.first <= key.sequence <= (self.last or 0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Snapshot:
         """Whether rows of the journal are not in a file."""
         if (key.run, key.sequence) in manifest.segments:
             return False
-        return not any(file.covers(key) for file in self.files)
+        return not any(file.has(key) for file in self.files)
 
 
 def take(root: Path, look: Callable[[], Manifest]) -> tuple[Snapshot, Manifest]:
@@ -135,8 +145,11 @@ def _elsewhere(
     root: Path, name: str, record: Record, listed: Mapping[str, int], manifest: Manifest
 ) -> list[File]:
     """Return what stands for a file that was not in its folder: it under another name, or its sources."""
-    hidden = root / (HIDDEN + name.replace("/", "+"))
-    for path in (root / name, hidden, root / name):  # in this order: it may be renamed just now
+    for path in (
+        root / name,
+        hidden_path(root, name),
+        root / name,
+    ):  # in this order: it may be renamed just now
         try:
             return [_file(path, name, path.stat().st_size, record)]
         except FileNotFoundError:
@@ -148,13 +161,13 @@ def _elsewhere(
 
 
 def _add_unknown(files: list[File], unknown: Iterable[File]) -> Iterator[File]:
-    """Add those that nothing covers, the widest first; yield the others."""
+    """Add those that nothing overlaps, the widest first; yield the others."""
     by_place: dict[tuple[str, date, str | None], list[File]] = {}
     for file in files:
         by_place.setdefault((file.dataset, file.date, file.run), []).append(file)
-    for file in sorted(unknown, key=lambda file: file.first - file.last):
+    for file in sorted(unknown, key=lambda file: file.first - (file.last or file.first)):
         near = by_place.setdefault((file.dataset, file.date, file.run), [])
-        if any(other.covers(file) for other in near):
+        if any(other.overlaps(file) for other in near):
             yield file
         else:
             near.append(file)
@@ -171,8 +184,8 @@ def _file(path: Path, name: str, size: int, record: Record | None) -> File:
     dataset, day, base = name.split("/")
     when = date.fromisoformat(day.removeprefix("date="))
     if match := _NAME.fullmatch(base):
-        first = int(match[3])
-        return File(name, path, dataset, when, size, record, match[2], first, int(match[4] or first))
+        last = int(match[4]) if match[4] else None
+        return File(name, path, dataset, when, size, record, match[2], int(match[3]), last)
     return File(name, path, dataset, when, size, record)
 
 

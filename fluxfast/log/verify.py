@@ -20,7 +20,7 @@ from fluxfast.errors import FluxfastError
 from fluxfast.log import manifest as manifest_file
 from fluxfast.log import segment
 from fluxfast.log.convert import DAMAGED
-from fluxfast.log.directory import HIDDEN
+from fluxfast.log.directory import HIDDEN, hidden_path
 from fluxfast.log.frame import Damage, frames
 from fluxfast.log.manifest import Manifest, Record
 from fluxfast.log.snapshot import covers_segment
@@ -126,21 +126,21 @@ class _Verification:
         name = manifest_file.NAME
         if self._manifest.ends_torn:  # or just being written
             time.sleep(AGAIN_S)
-            self._manifest = Manifest(self._root)
+            self._manifest.refresh()
         if self._manifest.damaged:
             cure = "what it said is unknown: a file without a line is told below"
             for line in self._manifest.damaged:
                 yield Finding(name, f"line {line}", "damaged", cure)
         if self._manifest.ends_torn:
             yield Finding(name, "its last line", "torn", _RECOVER)
-        if not self._manifest.path.exists():
+        if not self._manifest.path.exists() and any(file.endswith(".parquet") for file in self._files):
             cure = "an older version writes none; only what the files say of themselves can be checked"
             yield Finding(name, "", "there is none", cure, True)
 
     def _reread(self) -> bool:
-        """Whether the manifest has changed."""
+        """Whether the manifest has got more lines."""
         before = self._manifest.size
-        self._manifest = Manifest(self._root)
+        self._manifest.refresh()
         return self._manifest.size != before
 
     # ---- files ----
@@ -158,7 +158,7 @@ class _Verification:
 
     def _check_missing(self, name: str) -> Iterator[Finding]:
         """Tell that a file is gone, unless the manifest says so, too, or it is there under another name."""
-        hidden = self._root / (HIDDEN + name.replace("/", "+"))
+        hidden = hidden_path(self._root, name)
         if name in self._manifest.files and not hidden.exists() and not (self._root / name).exists():
             self._reread()
         if name in self._manifest.files and not hidden.exists() and not (self._root / name).exists():

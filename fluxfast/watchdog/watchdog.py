@@ -33,8 +33,9 @@ class StopUnit:
     """How one unit is stopped.
 
     ``host`` is an IPv4 or IPv6 address, names are resolved beforehand. ``stop`` and ``release`` are whole
-    Modbus TCP frames (ADUs) of a write; their transaction identifiers do not matter. The last two bytes of
-    ``release`` are filled in with what ``Watchdog.release`` was told. The times are the profile's quirks.
+    Modbus TCP frames (ADUs) of a write; their transaction identifiers do not matter. The last bytes of
+    ``release`` are filled in with what ``Watchdog.release`` was told: with its byte ``order[0]``, 0 being the
+    most significant, then ``order[1]`` … The times are the profile's quirks.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StopUnit:
     port: int
     stop: bytes
     release: bytes | None = None
+    order: Sequence[int] = (0, 1)
     connect_delay_s: float = 0.0
     request_gap_s: float = 0.0
 
@@ -54,6 +56,8 @@ class Watchdog:
     Command Source back, ``disarm``. While any unit is armed ``beat`` must be called more often than every
     ``hang_s``, also while the station stops its units itself. A station that is stopped by SIGSTOP (Ctrl-Z)
     for that long is killed.
+
+    ``silent``: bool [units], to be filled in: these do not answer, so others behind their endpoint go first.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Watchdog:
             )
         rows = [_row(unit) for unit in units]
         n = len(units)
-        commanded, known, source, text = task.places(n)
+        source, commanded, known, silent, text = task.places(n)
         theirs, self._pipe = socket.socketpair()
         pidfd = _pidfd()
         said = json.dumps(
@@ -100,7 +104,8 @@ class Watchdog:
         self._pulse = np.frombuffer(shared, np.uint64, 1, task.PULSE_AT)
         self._commanded = np.frombuffer(shared, np.uint8, n, commanded)
         self._known = np.frombuffer(shared, np.uint8, n, known)
-        self._source = np.frombuffer(shared, np.uint16, n, source)
+        self.silent = np.frombuffer(shared, np.bool_, n, silent)
+        self._source = np.frombuffer(shared, np.int64, n, source)
         self._hang_s = hang_s
         self._seen, self._unchanged_since = -1, 0.0
         kept = [memory, theirs.fileno(), *([pidfd] if pidfd >= 0 else []), *locks]
@@ -152,7 +157,7 @@ class Watchdog:
         self._heartbeat += np.uint64(1)
 
     def release(self, index: Index, raw: ArrayLike) -> None:
-        """Say what the units' Command Source was before: uint16, one or one each."""
+        """Say what the units' Command Source was before: whole numbers, one or one each."""
         self._source[index] = raw
         self._known[index] = 1
 
@@ -207,7 +212,7 @@ def _row(unit: StopUnit) -> list[object]:
             raise ValueError(f"unit {unit.name}: {frame.hex(' ')} is no whole write")
     release = None if unit.release is None else unit.release.hex()
     times = [unit.connect_delay_s, unit.request_gap_s]
-    return [unit.name, unit.host, unit.port, unit.stop.hex(), release, *times]
+    return [unit.name, unit.host, unit.port, unit.stop.hex(), release, list(unit.order), *times]
 
 
 def _pidfd() -> int:

@@ -89,3 +89,21 @@ def down(site):
     top = next(n for n, (_, value) in enumerate(writes) if value == 50)
     zero = next(n for n, (_, value) in enumerate(writes) if n > top and value == 0)
     return [time_s for time_s, _ in writes[top + 1 : zero + 1]]
+
+
+def test_a_mode_of_ones_own_needs_no_meter_where_there_is_none(tmp_path):
+    (tmp_path / "mode.py").write_text(
+        "import numpy as np\n\ndef mode(view):\n    return np.where(np.isnan(view.load_kw), 30.0, np.nan)\n"
+    )
+    with Guarded(tmp_path, "127.72.54", modes="[{type: python, function: 'mode.py:mode'}]") as site:
+        text = site.file().read_text()
+        site.file = lambda: tmp_path / "without.yaml"
+        site.file().write_text(text[: text.index("  meters:")])
+
+        async def script(run):
+            await run.until(lambda: total(site) == 30)
+            await run.ticks(5)
+            (status,) = run.station.status().control
+            assert (total(site), status.limit, status.meter_stale) == (30, None, False)
+
+        site.run(script)

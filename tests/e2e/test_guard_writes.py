@@ -116,8 +116,8 @@ control:
 """
 
 
-def pcs(tmp_path, network, control="", type_="float32", **how):
-    (tmp_path / "pcs.yaml").write_text(PCS.format(type=type_, control=control))
+def pcs(tmp_path, network, profile_control="", type_="float32", **how):
+    (tmp_path / "pcs.yaml").write_text(PCS.format(type=type_, control=profile_control))
     return Guarded(tmp_path, network, profile="./pcs.yaml", **how)
 
 
@@ -154,6 +154,42 @@ def test_heartbeats_come_from_decisions_only(tmp_path, kind, values):
         assert beats[: len(values)] == values
         first = next(n for n, one in enumerate(unit.writes) if one.address == 3000)
         assert any(one.address == POWER for one in unit.writes[:first])
+
+
+SLOW = """\
+import time
+
+import numpy as np
+
+
+def slow(view):
+    if view.soe_pct[0] < 40:
+        time.sleep(0.6)
+    return np.full(len(view.soe_pct), 30.0)
+"""
+
+
+def test_a_mode_that_takes_too_long_leaves_no_setpoint_behind(tmp_path):
+    """What it decides can never be sent: its units are told 0, and nothing feeds their own watchdogs."""
+    (tmp_path / "mode.py").write_text(SLOW)
+    control = "  heartbeat: {point: life, every: 100ms}"
+    how = {"modes": "[{type: python, function: 'mode.py:slow'}]", "control": ", hang: 10s"}
+    with pcs(tmp_path, "127.72.53", control, "int16", **how) as site:
+        (unit,) = site.units
+
+        async def script(run):
+            await run.until(lambda: kw(unit) == 30 and unit.written(3000))
+            unit.registers[2026] = 39
+            await run.until(lambda: kw(unit) == 0)
+            count = len(unit.written(3000))
+            await run.ticks(3)
+            assert (kw(unit), len(unit.written(3000))) == (0, count)
+            (out,) = run.station.status().control[0].out
+            assert out.reason == "stale"
+            unit.registers[2026] = 50
+            await run.until(lambda: kw(unit) == 30)
+
+        site.run(script)
 
 
 def test_a_float_setpoint_that_no_float_holds_is_written_once(tmp_path):

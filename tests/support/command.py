@@ -112,7 +112,7 @@ def read_log(log: Path, dataset: str) -> list[dict[str, Any]]:
     for file in parquet_files(log / dataset):
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             rows += parquet.read().to_pylist()
-    return sorted(rows, key=lambda row: (row["device"], row["time"]))
+    return sorted(rows, key=lambda row: (row["device"] or "", row["time"]))
 
 
 def device_rows(log: Path, dataset: str) -> dict[str, list[dict[str, Any]]]:

@@ -189,6 +189,13 @@ def test_the_command_prints_and_draws(tmp_path):
     done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed}")
     assert done.returncode == 2
     assert "no type of mode is called" in done.stderr
+    mode = "{type: time_of_use, periods: [{between: [00:00, 24:00], power_kw: 5}]}"  # YAML 1.2, as in files
+    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    assert (done.returncode, done.stderr) == (0, "")
+    mode = "{type: fixed_power, power_kw: 5, power_kw: 6}"
+    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    assert done.returncode == 2
+    assert "the key 'power_kw' stands twice" in done.stderr
     done = fluxfast("replay", tmp_path / "none", "--site", site)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1

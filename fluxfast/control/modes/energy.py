@@ -6,12 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from fluxfast.config.modes import Reserve, SoeTarget
+from fluxfast.config.modes import HYSTERESIS_PCT, Reserve, SoeTarget
 from fluxfast.config.times import zone
 from fluxfast.control.modes.family import Booleans, Family, column
 from fluxfast.control.modes.view import Floats, View
 
-HYSTERESIS_PCT: Final = 2.0
 SHORTEST_S: Final = 60.0  # what is missing at the very end is not asked for within less
 
 
@@ -20,7 +19,7 @@ class Reserves(Family[Reserve]):
 
     def _read(self, modes: Sequence[Reserve]) -> None:
         self._soe_pct = column([mode.soe_pct for mode in modes])
-        self._until_pct = np.minimum(self._soe_pct + HYSTERESIS_PCT, 100)
+        self._until_pct = np.array([mode.until_pct for mode in modes])
         self._charge_kw = column([mode.charge_kw for mode in modes])
         self._charging = np.zeros(len(modes), np.bool_)
 

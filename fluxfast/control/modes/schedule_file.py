@@ -61,7 +61,7 @@ def read_schedule(file: str, time_zone: str) -> ScheduleRows:
     try:
         for row in _rows_of_csv(file) if is_csv else _rows_of_parquet(file):
             builder.add(row)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException, OverflowError) as error:  # year 10,000
         what = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ConfigError([make_problem(file, None, "", f"cannot be read: {what}")]) from None
     return builder.rows()

@@ -6,9 +6,10 @@ The memory::
     8   uint64  pulse       the sidecar adds 1 each time it looks
     16  uint64  units       how many (n)
     24  uint64  length      of the JSON text
-    32  uint8   commanded   [n]  1: this unit is to be stopped
-        uint8   known       [n]  1: `source` holds what this unit's Command Source was before
-        uint16  source      [n]
+    32  uint64  source      [n]  what this unit's Command Source was before
+        uint8   commanded   [n]  1: this unit is to be stopped
+        uint8   known       [n]  1: `source` is filled in
+        uint8   silent      [n]  1: it did not answer of late, and others behind its endpoint go first
             text            JSON: what `Task` holds
 """
 
@@ -31,11 +32,10 @@ SHARED_PATIENCE_S: Final = 0.5  # for the first answer where other units wait be
 EXIT_GOODBYE, EXIT_STOPPED, EXIT_SOURCE_KEPT, EXIT_NOT_STOPPED = 0, 10, 11, 12
 
 
-def places(units: int) -> tuple[int, int, int, int]:
-    """Return where ``commanded``, ``known``, ``source`` and the text begin."""
-    commanded = HEAD.size
-    source = commanded + 2 * units
-    return commanded, commanded + units, source, source + 2 * units
+def places(units: int) -> tuple[int, int, int, int, int]:
+    """Return where ``source``, ``commanded``, ``known``, ``silent`` and the text begin."""
+    commanded = HEAD.size + 8 * units
+    return HEAD.size, commanded, commanded + units, commanded + 2 * units, commanded + 3 * units
 
 
 class Task:
@@ -45,7 +45,7 @@ class Task:
         """Read it; host addresses become socket addresses now."""
         self.shared = shared
         _, _, self.units, length = HEAD.unpack_from(shared)
-        self._commanded, self._known, self._source, text = places(self.units)
+        self._source, self._commanded, self._known, self._silent, text = places(self.units)
         said: dict[str, Any] = json.loads(shared[text : text + length])
         self.station: int = said["station"]
         self.pidfd: int = said["pidfd"]  # -1: this system has none
@@ -61,10 +61,11 @@ class Task:
                 (host, port),
                 bytes.fromhex(stop),
                 None if release is None else bytes.fromhex(release),
+                order,
                 delay_s,
                 gap_s,
             )
-            for name, host, port, stop, release, delay_s, gap_s in said["unit"]
+            for name, host, port, stop, release, order, delay_s, gap_s in said["unit"]
         ]
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         self._address: list[tuple[int, Any]] = []
@@ -80,15 +81,17 @@ class Task:
         """Return the first job for each commanded unit, and the lines that they wait on."""
         jobs: list[Job] = []
         lines: dict[Any, Line] = {}
-        for index, (name, endpoint, stop, release, delay_s, gap_s) in enumerate(self._unit):
-            if not self.shared[self._commanded + index]:
-                continue
+        commanded = [index for index in range(self.units) if self.shared[self._commanded + index]]
+        for index in sorted(commanded, key=lambda index: self.shared[self._silent + index]):
+            name, endpoint, stop, release, order, delay_s, gap_s = self._unit[index]
             then = None
             if release is not None and self.shared[self._known + index]:
-                (source,) = struct.unpack_from("=H", self.shared, self._source + 2 * index)
-                frame = release[:-2] + source.to_bytes(2, "big")
+                (source,) = struct.unpack_from("=Q", self.shared, self._source + 8 * index)
+                value = source.to_bytes(8, "big")[-len(order) :]
+                frame = release[: -len(order)] + bytes(value[place] for place in order)
                 then = Job(name, "give Command Source back", frame, None)
             job = Job(name, "0 kW", stop, then)
+            job.is_last = bool(self.shared[self._silent + index])
             jobs.append(job)
             line = lines.get(endpoint)
             if line is None:

@@ -31,7 +31,7 @@ def write_log(path, ticks, *, datasets=(POWERPACK, ACUVIM2), step_us=500_000, sk
     rng = np.random.default_rng(4)
     names = {"quality_names": ["good", "uncertain", *["bad"] * 254], "reasons": [None, *["x"] * 255]}
     written = {d.name: [] for d in datasets}
-    with LogWriter(path, datasets, tick_seconds=step_us / 1e6, part_seconds=7, **names) as log:
+    with LogWriter(path, datasets, tick_seconds=step_us / 1e6, **names) as log:
         for tick in range(ticks):
             if tick in skip:
                 continue
@@ -42,7 +42,7 @@ def write_log(path, ticks, *, datasets=(POWERPACK, ACUVIM2), step_us=500_000, sk
                 values = [rng.integers(0, 100, dataset.rows).astype(float) for _ in dataset.columns]
                 log.append(i, START_US + tick * step_us, latency, codes, values, [codes != 2] * len(values))
                 written[dataset.name].append((codes, latency, values))
-            while log._queue:
+            while log.busy:
                 time.sleep(0.0005)
     assert log.rows_dropped == 0
     return written

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fluxfast.config import Control, Fleet, Limits, load
+from fluxfast.errors import ConfigError
 from fluxfast.profiles import BatteryControl
 from tests.unit.config.conftest import Load
 
@@ -222,3 +223,17 @@ def test_a_setpoint_that_is_limited_or_wide_enough(load_text: Load, changes: str
 def test_a_controlled_fleet_can_be_sent_to_another_process(load_text: Load) -> None:
     fleet = load_text(site("action: act, modes: [{type: fixed_power, power_kw: 5}], limits: {charge_kw: 5}"))
     assert pickle.loads(pickle.dumps(fleet)) == fleet
+
+
+def test_a_reserve_ends_below_where_charging_ends(load_text: Load) -> None:
+    reserve = (
+        "action: act, modes: [{{type: reserve, soe_pct: {}, charge_kw: 5}}], limits: {{soe_max_pct: {}}}"
+    )
+    for reached in ((93, 95), (99, 100)):
+        assert load_text(site(reserve.format(*reached))).warnings == ()
+    with pytest.raises(ConfigError) as caught:
+        load_text(site(reserve.format(94, 95)))
+    assert [str(problem) for problem in caught.value.problems] == [
+        "plant.yaml:1: control.modes[0].soe_pct: reserve charges to 96 %, and soe_max_pct is 95 "
+        "(lower it, or raise limits: {soe_max_pct: …})"
+    ]

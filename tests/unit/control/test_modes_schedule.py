@@ -259,6 +259,9 @@ def test_parquet_that_is_wrong(tmp_path: Path) -> None:
     ]
     pq.write_table(pa.table({"start": start, "kw": [1.0, 2, 3, 4]}), file)
     assert problems(file)[0] == ": there is no column 'power_kw'"
+    far = pa.array([9 * 10**15], pa.timestamp("ms"))  # beyond what Python's datetime holds
+    pq.write_table(pa.table({"start": far, "power_kw": [1.0]}), file)
+    assert problems(file) == [": cannot be read: date value out of range"]
 
 
 def test_a_big_schedule(tmp_path: Path) -> None:

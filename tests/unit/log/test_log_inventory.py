@@ -1,5 +1,6 @@
 """What a log says of itself: its columns, its devices, its views."""
 
+import shutil
 from datetime import UTC, datetime
 
 import duckdb
@@ -201,6 +202,23 @@ def test_views_name_every_dataset(engine):
     assert engine.sql("SELECT DISTINCT energy, typeof(date) FROM powerpack ORDER BY ALL").fetchall() == [
         (3, "DATE"), (None, "DATE")
     ]  # fmt: skip
+
+
+def test_a_dataset_without_files_has_empty_views(log, tmp_path):
+    for folder in ("powerpack_v2", "events"):
+        shutil.rmtree(tmp_path / folder)
+    with duckdb.connect() as connection:
+        connection.execute(views_sql(log))
+        for view in ("powerpack_v2", "powerpack_v2_long", "events"):
+            assert connection.sql(f"SELECT count(*) FROM {view}").fetchall() == [(0,)]
+        made = connection.sql("SELECT * FROM powerpack_v2").description
+        made = {column[0]: str(column[1]) for column in made}
+    assert (made["soe"], made["it's"], made["device"], made["date"]) == (
+        "BIGINT",
+        "BOOLEAN",
+        "VARCHAR",
+        "DATE",
+    )
 
 
 def test_the_long_view_has_a_row_for_each_reading(engine):

@@ -1,6 +1,7 @@
 """``open_log``: parts and journal together, every row once, whatever a pass is doing just now."""
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fluxfast.errors import FluxfastError
 from fluxfast.log import Column
 from fluxfast.log.compactor import compact
 from fluxfast.log.directory import HIDDEN
+from fluxfast.log.follow import Key
 from fluxfast.log.manifest import Manifest, sha256
 from tests.support.logs import NOON_US
 from tests.support.numbered import X, append, until_closed, until_logged, writer
@@ -87,13 +89,13 @@ def test_a_days_rows_have_its_date(tmp_path):
 def test_columns_that_are_not_everywhere_are_null_there(tmp_path):
     with writer(tmp_path, [X]) as station:
         append(station, 0)
-    newer = [Column("y", "float64"), Column("x", "float64", metadata={"unit": "MW"})]
+    newer = [Column("y", "float64"), Column("x", "float64", metadata={"unit": "kW", "sign": "out"})]
     with writer(tmp_path, newer) as station:
         append(station, 1, dtypes=("float64", "float64"))
         until_logged(station)
         log = open_log(tmp_path)
         assert log.schema("d").names[-3:] == ["y", "x", "date"]
-        assert log.schema("d").field("x").metadata[b"unit"] == b"MW"
+        assert log.schema("d").field("x").metadata[b"sign"] == b"out"
         assert ticks(log) == every(0, 1)
         assert pc.sum(log.dataset("d").to_table()["y"]).as_py() == 2
         assert log.duckdb().sql("SELECT count(*), count(y), count(x) FROM d").fetchall() == [(4, 2, 4)]
@@ -103,6 +105,7 @@ def test_columns_that_are_not_everywhere_are_null_there(tmp_path):
 def test_types_that_do_not_go_together_are_told(tmp_path):
     with writer(tmp_path, [X]) as station:
         append(station, 0)
+    shutil.rmtree(tmp_path / "columns")  # from which a station knows better
     with writer(tmp_path, [Column("x", "S4")]) as station:
         station.append(0, NOON_US + 1_000_000, np.ones(2, np.float32), np.zeros(2, np.uint8),
                        [np.array([b"a", b"b"])], np.ones((1, 2), np.uint8))  # fmt: skip
@@ -182,6 +185,17 @@ def test_a_merge_counts_once_at_each_of_its_steps(two_parts, line, renamed, sour
     merged(two_parts, line=line, renamed=renamed, sources=sources)
     assert ticks(log.refresh()) == ticks(open_log(two_parts)) == every(0, 1)
     assert len(log.files("d")) == (1 if line else 2)
+
+
+def test_a_merged_file_does_not_hide_the_journal(two_parts):
+    # Its name ends with the number of another run's segment, which this run has only in the journal.
+    merged(two_parts, line=True, renamed=True, sources=0)
+    (file,) = open_log(two_parts).files("d")
+    assert file.last is not None
+    key = Key("d", file.date, str(file.run), file.last)
+    assert not file.has(key)
+    assert replace(file, record=None).has(key)  # for all that is known
+    assert not replace(file, record=None).has(key._replace(sequence=file.last + 1))
 
 
 def test_a_merged_file_that_never_appeared_leaves_its_sources(two_parts):
