@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxfast.log.arrays import primitive, texts, valid, values
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.text()))
 def test_texts(given_texts):
     array = texts(given_texts)
