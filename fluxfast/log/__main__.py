@@ -17,6 +17,15 @@ from fluxfast.log.retention import Retention
 from fluxfast.log.upload import upload
 
 
+class NoPandas:
+    """pyarrow loads pandas wherever it finds it, which takes longer than a pass."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 def say(what: str, text: str) -> None:
     with suppress(OSError):  # the station that wanted to know may be dead
         print(json.dumps({what: text}), flush=True)
@@ -36,6 +45,7 @@ def copies(root: Path, url: str, keep_s: float | None) -> None:
 
 if __name__ == "__main__":
     os.nice(NICE)
+    sys.meta_path.insert(0, NoPandas)
     root, options = Path(sys.argv[1]), sys.argv[2:]
     try:
         retention = Retention(**json.loads(options[0] if options else "{}"))

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fluxfast.log.block import Array, Ticks
+from fluxfast.log.arrays import primitive
+from fluxfast.log.block import Ticks
 from fluxfast.log.dataset import ARROW_TYPES, Dataset
 
 TIME: Final = pa.timestamp("us", tz="UTC")
@@ -34,9 +35,9 @@ def to_message(dataset_schema: pa.Schema, ticks: Ticks) -> pa.Buffer:
     whole = np.asarray(valid.all(axis=1))
     bitmaps = np.packbits(valid, axis=1, bitorder="little")
     arrays = [
-        _array(TIME, np.repeat(ticks.tick_us[:n], rows), None),
-        _array(pa.uint8(), ticks.quality[:n], None),
-        _array(pa.float32(), ticks.latency_ms[:n], None),
+        primitive(np.repeat(ticks.tick_us[:n], rows), TIME),
+        primitive(ticks.quality[:n], pa.uint8()),
+        primitive(ticks.latency_ms[:n], pa.float32()),
     ]
     for c, values in enumerate(ticks.values):
         held = np.packbits(values[:n], bitorder="little") if values.dtype == np.bool_ else values[:n]
@@ -44,7 +45,3 @@ def to_message(dataset_schema: pa.Schema, ticks: Ticks) -> pa.Buffer:
         type_ = dataset_schema.field(FIRST_COLUMN + c).type
         arrays.append(pa.Array.from_buffers(type_, length, [bitmap, pa.py_buffer(held)]))
     return pa.RecordBatch.from_arrays(arrays, schema=dataset_schema).serialize()
-
-
-def _array(type_: pa.DataType, values: Array, bitmap: pa.Buffer | None) -> pa.Array:
-    return pa.Array.from_buffers(type_, values.size, [bitmap, pa.py_buffer(values)])

@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
+from fluxfast.log.arrays import primitive, texts
 from fluxfast.log.dataset import TEXT
 
 NAME: Final = "events"
@@ -49,8 +51,10 @@ class Event(NamedTuple):
 
 def to_message(events: Sequence[Event]) -> pa.Buffer:
     """Return events as one encapsulated IPC message."""
-    columns = list(zip(*(event._replace(text=event.text[:MAX_TEXT]) for event in events), strict=True))
-    arrays = [pa.array(column, f.type) for column, f in zip(columns, BATCH, strict=True)]
+    times_us = np.array([event.time_us for event in events], np.int64)
+    arrays = [primitive(times_us, BATCH.field("time").type)]
+    columns = zip(*(event._replace(text=event.text[:MAX_TEXT])[1:] for event in events), strict=True)
+    arrays += [texts(column) for column in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=BATCH).serialize()
 
 
@@ -58,7 +62,7 @@ def to_table(messages: Sequence[pa.Buffer], run: str) -> pa.Table:
     """Return the rows of such messages, in the order of time."""
     batches = [pa.ipc.read_record_batch(message, BATCH) for message in messages]
     table = pa.Table.from_batches(batches, BATCH).sort_by("time")
-    table = table.append_column("run", pa.array([run] * len(table), pa.string()))
+    table = table.append_column("run", texts([run] * len(table)))
     arrays = [
         table[f.name].combine_chunks().dictionary_encode().cast(TEXT) if f.type == TEXT else table[f.name]
         for f in SCHEMA

@@ -80,7 +80,7 @@ class Manifest:
             at += len(line) + 1
             if (record := _read(line)) is not None:
                 self._take(record)
-            elif b"\0" in line:
+            elif b"\0\0" in line:  # one alone may be a flipped bit
                 continue
             else:
                 self.damaged.append(number)

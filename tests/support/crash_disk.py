@@ -175,11 +175,11 @@ class Model:
             case _:
                 self.names.append(_Change(call))
 
-    def state(self, chance: random.Random, share: float) -> State:
-        """Return one of the states; what is not sure is there with this probability."""
+    def state(self, chance: random.Random, shares: tuple[float, float]) -> State:
+        """Return one of the states; names and data that are not sure are there with these probabilities."""
 
         def there(change: _Change) -> bool:
-            return change.sure or chance.random() < share
+            return change.sure or chance.random() < shares[0]
 
         folders: set[str] = set()
         entries: dict[str, int] = {}
@@ -202,7 +202,7 @@ class Model:
         for path, file in entries.items():
             above = str(Path(path).parent)
             if above == "." or above in state:
-                state[path] = _content(self.files.get(file, ()), chance, share)
+                state[path] = _content(self.files.get(file, ()), chance, shares[1])
         return state
 
 
@@ -239,24 +239,27 @@ def _content(changes: Any, chance: random.Random, share: float) -> bytes:
 def crash_states(calls: list[Call], states: int, seed: int) -> Iterator[tuple[str, int, State]]:
     """Yield states after crashes at any moment: which one (to find it again), what was promised, the state.
 
-    Those in which nothing is there that is not sure, and in which everything is, for each moment; then
-    random ones of random moments.
+    Half of them have nothing of what is not sure, or all: of names, of data; the others are random.
     """
     chance = random.Random(seed)
     moments = list(range(1, len(calls) + 1))
-    plan = [(moment, share) for share in (0.0, 1.0) for moment in moments]
-    if len(plan) > states // 2:
-        plan = chance.sample(plan, states // 2)
-    plan += [(chance.choice(moments), chance.choice((0.1, 0.5, 0.5, 0.9))) for _ in range(states - len(plan))]
+    extremes = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+    plan = [(moment, shares) for shares in extremes for moment in moments]
+    plan = chance.sample(plan, min(states // 2, len(plan)))
+    others = (0.1, 0.5, 0.9)
+    while len(plan) < states:
+        plan.append((chance.choice(moments), (chance.choice(others), chance.choice(others))))
     plan.sort()
     model, done = Model(), 0
-    for number, (moment, share) in enumerate(plan):
+    for number, (moment, shares) in enumerate(plan):
         for call in calls[done:moment]:
             model.apply(call)
         done = moment
         promised = calls[moment].acked if moment < len(calls) else calls[-1].acked
-        what = f"state {number} of seed {seed}: after call {moment} ({calls[moment - 1].name}), {share} there"
-        yield what, promised, model.state(random.Random(f"{seed} {number}"), share)
+        what = (
+            f"state {number} of seed {seed}: after call {moment} ({calls[moment - 1].name}), {shares} there"
+        )
+        yield what, promised, model.state(random.Random(f"{seed} {number}"), shares)
 
 
 def lay_out(state: State, root: Path) -> None:

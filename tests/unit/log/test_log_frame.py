@@ -1,7 +1,7 @@
 """Frames: what is whole is found, whatever was cut, flipped or lost around it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxfast.log.frame import HEADER, Damage, Frame, frames, pack
@@ -29,6 +29,7 @@ def covers(data):
     return at == len(data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 2**64 - 1), st.binary(max_size=2000))))
 def test_what_was_packed_comes_back(packed):
     data = b"".join(pack(*one) for one in packed)
@@ -61,6 +62,7 @@ def test_every_flipped_bit_is_found_and_costs_only_its_frame():
         assert (damage.end, damage.at_end) == (ends[hit], hit == len(ends) - 1)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_what_is_whole_is_found_behind_any_garbage(before, between):
     first, second = pack(1, 7, b"first" * 30), pack(2, 8, b"second")
@@ -69,6 +71,7 @@ def test_what_is_whole_is_found_behind_any_garbage(before, between):
     assert covers(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_damage_costs_only_the_frames_that_it_touches(data):
     original, ends = journal()
