@@ -136,13 +136,14 @@ def recover(log: Path, as_json: bool) -> None:
 @log.command("compact", cls=Command, short_help="Make Parquet of the journal, and few files of many.")
 @LOG
 @click.option("--all-days", is_flag=True, help="Merge the files of the current day, too.")
+@click.option("--remote", metavar="URL", help="Copy to this place what it does not have yet.")
 @JSON
-def compact_(log: Path, all_days: bool, as_json: bool) -> None:
+def compact_(log: Path, all_days: bool, remote: str | None, as_json: bool) -> None:
     """Make Parquet of the journal of LOG, and large files of the small ones of days that are over.
 
     A station does that by itself. Exits with 1 if something was damaged, or the disk has no room to merge.
     """
-    told, done = _pass(log, merge=True, all_days=all_days)
+    told, done = _pass(log, merge=True, all_days=all_days, remote=remote)
     if as_json:
         click.echo(json.dumps({"told": told, **asdict(done)}))
     else:
@@ -157,16 +158,21 @@ def compact_(log: Path, all_days: bool, as_json: bool) -> None:
             lines.append(
                 f"{plural(done.postponed, 'merges')} left: the disk has no room for both, old and new"
             )
+        if done.uploaded:
+            lines.append(f"{plural(done.uploaded, 'files')} ({size(done.uploaded_bytes)}) copied")
         click.echo(f"{log}: {'; '.join(lines) or 'nothing to do'}")
     sys.exit(FINDINGS if told or done.postponed else DONE)
 
 
-def _pass(log: Path, *, merge: bool, all_days: bool = False) -> tuple[list[str], Done]:
+def _pass(
+    log: Path, *, merge: bool, all_days: bool = False, remote: str | None = None
+) -> tuple[list[str], Done]:
     open_log(log)  # there must be one
     told: list[str] = []
+    options: dict[str, Any] = {"merge": merge, "all_days": all_days, "remote": remote}
     try:
         with Bar("journal") as bar:
-            done = compact(log, told.append, merge=merge, all_days=all_days, wait=False, progress=bar.update)
+            done = compact(log, told.append, **options, wait=False, progress=bar.update)
     except OSError as error:
         raise FluxfastError(f"{error.filename or log}: {error.strerror or error}") from error
     return told, done

@@ -163,6 +163,18 @@ def test_compact(live, tmp_path):
     assert run("compact", left).output == f"{left}: nothing to do\n"
 
 
+def test_compact_copies_on_request(live, tmp_path):
+    left, share = Path(shutil.copytree(live, tmp_path / "left")), tmp_path / "share"
+    result = run("compact", left, "--remote", "share")
+    assert (result.exit_code, "'share' is no URL" in result.output) == (3, True)
+    share.mkdir()
+    result = run("compact", left, "--remote", share)
+    assert result.output.startswith(f"{left}: 10 rows of 1 segment of the journal; 4 files (")
+    assert result.output.endswith(") copied\n")
+    assert (share / "manifest.jsonl").exists()
+    assert run("compact", left, "--remote", share).output == f"{left}: nothing to do\n"
+
+
 @pytest.mark.parametrize("command", ["ls", "stat", "verify", "recover", "compact"])
 def test_no_log(command, tmp_path):
     (tmp_path / "empty").mkdir()
