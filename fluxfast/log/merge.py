@@ -59,7 +59,7 @@ def tidy(root: Path, manifest: Manifest) -> None:
             disk.make_folder(target.parent)
             disk.rename(hidden, target)
             disk.sync_folder(target.parent)
-    for folder in root.glob("*/date=*"):
+    for folder in filter(Path.is_dir, root.glob("*/date=*")):
         left = False
         for path in folder.iterdir():
             if str(path.relative_to(root)) in manifest.gone:
