@@ -121,7 +121,8 @@ def _interruptible(work: Callable[[], T], connection: Any) -> T:
                     bar.update(max(connection.query_progress(), 0.0), 100.0)
     except KeyboardInterrupt:
         connection.interrupt()
-        done.wait()
+        while not done.wait(LOOK_S):  # the statement that was meant may only have begun now
+            connection.interrupt()
         raise
     if errors:
         raise errors[0]
