@@ -15,12 +15,13 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-from telemetry import FLOATS, bad_rows, generate
+from telemetry import DECIMALS, generate
 
 from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.table.quality import GOOD, QUALITY_NAMES, REASONS, TIMEOUT
 
 DEVICES, SITES, HOUR = 500, 50, 3600
+BAD = 0.002  # of the rows
 REPEATS = 3
 
 # What is asked, of wide and of long rows.
@@ -70,7 +71,7 @@ def write(folder: Path, hours: int) -> list[str]:
     names = [f"b{n:04}" for n in range(DEVICES)]
     sites = [f"site-{n * SITES // DEVICES:02}" for n in range(DEVICES)]
     _, _, sample = generate(2, 2)
-    columns = [Column(name, "float32" if name in FLOATS else "float64") for name in sample]
+    columns = [Column(name, "float64" if name in DECIMALS else "float32") for name in sample]
     datasets = [
         Dataset("battery", sites, names, columns),
         Dataset("decisions", sites, names, [Column("setpoint_kw", "float64")]),
@@ -80,9 +81,12 @@ def write(folder: Path, hours: int) -> list[str]:
         folder, datasets, tick_seconds=0.05, quality_names=QUALITY_NAMES, reasons=REASONS, sync="os"
     ) as log:
         for hour in range(hours):
-            tick_us, latency_ms, values = generate(DEVICES, HOUR, seed=hour)
+            tick_us, arrival_us, values = generate(DEVICES, HOUR, seed=hour)
+            latency_ms = (arrival_us - tick_us[:, None]) / 1000
             tick_us += hour * HOUR * 1_000_000
-            bad = bad_rows(HOUR, DEVICES, seed=hour)
+            bad = np.random.default_rng(hour).random((HOUR, DEVICES)) < BAD
+            for name, decimals in DECIMALS.items():
+                values[name] = np.round(values[name].astype(np.float64), decimals)
             setpoint_kw = np.round(np.roll(values["p_w"], -1, axis=0) / 1000)
             for k in range(HOUR):
                 valid = np.broadcast_to(~bad[k], (len(columns), DEVICES))

@@ -157,6 +157,7 @@ class Commander:
         codes = usable[self.units]
         self._fit = codes == reasons.NONE
         self._silent = (codes == reasons.STALE) | (codes == reasons.BAD)
+        self._watchdog.silent[:] = codes == reasons.STALE
         if not self.ended:
             self._count_failures(now_ns)
             self._see_what_was_taken(now_ns)
@@ -218,7 +219,9 @@ class Commander:
         held, oldest_ns = states["held"], controller.oldest_ns[rows]
         ours = self._taken & controller.readable[rows]
         source = controller.source[rows]
-        foreign = ours & self._has_source & (source != self._ours) & (oldest_ns > self._since_ns)
+        not_ours = self._has_source & controller.readable[rows] & (source != self._ours)
+        not_ours &= oldest_ns > self._since_ns
+        foreign = not_ours & self._taken
         # One that was away and has its former source again has restarted: nobody took it.
         restarted = foreign & self._was_away & (source == self._given_back)
         self._go(restarted, OFF, now_ns)
@@ -228,6 +231,9 @@ class Commander:
         self._was_away = (self._was_away & ~seen) | self._taken & self._silent
         foreign &= ~restarted
         ours &= ~restarted
+        # Until that is done, its former source is nobody's word, and any other is somebody's.
+        waits = self._armed & (self.phase == OFF) & ~self._taken
+        foreign |= not_ours & waits & (source != self._given_back)
         self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
         self._tell(
             foreign,

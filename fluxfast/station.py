@@ -30,7 +30,7 @@ from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
 from fluxfast.decisions import Decisions
 from fluxfast.errors import FluxfastError
-from fluxfast.inventory import about_fleet, dataset
+from fluxfast.inventory import about_fleet, dataset, device_rows
 from fluxfast.log import LogWriter
 from fluxfast.news import DeviceNews, SiteNews
 from fluxfast.operate import Operator
@@ -107,6 +107,10 @@ class Station(Poller):
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
                 sync=self._fleet.log.sync,
+                keep_s=self._fleet.log.keep_s,
+                max_bytes=self._fleet.log.max_bytes,
+                remote=self._fleet.log.remote,
+                devices=device_rows(self._fleet),
                 on_event=lambda text: self._tell("log", text),
             )
             self._note("station", f"started: {about_fleet(self._fleet)}")
@@ -147,8 +151,10 @@ class Station(Poller):
 
     async def __aexit__(self, *_: object) -> None:
         """Give every unit back, close every connection, write out the log."""
-        await self._give_back()
-        self.close()
+        try:
+            await self._give_back()
+        finally:  # whoever cancels that leaves the units to the watchdog
+            self.close()
 
     def close(self) -> None:
         """Close every connection and write out the log; what was read is on the disk when this returns.

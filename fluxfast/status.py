@@ -76,7 +76,7 @@ class Status:
     unanswered: int  # reads without an answer by their tick's deadline
     rows_logged: int  # taken by the log, less what it lost
     rows_dropped: int
-    log_bytes: int
+    log_bytes: int  # written to the journal
     links_up: int
     links_total: int
     cpu_percent: float

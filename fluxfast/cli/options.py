@@ -1,5 +1,6 @@
 """What commands share: how their errors end them, and options."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,9 +65,28 @@ class _LocalFolder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Moment(click.ParamType[int]):
+    """A time such as 2026-11-22 or 2026-11-22T17:00:30, UTC unless it says otherwise, in microseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return UTC microseconds since 1970."""
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time (write one like 2026-11-22T17:00)", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+
+
 DURATION = _Duration()
+MOMENT = _Moment()
 LOCAL_FOLDER = _LocalFolder(path_type=Path)
 SITE = click.argument("site", type=click.Path(path_type=Path))
+LOG = click.argument("log", default="log", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs, one object per line.")
 
 

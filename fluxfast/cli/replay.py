@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from rich.console import Console
 from rich.table import Table
 
-from fluxfast.cli.options import FINDINGS, JSON, Command, load_fleet
+from fluxfast.cli.options import FINDINGS, JSON, MOMENT, Command, load_fleet
 from fluxfast.config.modes import Mode, parse_mode
 from fluxfast.errors import ConfigError
 from fluxfast.profiles.document import parse_document
@@ -34,23 +34,6 @@ _COLUMNS: Final = {
     "differs": ("ticks that differ", ",d"),
     "differs_most_kw": ("by kW", ",.1f"),
 }
-
-
-class _Moment(click.ParamType[int]):
-    """A time such as 2026-11-22 or 2026-11-22T17:00:30, UTC unless it says otherwise, in microseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return UTC microseconds since 1970."""
-        if isinstance(value, int):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time (write one like 2026-11-22T17:00)", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1e6)
 
 
 class _Mode(click.ParamType["str | Mode"]):
@@ -92,8 +75,8 @@ class _Mode(click.ParamType["str | Mode"]):
     help="Only this mode, by name or type, or written out like '{type: fixed_power, power_kw: 50}'; "
     "may be given several times.",
 )
-@click.option("--from", "from_us", type=_Moment(), default=0, help="Begin at this time, UTC.")
-@click.option("--to", "to_us", type=_Moment(), default=ALWAYS_US, help="End before this time, UTC.")
+@click.option("--from", "from_us", type=MOMENT, default=0, help="Begin at this time, UTC.")
+@click.option("--to", "to_us", type=MOMENT, default=ALWAYS_US, help="End before this time, UTC.")
 @click.option(
     "--chart", type=click.Path(path_type=Path), help="Draw load, grid, batteries and energy as a PNG."
 )

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from fluxfast.cli.options import Command
 from fluxfast.config.times import zone
 from fluxfast.errors import FluxfastError, MissingExtraError
+from fluxfast.log.reading import open_log
 from fluxfast.report import (
     Day,
     Figures,
@@ -21,7 +22,6 @@ from fluxfast.report import (
     entry_of,
     figures_of,
     need_matplotlib,
-    open_log,
     render,
     render_index,
 )

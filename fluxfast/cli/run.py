@@ -162,7 +162,7 @@ def summary(status: Status, log_dir: Path) -> str:
         f"{good:,} of {devices:,} devices good at the last",
         f"{status.unanswered:,} reads unanswered in time, "
         f"{status.links_up:,} of {status.links_total:,} links up",
-        f"{status.rows_logged:,} rows in {log_dir} ({status.log_bytes / 1e6:,.1f} MB)",
+        f"{status.rows_logged:,} rows in {log_dir}",
     ]
     if status.tick_p50_ms is not None:
         lines[0] += f"; tick p50 {status.tick_p50_ms:.1f} ms, p99 {status.tick_p99_ms:.1f} ms"

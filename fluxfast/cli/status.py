@@ -113,7 +113,7 @@ def _figures(status: Status) -> RenderableType:
         ],
         [
             ("rows logged", Text(f"{status.rows_logged:,}")),
-            ("log size", Text(_size(status.log_bytes))),
+            ("journal", Text(_size(status.log_bytes))),
             ("CPU", Text(f"{status.cpu_percent:.0f} %")),
             ("late", Text(f"{status.late:,}")),
             ("foreign", Text(f"{status.foreign:,}")),

@@ -6,6 +6,7 @@ discharges. State columns carry over from tick to tick; so columns are all that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar, Final, get_args, get_type_hints
 
 import numpy as np
@@ -46,6 +47,7 @@ class _Columns:
             setattr(self, name, column)
 
     @classmethod
+    @cache
     def dtypes(cls) -> dict[str, str]:
         """Return the name and the dtype of each column."""
         hints = get_type_hints(cls, include_extras=True)

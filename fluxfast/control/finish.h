@@ -42,8 +42,8 @@ FX_CLONES static void fx_explain(const fx_units *u, int64_t n, int way, const fx
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         double there = fx_min(fx_max(available[i], 0), 1), kw = rated_kw[i] * there, most = sign * bound[i];
-        double why_energy = reserve[i] > soe_min[i] ? at_reserve : at_end;
         double code = there < 1 ? (double)FX_BLOCKS : (double)FX_RATED;
+        double why_energy = reserve[i] > soe_min[i] ? at_reserve : at_end;
         code = energy[i] < kw ? why_energy : code;
         code = allowed_kw[i] < fx_min(kw, energy[i]) ? FX_RISE : code;
         code = may[i] < allowed_kw[i] ? FX_HOLD_OFF : code;

@@ -13,6 +13,9 @@ Goes out: ``DIR/<dataset>/date=YYYY-MM-DD/*.parquet``.
 - ``rows.py``, ``encoder.py``, ``convert.py``: batches to tables, to Parquet, exactly once
 - ``manifest.py``: which files there are; ``compactor.py``: one pass over all of it; ``job.py``: the process
   in which a station has that done
+- ``reading.py``: ``open_log``, for analysts; ``snapshot.py``, ``follow.py``: which files count, and the
+  journal as tables, while a station goes on; ``in_duckdb.py``, ``in_polars.py``: a log there
+- ``verify.py``, ``statistics.py``, ``export.py``: every byte checked; a log in numbers; other file formats
 - ``directory.py``, ``disk.py``: locks, files that appear whole; every change of the disk
 
 May import shelf 3 and below; needs only ``fluxfast.errors``. Knows nothing of devices, registers or sockets.

@@ -1,8 +1,8 @@
 """One pass over a log: what the journal has becomes Parquet, small files large ones, and old ones go.
 
 The same pass runs when a segment is complete, at a station's start for what a crash has left, at its end, and
-as ``fluxfast log compact``. It may be killed at any point, and be repeated. Copies to the remote are apart
-(``upload.py``), for they take as long as the network wants.
+as ``fluxfast log compact``. It may be killed at any point, and be repeated. A station makes the copies to
+the remote in a process of their own, for they take as long as the network wants.
 """
 
 import time
@@ -17,7 +17,9 @@ from fluxfast.log.convert import Converter
 from fluxfast.log.directory import HIDDEN, compacting
 from fluxfast.log.manifest import NAME, Manifest
 from fluxfast.log.merge import Merger, has_room, tidy
+from fluxfast.log.remote import check as check_remote
 from fluxfast.log.retention import Retention, remove_old
+from fluxfast.log.upload import upload
 
 Progress = Callable[[int, int, str], None]
 
@@ -49,19 +51,22 @@ def compact(
     retention: Retention | None = None,
     merge: bool = True,
     all_days: bool = False,
+    remote: str | None = None,
     wait: bool = True,
     progress: Progress | None = None,
 ) -> Done:
     """Make one pass. ``tell`` gets a line for what is out of the ordinary.
 
-    ``merge``: small files of days that are over, and with ``all_days`` of others, to large ones. ``progress``
-    gets how much is done, of how much, of what.
+    ``merge``: small files of days that are over, and with ``all_days`` of others, to large ones. ``remote``:
+    the URL to which copies go, too, afterwards. ``progress`` gets how much is done, of how much, of what.
 
     Raises OSError if the disk does not take it, FluxfastError if another pass is under way and ``wait`` is
-    false.
+    false, RemoteAwayError if all but the copies is done.
     """
     done = Done()
     progress = progress or (lambda done, total, what: None)
+    if remote is not None:
+        check_remote(remote)
     with compacting(root, wait):
         with suppress(FileNotFoundError):
             disk.sync_file(root / NAME)  # it is acted upon, and its writer may have been killed before
@@ -74,6 +79,10 @@ def compact(
         for record in remove_old(root, manifest, retention or Retention(), time.time_ns() // 1000, tell):
             done.removed += 1
             done.removed_bytes += record["bytes"]
+    if remote is not None:
+        keep_s = None if retention is None else retention.keep_s
+        copies = upload(root, remote, tell, keep_s=keep_s, progress=progress)
+        done.uploaded, done.uploaded_bytes = copies.files, copies.bytes
     return done
 
 

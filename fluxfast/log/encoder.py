@@ -1,7 +1,7 @@
 """A part to the bytes of one Parquet file.
 
 Rows leave in the order device, then tick: a device's history lies together, which compresses best and lets a
-reader of one device skip the rest by the page index.
+reader of one device skip the rest by the statistics of row groups.
 
 What pays in size, and so is chosen per column on real data: a dictionary for values that come back (scaled
 integers), BYTE_STREAM_SPLIT for noisy floats, DELTA_BINARY_PACKED for counters. Page checksums are on;
@@ -16,27 +16,22 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SAMPLE_ROWS: Final = 30_000  # a part with as many rows settles the encodings for good
-FILE_OPTIONS: Final[dict[str, Any]] = {
+GROUP_ROWS: Final = 300_000
+SAMPLES: Final = 4  # places that the choice of encodings looks at, so many rows each
+SAMPLE_ROWS: Final = 3_000
+OPTIONS: Final[dict[str, Any]] = {
     "compression": "zstd",
     "compression_level": 3,
     "write_page_checksum": True,
     "write_page_index": True,
-}
-# One page holds a column of the whole row group: zstd finds more in it, and a stream of BYTE_STREAM_SPLIT
-# fills its blocks. Older pyarrow has no such limit.
-LARGE_PAGES: Final[dict[str, Any]] = {"data_page_size": 1 << 24} | (
+    # One page holds a column of the whole row group: zstd finds more in it, and a stream of BYTE_STREAM_SPLIT
+    # fills its blocks. Older pyarrow has no limit of rows.
+    "data_page_size": 1 << 24,
+} | (
     {"max_rows_per_page": 1 << 30}
     if "max_rows_per_page" in inspect.signature(pq.ParquetWriter.__init__).parameters
     else {}
 )
-# What to try against a dictionary.
-ALTERNATIVES: Final = {
-    "float64": "BYTE_STREAM_SPLIT",
-    "float32": "BYTE_STREAM_SPLIT",
-    "int64": "DELTA_BINARY_PACKED",
-    "uint64": "DELTA_BINARY_PACKED",
-}
 
 
 class PartEncoder:
@@ -46,7 +41,6 @@ class PartEncoder:
         """Take the schema of the dataset's files."""
         self._schema = schema
         self._encodings: dict[str, str] | None = None
-        self._levels: dict[str, int] = {}
 
     def encode(self, table: pa.Table, device_rows: Sequence[int]) -> pa.Buffer:
         """Return the file; ``table`` is sorted by device, and ``device_rows`` says how many rows each has."""
@@ -69,47 +63,57 @@ class PartEncoder:
 
     def _writer(self, sink: Any, table: pa.Table) -> pq.ParquetWriter:
         if self._encodings is None:
-            self._encodings = {}
-            if table.num_rows:
-                self._choose(table.slice(0, SAMPLE_ROWS))
-        options = FILE_OPTIONS | LARGE_PAGES | {"compression_level": self._levels or 3}
+            self._encodings = _choose(table)
         return pq.ParquetWriter(
             sink,
             self._schema,
             use_dictionary=[name for name in table.column_names if name not in self._encodings],
             column_encoding=self._encodings,
-            **options,
+            **OPTIONS,
         )
 
-    def _choose(self, sample: pa.Table) -> None:
-        assert self._encodings is not None
-        for field in self._schema:
-            one = sample.select([field.name]).replace_schema_metadata()
-            other = None
-            if pa.types.is_floating(field.type):
-                other = "BYTE_STREAM_SPLIT"
-            elif pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
-                other = "DELTA_BINARY_PACKED"
-            elif pa.types.is_boolean(field.type):
-                other = "PLAIN"
-            if other and _size(one, False, {field.name: other}) < _size(one, True, None):
-                self._encodings[field.name] = other
-            self._levels[field.name] = 6 if pa.types.is_floating(field.type) else 3
+
+def _choose(table: pa.Table) -> dict[str, str]:
+    """Return the encodings of those columns for which a dictionary is not the smallest."""
+    step = max(table.num_rows // SAMPLES, SAMPLE_ROWS)
+    sample = pa.concat_tables(
+        [table.slice(start, SAMPLE_ROWS) for start in range(0, max(table.num_rows, 1), step)]
+    )
+    encodings = {}
+    for field in table.schema:
+        other = _alternative(field.type)
+        one = sample.select([field.name]).replace_schema_metadata()
+        if other and _size(one, False, {field.name: other}) < _size(one, True, None):
+            encodings[field.name] = other
+    return encodings
+
+
+def _alternative(type_: pa.DataType) -> str | None:
+    """Return what to try against a dictionary."""
+    if pa.types.is_floating(type_):
+        return "BYTE_STREAM_SPLIT"
+    if pa.types.is_integer(type_) or pa.types.is_timestamp(type_):
+        return "DELTA_BINARY_PACKED"
+    return "PLAIN" if pa.types.is_boolean(type_) else None
 
 
 def _size(table: pa.Table, use_dictionary: bool, encoding: dict[str, str] | None) -> int:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, use_dictionary=use_dictionary, column_encoding=encoding, **FILE_OPTIONS)
+    pq.write_table(table, sink, use_dictionary=use_dictionary, column_encoding=encoding, **OPTIONS)
     return int(sink.getvalue().size)
 
 
 def _row_groups(device_rows: Sequence[int]) -> list[int]:
-    """Return rows of each group: whole devices, groups alike, none of much more than 300,000 rows."""
+    """Return rows of each group: whole devices, groups alike, of GROUP_ROWS at most or of one device."""
     total = sum(device_rows)
-    want = total / max(-(-total // 300_000), 1)
+    want = total / max(-(-total // GROUP_ROWS), 1)
     groups: list[int] = []
     rows = done = 0
     for count in device_rows:
+        if rows and rows + count > GROUP_ROWS:
+            groups.append(rows)
+            done += rows
+            rows = 0
         rows += count
         if done + rows >= want * (len(groups) + 1):
             groups.append(rows)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -153,28 +153,41 @@ def _title(field: pa.Field) -> str:
     return f"{field.name} [{unit.decode()}]" if unit else str(field.name)
 
 
-class _Csv:
-    """Times are ISO 8601 in UTC, nulls are empty."""
+class Csv:
+    """CSV: times are ISO 8601 in UTC, nulls are empty; what CSV has no words for is as Python shows it."""
 
-    def __init__(self, out: Path, schema: pa.Schema, titles: list[str]) -> None:
-        types = [pa.string() if pa.types.is_timestamp(field.type) else field.type for field in schema]
+    def __init__(self, out: Path | IO[bytes], schema: pa.Schema, titles: list[str]) -> None:
+        """Write the header; ``titles`` are the columns' names in it."""
+        types = [field.type if _is_plain(field.type) else pa.string() for field in schema]
         self._schema = pa.schema(list(zip(titles, types, strict=True)))
         options = pyarrow.csv.WriteOptions(quoting_style="needed")
-        self._writer = pyarrow.csv.CSVWriter(str(out), self._schema, write_options=options)
+        sink = str(out) if isinstance(out, Path) else out
+        self._writer = pyarrow.csv.CSVWriter(sink, self._schema, write_options=options)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        arrays = [_iso(array) if pa.types.is_timestamp(array.type) else array for array in batch.columns]
+        """Write rows."""
+        arrays = [array if _is_plain(array.type) else _text(array) for array in batch.columns]
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
+        """Write what is left."""
         self._writer.close()
 
 
-def _iso(times: pa.Array) -> pa.Array:
-    """Return times as text; each tick once, for all devices share it."""
-    coded = times.dictionary_encode()
-    text = pc.strftime(coded.dictionary, format="%Y-%m-%dT%H:%M:%SZ")
-    return text.take(coded.indices)
+def _is_plain(type_: pa.DataType) -> bool:
+    return any(
+        is_a(type_)
+        for is_a in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string,
+                     pa.types.is_date, pa.types.is_null)
+    )  # fmt: skip
+
+
+def _text(array: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(array.type):
+        coded = array.dictionary_encode()  # each tick once, for all devices share it
+        zone = "Z" if array.type.tz else ""
+        return pc.strftime(coded.dictionary, format=f"%Y-%m-%dT%H:%M:%S{zone}").take(coded.indices)
+    return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
 
 
 class _Arrow:
@@ -202,8 +215,9 @@ class _Excel:
             import xlsxwriter
         except ImportError as error:
             raise MissingExtraError("Excel files need xlsxwriter: pip install 'fluxfast[excel]'") from error
+        self._file = out.open("wb")  # an error now, not at the end
         # A row is on the disk when the next one comes.
-        self._book = xlsxwriter.Workbook(str(out), {"constant_memory": True})
+        self._book = xlsxwriter.Workbook(self._file, {"constant_memory": True})
         self._sheet = self._book.add_worksheet()
         self._sheet.freeze_panes(1, 0)
         bold = self._book.add_format({"bold": True})
@@ -241,11 +255,12 @@ class _Excel:
             sheet.write_datetime(row, at, value, self._formats["date"])
 
     def close(self) -> None:
-        self._book.close()
+        with self._file:
+            self._book.close()
 
 
 _SINKS: Final[dict[str, Callable[[Path, pa.Schema, list[str]], _Sink]]] = {
-    "csv": _Csv,
+    "csv": Csv,
     "arrow": _Arrow,
     "xlsx": _Excel,
 }

@@ -6,7 +6,7 @@ twice: else devices that have changed since would change back.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ DEVICES: Final = "devices/devices.parquet"
 VIEWS: Final = "views.sql"
 FOLDERS: Final = ("columns", "devices")
 _RUNS: Final = b"runs"
+_COLUMNS: Final = inventory.COLUMNS.names  # without all of these it is not such a table
+_DEVICES: Final = [field.name for field in inventory.DEVICES if not field.nullable]
 
 
 def settle(root: Path, datasets: Sequence[Dataset], now_us: int) -> tuple[list[Dataset], list[str]]:
@@ -35,7 +37,7 @@ def settle(root: Path, datasets: Sequence[Dataset], now_us: int) -> tuple[list[D
     """
     # In this order, as a compaction that runs now makes the table before it removes the segments.
     headers = segment.headers(root / segment.FOLDER)
-    columns = _read(root / COLUMNS, inventory.COLUMNS)
+    columns = _read(root / COLUMNS, _COLUMNS)
     for header in headers:
         columns, _, _ = inventory.settle(columns, header.datasets, header.opened_us)
     known = set() if columns is None else set(columns["dataset"].to_pylist())
@@ -54,10 +56,10 @@ def refresh(root: Path, manifest: Manifest, tell: Callable[[str], None]) -> None
         for header in segment.headers(root / segment.FOLDER)
         if (header.name.run, header.name.sequence) not in manifest.segments
     )
-    columns = old_columns = _known(root, COLUMNS, inventory.COLUMNS, manifest, tell)
+    columns = old_columns = _known(root, COLUMNS, _COLUMNS, manifest, tell)
     for header in _unseen(headers, old_columns):
         columns, _, _ = inventory.settle(columns, header.datasets, header.opened_us)
-    devices = old_devices = _known(root, DEVICES, inventory.DEVICES, manifest, tell)
+    devices = old_devices = _known(root, DEVICES, _DEVICES, manifest, tell)
     for header in _unseen(headers, old_devices):
         if (rows := header.about.get("devices")) is not None:
             at_us = max(header.opened_us, _newest_us(devices))  # the clock may have been set
@@ -89,33 +91,22 @@ def _unseen(headers: Sequence[Segment], table: pa.Table | None) -> list[Segment]
 
 
 def _known(
-    root: Path, name: str, schema: pa.Schema, manifest: Manifest, tell: Callable[[str], None]
+    root: Path, name: str, needed: Collection[str], manifest: Manifest, tell: Callable[[str], None]
 ) -> pa.Table | None:
-    table = _read(root / name, schema)
+    table = _read(root / name, needed)
     if table is None and (name in manifest.files or (root / name).exists()):
         tell(f"{name} is {'damaged' if (root / name).exists() else 'missing'}; it is begun again")
     return table
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
-    """Return a table; None if there is none, or none that can be read.
-
-    It may be of a version that knew fewer columns, or more.
-    """
+def _read(path: Path, needed: Collection[str]) -> pa.Table | None:
+    """Return a table; None if there is none, or none that can be read."""
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
         json.loads((table.schema.metadata or {}).get(_RUNS, b"[]"))
-        if any(not field.nullable and field.name not in table.column_names for field in schema):
-            return None
-        arrays = [
-            table[field.name].cast(field.type)
-            if field.name in table.column_names
-            else pa.nulls(len(table), field.type)
-            for field in schema
-        ]
     except (OSError, ValueError, pa.ArrowException):
         return None
-    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(table.schema.metadata))
+    return table if set(needed) <= set(table.column_names) else None
 
 
 def _device(said: dict[str, object]) -> DeviceRow:

@@ -59,10 +59,15 @@ def tidy(root: Path, manifest: Manifest) -> None:
             disk.make_folder(target.parent)
             disk.rename(hidden, target)
             disk.sync_folder(target.parent)
-    if manifest.gone:
-        for path in root.glob("*/date=*/*.parquet"):
+    for folder in root.glob("*/date=*"):
+        left = False
+        for path in folder.iterdir():
             if str(path.relative_to(root)) in manifest.gone:
                 disk.unlink(path)
+            else:
+                left = True
+        if not left:
+            disk.remove_folder(folder)
 
 
 class Merger:
@@ -160,17 +165,21 @@ class Merger:
         yield Merged(len(sources), record)
 
     def _name(self, records: Sequence[Record]) -> str:
-        """Return a name from the first segment and the last; the next number if there was such a file."""
-        first, last = (_SEQUENCES.search(records[i]["file"]) for i in (0, -1))
-        assert first is not None
-        assert last is not None
-        number = int(last[3] or last[2])
+        """Return a name that says which segments of the first run are in the file.
+
+        If there was such a file, or it would look like a part, the next number: it is that of a frame inside
+        the last of these segments, so no other one's.
+        """
+        made_of = [match.groups() for r in records if (match := _SEQUENCES.search(r["file"]))]
+        run, first, _ = made_of[0]
+        last = max(int(upper or lower) for of, lower, upper in made_of if of == run)
+        start_us = min(record["first_us"] for record in records)
+        last = max(last, int(first) + 1)
         while True:
-            start_us = min(record["first_us"] for record in records)
-            name = file_name(records[0]["dataset"], start_us, first[1], int(first[2]), number)
+            name = file_name(records[0]["dataset"], start_us, run, int(first), last)
             if name not in self._manifest.files and name not in self._manifest.gone:
                 return name
-            number += 1
+            last += 1
 
     def _slices(
         self, records: Sequence[Record], schema: pa.Schema

@@ -12,7 +12,7 @@ machine that can only be read.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -249,10 +249,12 @@ def _both(name: str, newer: pa.Field, older: pa.Field) -> pa.Field:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns: Iterable[Any] = (
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(schema.metadata)
+    columns = [
         table[field.name].cast(field.type)
         if field.name in table.column_names
         else pa.nulls(len(table), field.type)
         for field in schema
-    )
-    return pa.Table.from_arrays(list(columns), schema=schema)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

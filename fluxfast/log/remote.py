@@ -14,10 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from fluxfast.errors import FluxfastError
 from fluxfast.log.directory import HIDDEN
 
-ATTEMPTS: Final = 3
-PAUSES_S: Final = (1.0, 3.0)
+PAUSES_S: Final = (2.0,)  # between our attempts, each of which is two of the library's
 CONNECT_TIMEOUT_S: Final = 5.0
-REQUEST_TIMEOUT_S: Final = 20.0  # without a byte
+REQUEST_TIMEOUT_S: Final = 10.0  # without a byte
 PIECE_BYTES: Final = 8 << 20
 ATOMIC: Final = frozenset({"s3", "gcs", "abfs"})  # file systems in which a file appears when it is closed
 ARROW_SCHEMES: Final = frozenset({"file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
@@ -141,8 +140,13 @@ def _impatient(file_system: Any) -> Any:
     """Return an S3 file system that gives up within seconds; URLs have no word for that."""
     if file_system.type_name != "s3":
         return file_system
+    from pyarrow import fs
+
     make, (options, *rest) = file_system.__reduce__()
     options |= {"connect_timeout": CONNECT_TIMEOUT_S, "request_timeout": REQUEST_TIMEOUT_S}
+    options["retry_strategy"] = fs.AwsStandardS3RetryStrategy(max_attempts=2)
+    if "allow_delayed_open" in options:  # small files in one request
+        options["allow_delayed_open"] = True
     return make(options, *rest)
 
 

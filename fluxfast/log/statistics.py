@@ -19,7 +19,7 @@ USABLE: Final = ("good", "uncertain")
 _ENCODINGS: Final = {
     "RLE_DICTIONARY": "dictionary",
     "PLAIN_DICTIONARY": "dictionary",
-    "BYTE_STREAM_SPLIT": "byte stream split",
+    "BYTE_STREAM_SPLIT": "split",
     "DELTA_BINARY_PACKED": "delta",
     "DELTA_BYTE_ARRAY": "delta",
     "DELTA_LENGTH_BYTE_ARRAY": "delta",
@@ -160,9 +160,7 @@ def statistics(
 
 def _columns(log: Log, name: str) -> list[ColumnStatistics]:
     columns = {
-        field.name: ColumnStatistics(
-            field.name, "text" if field.type == TEXT else str(field.type), _unit(field)
-        )
+        field.name: ColumnStatistics(field.name, _type(field.type), _unit(field))
         for field in log.schema(name)
         if field.name != DATE.name
     }
@@ -172,6 +170,12 @@ def _columns(log: Log, name: str) -> list[ColumnStatistics]:
             for chunk in map(group.column, range(group.num_columns)):
                 columns[chunk.path_in_schema].add(chunk)
     return list(columns.values())
+
+
+def _type(type_: pa.DataType) -> str:
+    if pa.types.is_timestamp(type_):
+        return "time"
+    return "text" if type_ == TEXT else str(type_)
 
 
 def _unit(field: pa.Field) -> str | None:

@@ -19,7 +19,6 @@ from fluxfast.report.figures import Figures, figures_of
 from fluxfast.report.index import Entry, entry_of, render_index
 from fluxfast.report.page import render
 from fluxfast.report.picture import draw, need_matplotlib
-from fluxfast.report.source import open_log
 
 __all__ = [
     "Day",
@@ -29,7 +28,6 @@ __all__ = [
     "entry_of",
     "figures_of",
     "need_matplotlib",
-    "open_log",
     "render",
     "render_index",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log.reading import Log
 from fluxfast.report import source
 from fluxfast.report.control import NUMBERS, TEXTS, ControlTally
 from fluxfast.report.kinds import columns_of
@@ -29,12 +30,16 @@ DAYS_SHOWN: Final = 5
 class Day:
     """One day of a log. ``life_us``: from when to when it was being written on that day."""
 
-    def __init__(self, log: source.Log, day: date | None, zone: tzinfo | None) -> None:
+    tallies: dict[str, Tally]
+    control: ControlTally | None
+    events: dict[str, list[dict[str, Any]]]
+
+    def __init__(self, log: Log, day: date | None, zone: tzinfo | None) -> None:
         """Find the day, by default the last one; FluxfastError when the log has none, or not that one."""
         with source.reading():
             self._find(log, day, zone)
 
-    def _find(self, log: source.Log, day: date | None, zone: tzinfo | None) -> None:
+    def _find(self, log: Log, day: date | None, zone: tzinfo | None) -> None:
         found = source.extent(log, zone)
         if found is None:
             raise FluxfastError("this log has no rows of devices")
@@ -54,17 +59,15 @@ class Day:
         start_us = self.start_us + (first - self.start_us) // bin_us * bin_us
         self.life_us = first, last
         self.grid = Grid(start_us, bin_us, -(-(last - start_us) // bin_us))
-        self.tallies: dict[str, Tally] = {}
-        self.control: ControlTally | None = None
-        self.events: dict[str, list[dict[str, Any]]] = {}
         self.roles = source.roles(log, self.end_us)
 
     def read(self, on_rows: Callable[[int], None] = lambda rows: None) -> None:
         """Read the day; ``on_rows`` hears how many rows each batch had. FluxfastError if there are none."""
         with source.reading():
-            self._read(on_rows)
+            self.log.retried(lambda: self._read(on_rows))
 
     def _read(self, on_rows: Callable[[int], None]) -> None:
+        self.tallies, self.control, self.events = {}, None, {}
         for name in source.device_datasets(self.log):
             dataset = self.log.dataset(name)
             columns = columns_of(name, dataset.schema)

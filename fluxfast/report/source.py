@@ -1,13 +1,12 @@
 """The datasets of a log, as a report reads them: what there is, from when to when, and batches of a day.
 
-Only ``open_log`` knows how a log lies on the disk.
+How a log lies on the disk, and which of its rows are only in the journal yet, is what ``open_log`` knows.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,51 +14,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log.reading import Log
 
 DECISIONS: Final = "decisions"
 EVENTS: Final = "events"
 DEVICES: Final = "devices"
 BATCH_ROWS: Final = 1 << 18
 _ROW_COLUMNS: Final = frozenset({"time", "site", "device", "quality", "reason", "latency_ms"})
-
-
-class Log(Protocol):
-    """A log that can be read."""
-
-    @property
-    def datasets(self) -> list[str]:
-        """Return the names."""
-
-    @property
-    def tables(self) -> dict[str, Path]:
-        """Return the small tables that are there, of which ``devices`` is the inventory."""
-
-    def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset with all its columns, the oldest files first; other rows as they come."""
-
-
-class _Folder:
-    """A log as its files are: one folder a dataset, hive partitions by UTC date."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.datasets = sorted({file.parents[1].name for file in path.glob("*/date=*/*.parquet")})
-        inventory = path / DEVICES / f"{DEVICES}.parquet"
-        self.tables = {DEVICES: inventory} if inventory.is_file() else {}
-
-    def dataset(self, name: str) -> ds.Dataset:
-        """Return a dataset; columns that came later are null before."""
-        found = ds.dataset(self._path / name, format="parquet", partitioning="hive")
-        newest = ds.dataset(sorted(found.files)[-1], format="parquet").schema
-        schema = pa.unify_schemas([newest, found.schema], promote_options="permissive")
-        return found.replace_schema(schema.with_metadata(newest.metadata))
-
-
-def open_log(path: Path) -> Log:
-    """Return the log in a folder; FluxfastError when there is none."""
-    if not path.is_dir():
-        raise FluxfastError(f"{path}: is no folder of a log")
-    return _Folder(path)
 
 
 @contextmanager
@@ -140,25 +101,42 @@ def batches(
     dataset: ds.Dataset, columns: Sequence[str], from_us: int, to_us: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows from ``from_us`` to before ``to_us``, file by file in the order in which they began."""
-    pieces = _pieces(dataset, from_us, to_us)
-    time = pc.field("time")
-    type_ = dataset.schema.field("time").type
-    wanted = (time >= pa.scalar(from_us, type_)) & (time < pa.scalar(to_us, type_))
-    files = [piece for piece in pieces if isinstance(piece, ds.ParquetFileFragment)]
-    if files:
-        together = ds.FileSystemDataset(files, dataset.schema, files[0].format, files[0].filesystem)
-        # With more ahead, a day's batches wait in memory.
-        yield from together.scanner(
-            columns=list(columns),
-            filter=wanted,
-            batch_size=BATCH_ROWS,
-            batch_readahead=2,
-            fragment_readahead=1,
-        ).to_batches()
-    loose = [piece for piece in pieces if not isinstance(piece, ds.ParquetFileFragment)]
-    tables = [piece.to_table(schema=dataset.schema, columns=list(columns), filter=wanted) for piece in loose]
-    if tables:  # what is only in the journal yet: some minutes
-        yield from pa.concat_tables(tables).sort_by("time").combine_chunks().to_batches(BATCH_ROWS)
+    loose = []
+    for piece in _pieces(dataset, from_us, to_us):
+        if isinstance(piece, ds.ParquetFileFragment):
+            yield from _of_file(piece, dataset.schema, columns, from_us, to_us)
+        else:
+            loose.append(piece)
+    if loose:  # what is only in the journal yet: some minutes
+        tables = [piece.to_table(schema=dataset.schema, columns=list(columns)) for piece in loose]
+        for batch in pa.concat_tables(tables).sort_by("time").combine_chunks().to_batches(BATCH_ROWS):
+            yield _between(batch, from_us, to_us)
+
+
+def _of_file(
+    piece: ds.ParquetFileFragment, schema: pa.Schema, columns: Sequence[str], from_us: int, to_us: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield a file's rows, one row group after another: a scanner would read on, however slow we are."""
+    with pq.ParquetFile(piece.path, filesystem=piece.filesystem) as file:
+        groups = [
+            k
+            for k in range(file.num_row_groups)
+            if (bounds := _bounds_of(file.metadata.row_group(k))) is None
+            or (bounds[0] < to_us and bounds[1] >= from_us)
+        ]
+        there = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=there) if groups else ():
+            arrays = [
+                batch.column(name) if name in there else pa.nulls(len(batch), schema.field(name).type)
+                for name in columns
+            ]
+            yield _between(pa.RecordBatch.from_arrays(arrays, list(columns)), from_us, to_us)
+
+
+def _between(batch: pa.RecordBatch, from_us: int, to_us: int) -> pa.RecordBatch:
+    time_us = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    inside = pc.and_(pc.greater_equal(time_us, from_us), pc.less(time_us, to_us))
+    return batch if pc.all(inside).as_py() else batch.filter(inside)
 
 
 def count_rows(dataset: ds.Dataset, from_us: int, to_us: int) -> int:
@@ -184,16 +162,27 @@ def _by_date(dataset: ds.Dataset) -> dict[str, list[ds.Fragment]]:
 
 
 def _bounds(pieces: Sequence[ds.Fragment]) -> tuple[int, int] | None:
+    """Return when the first and the last row are; None if there are none."""
     times: list[int] = []
     for piece in pieces:
         if isinstance(piece, ds.ParquetFileFragment):
-            groups = [group.statistics or {} for group in piece.row_groups]
-            if groups and all("time" in group for group in groups):
-                times += [_us(group["time"][end]) for group in groups for end in ("min", "max")]
+            groups = [_bounds_of(piece.metadata.row_group(k)) for k in range(piece.metadata.num_row_groups)]
+            if all(groups):
+                times += [us for bounds in groups if bounds for us in bounds]
                 continue
         found = pc.min_max(piece.to_table(columns=["time"])["time"].cast(pa.int64()))
         times += [value.as_py() for value in (found["min"], found["max"]) if value.is_valid]
     return (min(times), max(times)) if times else None
+
+
+def _bounds_of(group: pq.RowGroupMetaData) -> tuple[int, int] | None:
+    """Return a row group's first and last time, if its statistics tell."""
+    for k in range(group.num_columns):
+        column = group.column(k)
+        if column.path_in_schema == "time":
+            told = column.statistics
+            return (_us(told.min), _us(told.max)) if told is not None and told.has_min_max else None
+    return None
 
 
 def _us(moment: datetime) -> int:

@@ -56,6 +56,8 @@ class Watchdog:
     Command Source back, ``disarm``. While any unit is armed ``beat`` must be called more often than every
     ``hang_s``, also while the station stops its units itself. A station that is stopped by SIGSTOP (Ctrl-Z)
     for that long is killed.
+
+    ``silent``: bool [units], to be filled in: these do not answer, so others behind their endpoint go first.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Watchdog:
             )
         rows = [_row(unit) for unit in units]
         n = len(units)
-        source, commanded, known, text = task.places(n)
+        source, commanded, known, silent, text = task.places(n)
         theirs, self._pipe = socket.socketpair()
         pidfd = _pidfd()
         said = json.dumps(
@@ -102,6 +104,7 @@ class Watchdog:
         self._pulse = np.frombuffer(shared, np.uint64, 1, task.PULSE_AT)
         self._commanded = np.frombuffer(shared, np.uint8, n, commanded)
         self._known = np.frombuffer(shared, np.uint8, n, known)
+        self.silent = np.frombuffer(shared, np.bool_, n, silent)
         self._source = np.frombuffer(shared, np.int64, n, source)
         self._hang_s = hang_s
         self._seen, self._unchanged_since = -1, 0.0

@@ -36,7 +36,7 @@ def test_status_tells_what_the_site_does(site):
             DONE,
             f"{site.name}: act, mode some\n"
             "  target 6.0 kW, served 6.0 kW, unserved 0.0 kW\n"
-            "  grid – (stale)\n"
+            "  grid –\n"
             "  units: 3 of 3 ours\n",
             "",
         )

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from fluxfast.control import reasons
-from tests.support.guarded import BEFORE, LOST, POWER, REMOTE, SOURCE, Guarded
+from tests.support.guarded import BEFORE, LOST, POWER, READY, REMOTE, SOURCE, STATUS, Guarded
 
 
 def kw(unit):
@@ -85,6 +85,29 @@ def test_a_unit_that_was_ours_and_cannot_be_taken_again_is_not_told_0(tmp_path):
 
         site.run(script)
         assert kw(taken) == 55
+
+
+def test_a_unit_that_another_takes_while_it_restarts_is_left_to_that_one(tmp_path):
+    """It comes up again, is not ready yet, and somebody sets it to local: no hand may come in between."""
+    with Guarded(tmp_path, "127.72.36") as site:
+        (unit,) = site.units
+
+        async def script(run):
+            await run.until(lambda: kw(unit) == 30)
+            unit.answer = lambda *_: LOST
+            await run.ticks(7)
+            unit.registers.update({SOURCE: BEFORE, POWER: 0, STATUS: 0})
+            unit.answer = lambda *_: None
+            await run.until(lambda: run.told("u1", "restarted"))
+            await run.ticks(3)
+            unit.registers[SOURCE] = 3
+            await run.until(lambda: run.told("u1", "another has set its command source to 3"))
+            unit.registers[STATUS] = READY
+            await run.ticks(5)
+            assert unit.written(SOURCE) == [REMOTE]
+
+        site.run(script)
+        assert unit.written(SOURCE) == [REMOTE]
 
 
 def test_a_foreign_setpoint_beyond_our_own_limits_is_seen_too(tmp_path):

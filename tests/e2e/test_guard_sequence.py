@@ -1,9 +1,13 @@
 """The document's sequence: command source first, seen to be taken, then setpoints, and all given back."""
 
+import asyncio
 import signal
 
 import pytest
 
+from fluxfast.config import load
+from fluxfast.station import Station
+from fluxfast.watchdog import SiteLocks
 from tests.support.command import PATIENCE_S, started
 from tests.support.guarded import BEFORE, POWER, READS, READY, REMOTE, SOE, SOURCE, STATUS, Guarded
 
@@ -179,6 +183,36 @@ def test_a_unit_that_does_not_confirm_is_left_to_the_watchdog(tmp_path):
             assert deaf.registers[POWER] == 30
             deaf.answer = lambda *_: None
             site.wait_for(lambda: site.all_given_back([deaf]))
+
+
+def test_whoever_cancels_the_end_leaves_the_units_to_the_watchdog(tmp_path):
+    with Guarded(tmp_path, "127.72.19", units=2, power_kw=60) as site:
+        deaf, good = site.units
+        watchdogs = []
+
+        async def run(deafened):
+            async with Station(load(site.file())) as station:
+                watchdogs.append(station._watchdog)
+                async for _ in station.ticks():
+                    if deaf.registers.get(POWER) == good.registers.get(POWER) == 30:
+                        deaf.answer = lambda code, *_: None if code in READS else b""
+                        deafened.set()
+                        break
+
+        async def main():
+            deafened = asyncio.Event()
+            task = asyncio.create_task(run(deafened))
+            await deafened.wait()
+            await asyncio.sleep(0.3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(main())
+        deaf.answer = lambda *_: None
+        assert watchdogs[0].wait(PATIENCE_S) is not None
+        assert site.all_given_back()
+        SiteLocks([site.name], "test").close()
 
 
 def test_full_and_empty_units_are_left_at_rest(tmp_path):

@@ -88,8 +88,8 @@ def test_one_site_without_a_picture(log: Path, tmp_path: Path) -> None:
         (["LOG", "--tz", "Mars"], BAD_INPUT, "no time zone 'Mars'"),
         (["LOG", "--site", "Ost"], COULD_NOT, "no site 'Ost' on that day; it has S"),
         (["LOG", "--out", "/dev/null/x"], COULD_NOT, "cannot write /dev/null/x"),
-        (["nowhere"], COULD_NOT, "nowhere"),
-        (["EMPTY"], COULD_NOT, "no rows of devices"),
+        (["nowhere"], COULD_NOT, "nowhere: no such folder"),
+        (["EMPTY"], COULD_NOT, "there is no log"),
     ],
 )
 def test_what_users_get_wrong(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fluxfast.log.dataset import TEXT
-from fluxfast.report import Day, Figures, figures_of, open_log
+from fluxfast.log.reading import open_log
+from fluxfast.report import Day, Figures, figures_of
 
 DAY = date(2026, 11, 22)
 START_US = int(datetime(2026, 11, 22, tzinfo=UTC).timestamp()) * 1_000_000

@@ -28,6 +28,7 @@ class Job:
         self.answer = frame[7:12] if frame[7] in (15, 16) else frame[7:]
         self.patience_s, self.pause_s = PATIENCE_S[0], PAUSES_S[0]
         self.ready = 0.0  # not before
+        self.is_last = False  # all others behind the same endpoint go first
         self.tries = 0
         self.done = 0.0  # when, by the wall clock
         self.why = "not tried"
@@ -176,12 +177,15 @@ class Stopper:
             self._left -= 1
         else:
             job.then.patience_s = job.patience_s
-            line.jobs.append(job.then)  # behind the other units' 0 kW
+            # Behind the other units' 0 kW, but for those that keep everybody waiting.
+            place = (at for at, other in enumerate(line.jobs) if other.is_last)
+            line.jobs.insert(next(place, len(line.jobs)), job.then)
 
     def _put_off(self, line: Line, job: Job, why: str) -> None:
         job.why = why
         job.ready = time.monotonic() + job.pause_s
         job.pause_s = min(2 * job.pause_s, PAUSES_S[1])
+        job.is_last = True
         line.jobs.remove(job)
         line.jobs.append(job)
 

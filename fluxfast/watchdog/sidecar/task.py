@@ -9,6 +9,7 @@ The memory::
     32  uint64  source      [n]  what this unit's Command Source was before
         uint8   commanded   [n]  1: this unit is to be stopped
         uint8   known       [n]  1: `source` is filled in
+        uint8   silent      [n]  1: it did not answer of late, and others behind its endpoint go first
             text            JSON: what `Task` holds
 """
 
@@ -31,10 +32,10 @@ SHARED_PATIENCE_S: Final = 0.5  # for the first answer where other units wait be
 EXIT_GOODBYE, EXIT_STOPPED, EXIT_SOURCE_KEPT, EXIT_NOT_STOPPED = 0, 10, 11, 12
 
 
-def places(units: int) -> tuple[int, int, int, int]:
-    """Return where ``source``, ``commanded``, ``known`` and the text begin."""
+def places(units: int) -> tuple[int, int, int, int, int]:
+    """Return where ``source``, ``commanded``, ``known``, ``silent`` and the text begin."""
     commanded = HEAD.size + 8 * units
-    return HEAD.size, commanded, commanded + units, commanded + 2 * units
+    return HEAD.size, commanded, commanded + units, commanded + 2 * units, commanded + 3 * units
 
 
 class Task:
@@ -44,7 +45,7 @@ class Task:
         """Read it; host addresses become socket addresses now."""
         self.shared = shared
         _, _, self.units, length = HEAD.unpack_from(shared)
-        self._source, self._commanded, self._known, text = places(self.units)
+        self._source, self._commanded, self._known, self._silent, text = places(self.units)
         said: dict[str, Any] = json.loads(shared[text : text + length])
         self.station: int = said["station"]
         self.pidfd: int = said["pidfd"]  # -1: this system has none
@@ -80,9 +81,9 @@ class Task:
         """Return the first job for each commanded unit, and the lines that they wait on."""
         jobs: list[Job] = []
         lines: dict[Any, Line] = {}
-        for index, (name, endpoint, stop, release, order, delay_s, gap_s) in enumerate(self._unit):
-            if not self.shared[self._commanded + index]:
-                continue
+        commanded = [index for index in range(self.units) if self.shared[self._commanded + index]]
+        for index in sorted(commanded, key=lambda index: self.shared[self._silent + index]):
+            name, endpoint, stop, release, order, delay_s, gap_s = self._unit[index]
             then = None
             if release is not None and self.shared[self._known + index]:
                 (source,) = struct.unpack_from("=Q", self.shared, self._source + 8 * index)
@@ -90,6 +91,7 @@ class Task:
                 frame = release[: -len(order)] + bytes(value[place] for place in order)
                 then = Job(name, "give Command Source back", frame, None)
             job = Job(name, "0 kW", stop, then)
+            job.is_last = bool(self.shared[self._silent + index])
             jobs.append(job)
             line = lines.get(endpoint)
             if line is None:

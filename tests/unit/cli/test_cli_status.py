@@ -75,7 +75,7 @@ def test_view():
     for part in (
         "fluxfast 01:01:24 488 good 4 uncertain 8 bad",
         "readings/s 4,800 tick p50 11.2 ms rows logged 84,000",
-        "requests/s 1,000 tick p99 23.4 ms log size 123 kB",
+        "requests/s 1,000 tick p99 23.4 ms journal 123 kB",
         "links up 498/500 overruns 2 of 168 CPU 34 %",
         "reconnects 34 trip p50 1.2 ms late 5",
         "retries 12 trip p99 9.9 ms foreign 6",
@@ -161,4 +161,4 @@ def test_json():
     ],
 )
 def test_sizes(size_bytes, shown):
-    assert f"log size {shown} " in words(replace(STATUS, log_bytes=size_bytes))
+    assert f"journal {shown} " in words(replace(STATUS, log_bytes=size_bytes))

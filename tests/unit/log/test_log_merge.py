@@ -290,6 +290,7 @@ print(n)
 """
 
 
+@pytest.mark.long
 def test_killed_at_any_change_of_the_disk_the_next_pass_ends_it(tmp_path):
     root = tmp_path / "log"
     wanted = write_day(root, n_segments=1)

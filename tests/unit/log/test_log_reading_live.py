@@ -12,6 +12,7 @@ import pytest
 
 from fluxfast import open_log
 from fluxfast.log.compactor import compact
+from fluxfast.log.manifest import Manifest
 from fluxfast.log.reading import Log
 from tests.support.numbered import append, writer
 
@@ -40,14 +41,14 @@ def look(path: Path, seconds: float) -> tuple[int, int]:
 
     looks = n = 0
     engines: list[Callable[[Log], list[int]]] = [by_arrow, by_duckdb, by_polars]
-    with writer(path, segment_seconds=0.02) as station:
+    with writer(path, segment_seconds=0.05) as station:
 
         def writing() -> None:
             nonlocal n
             while not end.is_set():
                 append(station, n)
                 n += 1
-                time.sleep(0.002)
+                time.sleep(0.005)
 
         threads = [threading.Thread(target=work) for work in (compacting, writing)]
         for thread in threads:
@@ -79,6 +80,9 @@ def test_every_row_once(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_every_row_once_for_long(tmp_path):
-    looks, ticks = look(tmp_path, 60)
-    print(f"{looks} looks, {ticks} ticks, {len(list(tmp_path.glob('d/*/*')))} files in the end")
+    looks, ticks = look(tmp_path, 30)
+    merges = len(Manifest(tmp_path).merges)
+    print(f"{looks} looks at {ticks} ticks and {merges} merges")
+    assert merges

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fluxfast.errors import FluxfastError
-from fluxfast.report import Day, open_log
+from fluxfast.log.reading import open_log
+from fluxfast.report import Day
 from fluxfast.report.figures import ABSENT, COMPLETE, NOT_EXPECTED, NOTHING
 from fluxfast.report.tally import LATENCY_STEPS, latency_percentile, latency_steps
 from tests.support.day_logs import (
@@ -189,10 +190,10 @@ def test_a_day_without_data_names_those_that_have_some(tmp_path):
 
 
 def test_no_log(tmp_path):
-    with pytest.raises(FluxfastError, match="no folder"):
+    with pytest.raises(FluxfastError, match="no such folder"):
         open_log(tmp_path / "none")
-    with pytest.raises(FluxfastError, match="no rows of devices"):
-        Day(open_log(tmp_path), None, UTC)
+    with pytest.raises(FluxfastError, match="there is no log"):
+        open_log(tmp_path)
 
 
 # ---- answer times ----

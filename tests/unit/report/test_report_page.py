@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxfast.report import Day, entry_of, figures_of, open_log, render, render_index
+from fluxfast.log.events import SCHEMA
+from fluxfast.log.reading import open_log
+from fluxfast.report import Day, entry_of, figures_of, render, render_index
 from fluxfast.report.heat import png
 from fluxfast.report.svg import value_ticks
 from fluxfast.report.words import clock, duration, number, percent
@@ -63,11 +65,12 @@ def check(text: str) -> Page:
 
 
 def with_events(log, rows):
-    times = pa.array([row[0] for row in rows], pa.timestamp("us", tz="UTC"))
-    columns = [pa.array([row[k] for row in rows], pa.string()) for k in range(1, 5)]
+    names = ("time", "site", "device", "kind", "text", "run")
+    found = [dict(zip(names, (*row, "00c0ffee"), strict=True)) for row in rows]
+    columns = [pa.array([row[field.name] for row in found]).cast(field.type) for field in SCHEMA]
     folder = log / "events" / f"date={DAY}"
     folder.mkdir(parents=True)
-    table = pa.table([times, *columns], names=["time", "site", "device", "kind", "text"])
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
     pq.write_table(table, folder / "20261122T000000Z-00c0ffee-0000000099.parquet")
 
 

@@ -216,6 +216,27 @@ def test_units_behind_one_endpoint_take_turns_and_a_silent_one_does_not_stop_the
     assert [line["unit"] for line in report if "failed" in line["outcome"]] == ["127.55.0.7/3"]
 
 
+def test_who_was_silent_goes_last_behind_a_gateway(tmp_path):
+    async def most_are_silent(peer, request, number):
+        return request.unit_id < 7
+
+    gateway = Battery("127.55.0.9", most_are_silent, slots=1)
+    with Servers([gateway.server]):
+        watchdog = Watchdog([gateway.unit(number) for number in range(1, 9)], LONG_S, tmp_path / "report")
+        watchdog.release(slice(None), 7)
+        watchdog.arm(slice(None))
+        watchdog.silent[:6] = True
+        began = time.monotonic()
+        watchdog.close(clean=False)
+        while not (gateway.values(SOURCE, 7) and gateway.values(SOURCE, 8)):
+            assert time.monotonic() - began < PATIENCE_S
+            time.sleep(0.01)
+        assert gateway.server.connections == 1  # nobody was waited for before
+        gateway.bad = None
+        assert watchdog.wait(PATIENCE_S) == EXIT_STOPPED
+    assert all(gateway.values(POWER, number) == [0] for number in range(1, 9))
+
+
 def test_an_endpoint_that_is_off_the_network_does_not_delay_the_others(tmp_path):
     batteries = [Battery(f"127.55.1.{n}") for n in range(1, 21)]
     with socket.create_server(("127.55.1.200", 0), backlog=0) as hole, socket.socket() as filler:
