@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from telemetry import bad_rows, generate
+from telemetry import DECIMALS, generate
 
 from fluxfast.log import Column, Dataset, LogWriter, segment
 from fluxfast.log.encoder import PartEncoder
@@ -22,14 +22,18 @@ from fluxfast.log.rows import Rows
 from fluxfast.table.quality import GOOD, QUALITY_NAMES, REASONS, TIMEOUT
 
 DEVICES, POINTS, TICKS = 500, 20, 600  # ten minutes at one tick a second
+BAD = 0.002  # of the rows
 
 
 class Feed:
     """Ticks to log, made once."""
 
     def __init__(self) -> None:
-        tick_us, latency_ms, columns = generate(DEVICES, TICKS)
-        bad = bad_rows(TICKS, DEVICES)
+        tick_us, arrival_us, columns = generate(DEVICES, TICKS)
+        latency_ms = ((arrival_us - tick_us[:, None]) / 1000).astype(np.float32)
+        for name, decimals in DECIMALS.items():
+            columns[name] = np.round(columns[name].astype(np.float64), decimals)
+        bad = np.random.default_rng(2).random((TICKS, DEVICES)) < BAD
         points = [Column(name, str(values.dtype)) for name, values in columns.items()]
         names = [f"b{n:03}" for n in range(DEVICES)]
         self.dataset = Dataset("battery", ["site"] * DEVICES, names, points)
