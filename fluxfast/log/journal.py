@@ -40,7 +40,7 @@ CALM_S: Final = 5.0  # without a failure or a dropped row, and all is well again
 LAST_ATTEMPTS: Final = 3  # at the end, on a disk that fails
 QUEUE_BYTES: Final = 128 << 20  # of blocks, whatever they are doing
 MIN_BLOCKS: Final = 4  # one being filled, one being written, two of the last second
-SEGMENT_BYTES: Final = 256 << 20  # of columns; converting takes some times as much memory
+SEGMENT_BYTES: Final = 128 << 20  # of columns; converting takes 100 MiB, and three times as much as these
 FIRST_SEGMENT_S: Final = 30.0  # twice as long each time, so that a new log soon has something to look at
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)

@@ -252,12 +252,15 @@ def read(wanted: Wanted) -> Segment:
 
 def begin(name: SegmentName, frame: Frame) -> Segment:
     """Return what a segment's header says of it, without ticks."""
-    about = json.loads(frame.payload().to_pybytes())
-    if about.pop("format") != FORMAT:
-        raise NewerError(f"{name.path}: written by a newer fluxfast")
-    about.pop("run")
-    datasets = [_dataset(described) for described in about.pop("datasets")]
-    return Segment(name, about.pop("opened_us"), datasets, about, [[] for _ in datasets])
+    try:
+        about = json.loads(frame.payload().to_pybytes())
+        if about.pop("format") != FORMAT:
+            raise NewerError(f"{name.path}: written by a newer fluxfast")
+        about.pop("run")
+        datasets = [_dataset(described) for described in about.pop("datasets")]
+        return Segment(name, about.pop("opened_us"), datasets, about, [[] for _ in datasets])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # it must not hold up all others
+        raise FluxfastError(f"{name.path}: its header makes no sense ({error!r})") from error
 
 
 def _dataset(described: dict[str, Any]) -> Dataset:

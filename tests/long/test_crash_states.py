@@ -19,6 +19,7 @@ import pytest
 from fluxfast.log import journal
 from fluxfast.log.compactor import compact
 from fluxfast.log.job import CompactionJob
+from fluxfast.log.manifest import NAME
 from tests.support.crash_disk import RecordingDisk, crash_states, lay_out, snapshot
 from tests.support.proved_log import append_tick, check_manifest, open_log, read
 
@@ -85,6 +86,17 @@ def record(patch, root):
     log._journal.close(10)
     log._directory.close()
     recorder.dead = False
+
+    def die_over_the_manifest(name):
+        manifests = [call.file for call in recorder.calls if call.path == NAME]
+        recorder.dead = name == "sync" and recorder.calls[-1].file in manifests
+        return errno.EIO if recorder.dead else 0
+
+    recorder.fail = die_over_the_manifest  # so does the first recovery, with lines that are not synced
+    with pytest.raises(OSError, match="Input/output"):
+        compact(root, told.append)
+    assert recorder.dead
+    recorder.dead, recorder.fail = False, fail
     compact(root, told.append)
     log = live(12, {30: {"sync": errno.EIO}}, (29, 33))
     log.close()
