@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fluxfast.log.dataset import RESERVED
 from fluxfast.profiles import load_profile
 from tests.support.command import Process, device_rows, fluxfast, free_port, parquet_files, started
 from tests.support.registers import UNITS, Held, held_by, oddities_profile, words
@@ -76,8 +77,11 @@ def write_site(folder: Path, servers: list[Server]) -> Path:
 
 def points_of(row: dict[str, Any], profile: str) -> dict[str, Any]:
     """Return a row's points as ``Held.values`` names them."""
-    about = {"time", "site", "device", "quality", "reason", "latency_ms"}
-    points = {name: value for name, value in row.items() if name not in about}
+    points = {
+        name: value
+        for name, value in row.items()
+        if name not in RESERVED and not name.startswith("sample_ms_")
+    }
     if profile == "acuvim2_vendor":
         return {str(VENDOR_NAMES.index(name)): value for name, value in points.items()}
     return points

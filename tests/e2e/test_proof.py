@@ -39,7 +39,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
 
     with ProofSimulator(fleet, 1, []).running():
         asyncio.run(poll())
-    [file] = parquet_files(folder / "log")
+    [file] = parquet_files(folder / "log" / "proof")
     return pq.read_table(file)
 
 
