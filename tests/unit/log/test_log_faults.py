@@ -389,8 +389,9 @@ def test_a_full_disk_loses_only_the_oldest_that_memory_cannot_hold(small_disk, m
     assert found == sorted(set(found))
     assert found[-4:] == [196, 197, 198, 199]
     assert len(found) * TICK_ROWS == log.rows_logged == 200 * TICK_ROWS - log.rows_dropped
-    assert "No space left on device" in told[0]
-    assert told[1] == "log: 0 MiB wait for the disk; dropping the oldest ticks"
+    # A slow thread may have lost some before the disk was full.
+    assert sorted(told[:2])[0] == "log: 0 MiB wait for the disk; dropping the oldest ticks"
+    assert "No space left on device" in sorted(told[:2])[1]
 
 
 def test_a_full_disk_keeps_no_station_from_starting(small_disk, monkeypatch):
