@@ -45,7 +45,7 @@ def compiled(name: str, folders: pytest.TempPathFactory) -> ModuleType:
 def build_extension(name: str, folder: Path) -> None:
     extension = Extension(
         name, [str(Path(__file__).with_name(f"{name}.pyx"))], include_dirs=[str(ROOT)],
-        extra_compile_args=["-O0", "-g0", *SANITIZERS], extra_link_args=SANITIZERS,
+        extra_compile_args=["-O1", "-g0", *SANITIZERS], extra_link_args=SANITIZERS,
     )  # fmt: skip
     modules = cythonize(
         [extension], include_path=[str(ROOT)], build_dir=str(folder), language_level=3, quiet=True
