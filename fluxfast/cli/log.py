@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -73,8 +74,12 @@ def stat(log: Path, names: Sequence[str], as_json: bool) -> None:
     """
     opened = open_log(log)
     for name in names or opened.datasets:
-        with Bar(name) as bar:
-            found = opened.retried(partial(statistics, opened, name, bar.update))
+        try:
+            with Bar(name) as bar:
+                found = opened.retried(partial(statistics, opened, name, bar.update))
+        except (OSError, pa.ArrowException) as error:
+            why = str(error).strip().splitlines()[0]
+            raise FluxfastError(f"{log}: {name}: {why} (fluxfast log verify tells more)") from error
         if as_json:
             click.echo(json.dumps(_statistics_json(found)))
         else:
@@ -181,7 +186,7 @@ def _pass(
 def _of_the_journal(log: Path) -> str:
     """Say what is still in the journal: a station writes it."""
     opened = open_log(log)
-    rows = sum(len(opened.journal(name)) for name in opened.datasets)
+    rows = sum(map(opened.journal_rows, opened.datasets))
     return f"; {plural(rows, 'rows')} more are in the journal of a running station" if rows else ""
 
 

@@ -1,6 +1,7 @@
 """``fluxfast query``: SQL against a log."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from rich.text import Text
 from fluxfast.cli.options import BAD_INPUT, COULD_NOT, JSON, LOG, Command
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.words import plural
+from fluxfast.errors import FluxfastError
 from fluxfast.log.export import Csv
 from fluxfast.log.reading import Log, open_log
 
@@ -78,7 +80,7 @@ def _ask(opened: Log, sql: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         relation = connection.sql(sql)
         if relation is None:  # no question
             return None
-        reader = pa.RecordBatchReader.from_stream(relation)
+        reader = pa.RecordBatchReader.from_stream(_in_words(relation))
         return _next(reader)
 
     first = _interruptible(begin, connection)
@@ -90,6 +92,17 @@ def _ask(opened: Log, sql: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
             batch = _interruptible(lambda: _next(reader), connection)
 
     return pa.schema([]) if reader is None else reader.schema, batches()
+
+
+def _in_words(relation: Any) -> Any:
+    """Return it with intervals as DuckDB writes them, like 00:15:00: Arrow's can go to no file."""
+    types = list(map(str, relation.types))
+    if "INTERVAL" not in types:
+        return relation
+    names = ('"' + name.replace('"', '""') + '"' for name in relation.columns)
+    casts = ("::VARCHAR" if type_ == "INTERVAL" else "" for type_ in types)
+    columns = (f"#{n}{cast} AS {name}" for n, (cast, name) in enumerate(zip(casts, names, strict=True), 1))
+    return relation.project(", ".join(columns))
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
@@ -140,9 +153,11 @@ def _write(schema: pa.Schema, batches: Iterator[pa.RecordBatch], out: Any) -> in
         else:
             rows = _copy(batches, pq.ParquetWriter(hidden, schema, compression="zstd"))
         hidden.replace(out)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             hidden.unlink()
+        if isinstance(error, OSError):
+            raise FluxfastError(f"{out}: {os.strerror(error.errno) if error.errno else error}") from error
         raise
     return rows
 

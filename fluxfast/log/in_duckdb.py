@@ -22,7 +22,12 @@ def connect(log: "Log") -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for name, path in log.tables.items():
-        connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS FROM read_parquet({_text(_glob(str(path)))})")
+        view = f"CREATE TEMP VIEW {quoted(name)} AS"
+        try:
+            connection.execute(f"{view} FROM read_parquet({_text(_glob(str(path)))})")
+        except duckdb.Error:  # who asks for the others need not mind
+            why = f"{path} cannot be read: fluxfast log verify tells more"
+            connection.execute(f"{view} SELECT error({_text(why)})")
     for name in log.datasets:
         schema, journal = log.schema(name), log.journal(name)
         sources = [select for files in log.alike(name) for select in _selects(files)]

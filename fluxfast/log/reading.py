@@ -115,6 +115,10 @@ class Log:
             self._unions[name] = self._retrying(lambda: self._union(name))
         return self._unions[name]
 
+    def journal_rows(self, name: str) -> int:
+        """Return how many rows are only in the journal yet; reads no file."""
+        return sum(map(len, self._rows.get(name, [])))
+
     def journal(self, name: str) -> pa.Table:
         """Return the rows that are only in the journal yet, in no particular order."""
         schema = self.schema(name)
@@ -205,7 +209,10 @@ class Log:
     def _schema_of(self, file: File) -> pa.Schema:
         key = (file.dataset, file.run) if file.is_part else (file.name, file.size)
         if key not in self._schemas:
-            self._schemas[key] = pq.read_schema(file.path)
+            try:
+                self._schemas[key] = pq.read_schema(file.path)
+            except pa.ArrowInvalid as error:  # names no file
+                raise pa.ArrowInvalid(f"{file.path}: {error}") from error
         return self._schemas[key]
 
     def _union(self, name: str) -> pa.Schema:

@@ -129,7 +129,8 @@ def _of_file(file: File) -> tuple[int, int | None, int | None]:
         return file.record["rows"], file.record["first_us"], file.record["last_us"]
     about = pq.read_metadata(file.path)
     at = about.schema.to_arrow_schema().get_field_index("time")
-    chunks = [about.row_group(group).column(at) for group in range(about.num_row_groups)]
+    groups = range(about.num_row_groups if at >= 0 else 0)  # a file that is none of ours may have no times
+    chunks = [about.row_group(group).column(at) for group in groups]
     times = [
         round(time.timestamp() * 1e6)
         for chunk in chunks

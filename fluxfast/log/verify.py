@@ -21,7 +21,7 @@ from fluxfast.log import manifest as manifest_file
 from fluxfast.log import segment
 from fluxfast.log.convert import DAMAGED
 from fluxfast.log.directory import HIDDEN, hidden_path
-from fluxfast.log.frame import Damage, frames
+from fluxfast.log.frame import Damage, Frame, frames
 from fluxfast.log.manifest import Manifest, Record
 from fluxfast.log.snapshot import covers_segment
 
@@ -70,7 +70,7 @@ class _Verification:
             self._files = dict(_all_files(root))
         except OSError as error:
             raise FluxfastError(f"{root}: {error.strerror or error}") from error
-        if not root.is_dir() or not self._files:
+        if not root.is_dir() or not any(map(_is_ours, self._files)):
             raise FluxfastError(f"{root}: there is no log")
         self._journal = {
             f"{segment.FOLDER}/{wanted.name.path.name}": wanted
@@ -103,8 +103,7 @@ class _Verification:
         if name in self._journal:
             yield from self._check_segment(name)
         elif name.endswith(DAMAGED):
-            cure = "its whole frames are recovered: remove it when nobody needs the rest"
-            yield Finding(name, "", "a damaged segment that was kept", cure)
+            yield self._kept(name)
         elif name in self._manifest.files:
             yield from self._check_live(name)
         elif name in self._manifest.gone:
@@ -119,6 +118,14 @@ class _Verification:
             yield from self._check_unknown(name)
         else:
             yield Finding(name, "", "not a file of the log", "it may stay", True)
+
+    def _kept(self, name: str) -> Finding:
+        first = next(frames((self._root / name).read_bytes()), None)
+        if isinstance(first, Frame) and first.kind == segment.HEADER:
+            cure = "its whole frames are recovered: remove it when nobody needs the rest"
+        else:
+            cure = "nothing of it is recovered: without its header nobody knows what its frames are"
+        return Finding(name, "", "a damaged segment that was kept", cure)
 
     # ---- the manifest ----
 
@@ -201,6 +208,11 @@ class _Verification:
                 )
             expected = piece.sequence + 1
         self._last = None if expected is None else (run, expected - 1)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether only a log has a file of that name."""
+    return name in (".lock", manifest_file.NAME) or name.startswith(segment.FOLDER) or "/date=" in name
 
 
 def _all_files(root: Path) -> Iterator[tuple[str, int]]:

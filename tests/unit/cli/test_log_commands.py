@@ -54,6 +54,10 @@ def ask(*args: object) -> Result:
     return CliRunner().invoke(query, list(map(str, args)))
 
 
+def first_part(log: Path, dataset: str = "acuvim2") -> Path:
+    return next(log.glob(f"{dataset}/*/*.parquet"))
+
+
 # ---- ls, stat ----
 
 
@@ -260,6 +264,19 @@ def test_query_to_a_file(log, tmp_path):
     assert (result.exit_code, "neither .parquet nor .csv" in result.output) == (2, True)
 
 
+def test_an_interval_is_told_in_words_and_goes_to_files(log, tmp_path):
+    sql = """SELECT time - lag(time) OVER (ORDER BY time) AS "the ""gap", 1 AS n FROM acuvim2 LIMIT 2"""
+    assert ask(sql, "--csv").output.splitlines() == ['"the ""gap","n"', ",1", '"00:00:00.5",1']
+    assert ask(sql, "-o", "x.parquet").output == "x.parquet: 2 rows\n"
+    assert pq.read_table(tmp_path / "x.parquet")['the "gap'].to_pylist() == [None, "00:00:00.5"]
+
+
+def test_query_to_a_folder_that_is_not_there(log):
+    for name in ("nix/x.parquet", "nix/x.csv"):
+        result = ask("FROM powerpack", "-o", name)
+        assert (result.exit_code, result.stderr) == (3, f"{name}: No such file or directory\n")
+
+
 def test_a_long_answer_is_cut_on_the_screen(log):
     result = ask("FROM powerpack")
     assert len(result.stdout.splitlines()) == 201
@@ -313,3 +330,48 @@ def test_an_arrow_file_has_what_the_log_has(log, tmp_path):
     assert table.schema.names[-2:] == ["power_total [W]", "date"]
     assert table.num_rows == 120
     assert table["power_total [W]"].null_count == 1
+
+
+# ---- what is damaged, or of others ----
+
+
+def test_stat_of_a_damaged_part_is_one_line(log):
+    part = first_part(log)
+    chunk = pq.read_metadata(part).row_group(0).column(pq.read_schema(part).names.index("quality"))
+    data = bytearray(part.read_bytes())
+    begin = chunk.dictionary_page_offset
+    data[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    part.write_bytes(data)
+    result = run("stat", log, "--dataset", "acuvim2")
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert result.stderr.endswith("(fluxfast log verify tells more)\n")
+
+
+def test_a_part_that_is_cut_is_named_and_does_not_hinder_recovery(log):
+    part = first_part(log)
+    part.write_bytes(part.read_bytes()[:500])
+    result = run("ls", log)
+    assert (result.exit_code, result.stderr.startswith(f"{part}: ")) == (3, True)
+    result = run("recover", log)
+    assert (result.exit_code, result.output) == (0, f"{log}: nothing to recover\n")
+
+
+def test_a_damaged_table_of_columns_hinders_only_who_asks_for_it(log):
+    (log / "columns/columns.parquet").write_bytes(b"PAR1")
+    assert ask("SELECT count(*) AS n FROM acuvim2", "--csv").output == '"n"\n120\n'
+    result = ask("FROM columns")
+    assert result.exit_code != 0
+    assert "columns.parquet cannot be read: fluxfast log verify tells more" in result.stderr
+
+
+def test_a_file_of_others_without_times(log):
+    pq.write_table(pa.table({"a": [1, 2, 3]}), first_part(log).with_name("other.parquet"))
+    for command in ("ls", "stat"):
+        result = run(command, log)
+        assert (result.exit_code, "123" in result.output) == (0, True)
+
+
+def test_a_folder_of_other_parquet_files_is_no_log(tmp_path):
+    pq.write_table(pa.table({"a": [1, 2, 3]}), tmp_path / "other.parquet")
+    result = run("verify", tmp_path)
+    assert (result.exit_code, result.stderr) == (3, f"{tmp_path}: there is no log\n")

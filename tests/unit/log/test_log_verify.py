@@ -143,6 +143,15 @@ def test_the_journal_is_torn_damaged_or_has_a_hole(log):
     assert (one(log).where, one(log).what) == (f"bytes {second} to {third}", "damaged")
     compact(log, print)
     assert one(log).file == f"{file.relative_to(log)}.damaged"
+    assert one(log).cure.startswith("its whole frames are recovered")
+
+
+def test_a_segment_whose_header_is_damaged_is_not_said_to_be_recovered(log):
+    (file,) = log.glob(".journal/*.ffj")
+    data = file.read_bytes()
+    file.write_bytes(data[:30] + b"?" + data[31:])
+    compact(log, print)
+    assert one(log).cure.startswith("nothing of it is recovered")
 
 
 def test_the_manifest_is_damaged_or_torn(log):
