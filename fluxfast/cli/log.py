@@ -77,7 +77,7 @@ def stat(log: Path, names: Sequence[str], as_json: bool) -> None:
         try:
             with Bar(name) as bar:
                 found = opened.retried(partial(statistics, opened, name, bar.update))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             why = str(error).strip().splitlines()[0]
             raise FluxfastError(f"{log}: {name}: {why} (fluxfast log verify tells more)") from error
         if as_json:

@@ -1,5 +1,6 @@
 """What commands share: how their errors end them, and options."""
 
+import errno
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +37,12 @@ class Command(click.Command):
         except BrokenPipeError:  # `fluxfast plan … | head` is no error
             drop_unread_output()
             ctx.exit(DONE)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+                raise
+            drop_unread_output()  # it would fail again at the exit
+            click.secho(f"cannot write the output: {error.strerror}", fg="red", err=True)
+            ctx.exit(COULD_NOT)
 
 
 class _Duration(click.ParamType[float]):

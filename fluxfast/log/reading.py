@@ -211,7 +211,7 @@ class Log:
         if key not in self._schemas:
             try:
                 self._schemas[key] = pq.read_schema(file.path)
-            except pa.ArrowInvalid as error:  # names no file
+            except ValueError as error:  # pyarrow's ArrowInvalid, or a name that is no UTF-8; names no file
                 raise pa.ArrowInvalid(f"{file.path}: {error}") from error
         return self._schemas[key]
 

@@ -27,6 +27,7 @@ from fluxfast.log.snapshot import covers_segment
 
 UNCHECKED: Final = {".lock", ".compacting", ".uploading", "watchdog.jsonl"}
 AGAIN_S: Final = 0.05  # what is just being written is whole after that
+UNREADABLE: Final = (OSError, pa.ArrowException, ValueError)  # names that are no UTF-8 are a ValueError
 _CHUNK: Final = 1 << 22
 _RECOVER: Final = "fluxfast log recover keeps all that is whole"
 _RESTORE: Final = "restore it from a copy; without one its rows are lost, and it is best moved away"
@@ -212,7 +213,8 @@ class _Verification:
 
 def _is_ours(name: str) -> bool:
     """Whether only a log has a file of that name."""
-    return name in (".lock", manifest_file.NAME) or name.startswith(segment.FOLDER) or "/date=" in name
+    folder, _, rest = name.partition("/")
+    return name in (".lock", manifest_file.NAME) or folder == segment.FOLDER or rest.startswith("date=")
 
 
 def _all_files(root: Path) -> Iterator[tuple[str, int]]:
@@ -257,12 +259,12 @@ def _check_pages(path: Path, name: str) -> Iterator[Finding]:
             for group in range(parquet.num_row_groups):
                 try:
                     parquet.read_row_group(group)
-                except (OSError, pa.ArrowException) as error:
+                except UNREADABLE as error:
                     columns = list(_check_columns(parquet, group, name))
                     yield from columns or [Finding(name, f"row group {group}", _one_line(error), _RESTORE)]
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         yield Finding(name, "footer", _one_line(error), _RESTORE)
 
 
@@ -270,7 +272,7 @@ def _check_columns(parquet: pq.ParquetFile, group: int, name: str) -> Iterator[F
     for column in parquet.schema_arrow.names:
         try:
             parquet.read_row_group(group, [column])
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             yield Finding(name, f"row group {group}, column {column}", _one_line(error), _RESTORE)
 
 

@@ -375,3 +375,14 @@ def test_a_folder_of_other_parquet_files_is_no_log(tmp_path):
     pq.write_table(pa.table({"a": [1, 2, 3]}), tmp_path / "other.parquet")
     result = run("verify", tmp_path)
     assert (result.exit_code, result.stderr) == (3, f"{tmp_path}: there is no log\n")
+
+
+def test_a_folder_of_logs_is_no_log(log, tmp_path):
+    assert run("verify", tmp_path).exit_code == 3
+
+
+@pytest.mark.parametrize("command", [["log", "ls"], ["query", "FROM acuvim2", "--csv"]])
+def test_output_to_a_full_disk_is_told_in_a_line(log, command):
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([*FLUXFAST, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (3, "cannot write the output: No space left on device\n")

@@ -116,6 +116,15 @@ def test_the_column_of_a_flipped_bit_is_told(log):
     assert str(one(log)).startswith(f"{part.relative_to(log)}: row group 0, column x: ")
 
 
+def test_a_column_whose_name_is_no_text_any_more(log):
+    part = part_of(log)
+    data = bytearray(part.read_bytes())
+    while (at := data.rfind(b"quality")) >= 0:
+        data[at] |= 0x80
+        part.write_bytes(data)
+        assert one(log).file == str(part.relative_to(log))
+
+
 def test_a_file_is_missing_or_cut(log):
     part = part_of(log)
     data = part.read_bytes()
