@@ -13,12 +13,13 @@ one that cannot be converted, lest it hold up all others.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import disk, events, segment
+from fluxfast.log import arrays, disk, events, segment
 from fluxfast.log.directory import publish
 from fluxfast.log.encoder import PartEncoder
 from fluxfast.log.manifest import Manifest, Record, sha256
@@ -156,7 +157,7 @@ def parts(read: Segment) -> Iterator[Part]:
 
 
 def _event_parts(table: pa.Table) -> Iterator[Part]:
-    times: Any = table["time"].cast(pa.int64()).to_numpy()
+    times = arrays.values(table["time"].combine_chunks(), np.int64)
     start = 0
     while start < len(times):
         end = int(times.searchsorted((times[start] // DAY_US + 1) * DAY_US))

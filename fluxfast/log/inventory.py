@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from fluxfast.log import events
+from fluxfast.log import arrays, events
 from fluxfast.log.dataset import RESERVED, TEXT, Dataset
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
@@ -101,7 +102,7 @@ def settle(
     again everything but ``since`` is as of now. The datasets come in the given order, some under other names.
     """
     known: dict[str, dict[str, Row]] = {}  # by dataset, by column in lower case, as engines compare
-    for row in [] if previous is None else previous.to_pylist():
+    for row in [] if previous is None else _pylist(previous):
         known.setdefault(row["dataset"], {})[row["column"].lower()] = row
     taken = {dataset.name for dataset in datasets}
     settled, news = [], []
@@ -116,8 +117,7 @@ def settle(
         _take(known, rows)
         settled.append(dataset)
     _take(known, list(_rows(events.SCHEMA, events.NAME, now_us)))
-    table = pa.Table.from_pylist([row for of in known.values() for row in of.values()], COLUMNS)
-    return table, settled, news
+    return _table([row for of in known.values() for row in of.values()], COLUMNS), settled, news
 
 
 def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -> pa.Table:
@@ -127,7 +127,7 @@ def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -
     then on.
     """
     now = {row.device: row._asdict() for row in rows}
-    old = [] if previous is None else previous.to_pylist()
+    old = [] if previous is None else _pylist(previous)
     # The table may have been written by a version that knew fewer columns.
     said = set(DeviceRow._fields) if previous is None else set(DeviceRow._fields) & set(previous.column_names)
     kept: list[Row] = []
@@ -140,7 +140,30 @@ def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -
                 row["valid_to"] = now_us
         kept.append(row)
     kept += [row | {"valid_from": now_us, "valid_to": None} for row in now.values()]
-    return pa.Table.from_pylist(kept, DEVICES)
+    return _table(kept, DEVICES)
+
+
+def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    # As Table.from_pylist, which would import pandas while a station starts.
+    cells = [[row.get(field.name) for row in rows] for field in schema]
+    columns = [_column(one, field.type) for one, field in zip(cells, schema, strict=True)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(cells: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    if type_ == pa.string():
+        return arrays.texts(cells)
+    known = np.array([cell is not None for cell in cells], np.uint8)
+    kind = {pa.int32(): np.int32, pa.float64(): np.float64}.get(type_, np.int64)
+    filled = np.array([0 if cell is None else cell for cell in cells], kind)
+    return arrays.primitive(filled, type_, known)
+
+
+def _pylist(table: pa.Table) -> list[Row]:
+    """Return the rows; times are microseconds (as datetimes they would import pandas, too)."""
+    fields = [pa.field(f.name, pa.int64() if f.type == _TIME else f.type) for f in table.schema]
+    rows: list[Row] = table.cast(pa.schema(fields)).to_pylist()
+    return rows
 
 
 def views_sql(columns: pa.Table) -> str:
@@ -150,7 +173,7 @@ def views_sql(columns: pa.Table) -> str:
     view: DuckDB would refuse one over nothing.
     """
     of: dict[str, list[Row]] = {}
-    for row in columns.to_pylist():
+    for row in _pylist(columns):
         of.setdefault(row["dataset"], []).append(row)
     parts = [
         "-- Views of this log for DuckDB, to be read in this folder: duckdb -init views.sql",
