@@ -12,6 +12,7 @@ machine that can only be read.
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     import polars
 
 DATE: Final = pa.field("date", pa.date32(), False, {"description": "the UTC day"})
-TRIES: Final = 5  # when files vanish, for a pass is going on
+TRIES: Final = 10  # when files vanish, for a pass is going on
+PAUSE_S: Final = 0.05
 T = TypeVar("T")
 
 
@@ -185,7 +187,7 @@ class Log:
                 before = [file.path for file in self.snapshot.files]
                 self.refresh()
                 if [file.path for file in self.snapshot.files] == before:
-                    raise
+                    time.sleep(PAUSE_S)  # a merge may be just between removing and renaming
         return work()
 
     def _retrying(self, work: Callable[[], T]) -> T:

@@ -38,7 +38,7 @@ ANSWERED, FAILED, CONFIRMED, DIFFERS, UNKNOWN = range(5)
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return compiled("driver", tmp_path_factory.mktemp("driver"))
+    return compiled("driver", tmp_path_factory)
 
 
 def pieces(rng: random.Random, stream: bytes) -> list[bytes]:
