@@ -12,7 +12,6 @@ machine that can only be read.
 
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 DATE: Final = pa.field("date", pa.date32(), False, {"description": "the UTC day"})
 TRIES: Final = 10  # when files vanish, for a pass is going on
-PAUSE_S: Final = 0.05
 T = TypeVar("T")
 
 
@@ -187,7 +185,7 @@ class Log:
                 before = [file.path for file in self.snapshot.files]
                 self.refresh()
                 if [file.path for file in self.snapshot.files] == before:
-                    time.sleep(PAUSE_S)  # a merge may be just between removing and renaming
+                    raise
         return work()
 
     def _retrying(self, work: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from tests.property.control_columns import copy_of, differences, make_columns, n
 SEEDS = st.integers(0, 2**32 - 1)
 DT_S = [0.5, 0.5, 0.5, 0.1, 0.0]
 FINEST = 2.0**-30
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=40, deadline=None)
 
 
 def counts(rng):

@@ -57,7 +57,9 @@ def book(books):
     return made, table
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [*range(8), *(pytest.param(n, marks=pytest.mark.long) for n in range(8, 20))]
+)
 @pytest.mark.parametrize("weather", WEATHER)
 def test_the_books_agree_whatever_happens(book, weather, seed):
     schedule, table = book

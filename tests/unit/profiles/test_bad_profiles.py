@@ -56,7 +56,7 @@ POINT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.fixed_dictionaries(
         {
