@@ -11,11 +11,11 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from fluxfast.errors import FluxfastError
 from fluxfast.log import events, inventory_files
@@ -56,7 +56,6 @@ class LogWriter:
         max_bytes: int | None = None,
         remote: str | None = None,
         devices: Sequence[DeviceRow] | None = None,
-        about: Mapping[str, Any] | None = None,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
         """Lock the directory and start; FluxfastError when the directory cannot be used.
@@ -65,10 +64,9 @@ class LogWriter:
         quality code is called, and why it is not good (None when it is); a dataset may have its own.
         ``sync``: the journal is synced once a second (``group``), at each tick, or when the system likes
         (``os``). ``keep_s``: what is older goes; ``max_bytes``: of the oldest goes what is more; ``remote``:
-        the URL to which copies go. ``devices``: the inventory. ``about`` (JSON) goes into the journal's
-        headers. ``on_event`` gets one line when the disk or the remote fails, when rows are dropped, when a
-        dataset goes on under another name, and when all is well again; it may be called on any thread.
-        Without it the lines go to the logger ``fluxfast.log``.
+        the URL to which copies go. ``devices``: the inventory. ``on_event`` gets one line when the disk or
+        the remote fails, when rows are dropped, when a dataset goes on under another name, and when all is
+        well again; it may be called on any thread. Without it the lines go to the logger ``fluxfast.log``.
         """
         words = Words(quality_names, reasons)
         self._datasets = [replace(d, words=d.words or words) for d in datasets]
@@ -86,9 +84,7 @@ class LogWriter:
         self._closing = False
         if remote is not None:
             check_remote(remote)
-        said = dict(about or {})
-        if devices is not None:
-            said["devices"] = [row._asdict() for row in devices]
+        about = {} if devices is None else {"devices": [row._asdict() for row in devices]}
         now_us = time.time_ns() // 1000
         self._directory = LogDirectory(directory)
         self._retention = Retention(keep_s, max_bytes, remote is not None)
@@ -102,7 +98,7 @@ class LogWriter:
                 capacity=1 if sync == "tick" else max(int(BLOCK_S / tick_seconds), 1),
                 sync=sync,
                 segment_s=segment_seconds,
-                about=said,
+                about=about,
                 tell=self._tell,
                 old=self._hand_over_old,
                 closed=self._segment_closed,

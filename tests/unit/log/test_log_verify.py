@@ -17,16 +17,11 @@ from fluxfast.log.verify import UNCHECKED, Finding, verify
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from fluxfast.log.inventory import DeviceRow
 from tests.support.numbered import append, until_logged, writer
 
-devices = [
-    {
-        "device": "b1", "name": "b1", "site": "S", "kind": "bess", "type": "d", "profile": "d",
-        "profile_hash": "", "unit": 1,
-        **dict.fromkeys(("role", "host", "port", "capacity_kwh", "rated_power_kw")),
-    }
-]
-with writer(Path(sys.argv[1]), about={"devices": devices}) as log:
+devices = [DeviceRow("b1", "b1", "S", "bess", "d", "d", "", None, None, None, 1, None, None)]
+with writer(Path(sys.argv[1]), devices=devices) as log:
     append(log, int(sys.argv[2]), 20)
     log.add_event(1, "test", "killed")
     until_logged(log)
