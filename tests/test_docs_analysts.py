@@ -13,8 +13,8 @@ from tests.test_docs import ROOT, blocks
 
 PAGE = ROOT / "docs/analysts.md"
 SITE = """
-site: S
-poll: {{every: 250ms}}
+site: Analysts
+poll: {{every: 500ms}}
 control: {{action: act, modes: [{{type: fixed_power, power_kw: 50}}]}}
 devices:
   bess:
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site.yaml"
     site.write_text(SITE.format(port=free_port("127.97.1.1")))
     with simulating(site):
-        ran = fluxfast("run", site, "--duration", "4s", "--log", folder / "log")
+        ran = fluxfast("run", site, "--duration", "5s", "--log", folder / "log")
     assert ran.returncode == 0, ran.stderr
     return folder
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from fluxfast.cli.options import BAD_INPUT, DONE, FINDINGS, Command
+from fluxfast.cli.words import plural
 from fluxfast.config import Control, Fleet, load
 from fluxfast.control.modes import Modes
 from fluxfast.errors import ConfigError, Problem
@@ -79,12 +80,12 @@ def _print(report: dict[str, Any]) -> None:
             click.echo(click.style(f"{severity[:-1]}: ", fg=color) + str(problem))
     site = one_line(report["site"])
     if "counts" in report:
-        counts = ", ".join(_plural(number, word) for word, number in report["counts"].items())
+        counts = ", ".join(plural(number, word) for word, number in report["counts"].items())
         for line in _control_lines(report["control"]):
             click.echo(line)
-        click.echo(f"{site}: {counts}; {_plural(len(report['warnings']), 'warnings')}")
+        click.echo(f"{site}: {counts}; {plural(len(report['warnings']), 'warnings')}")
     else:
-        click.echo(f"{site}: {_plural(len(report['problems']), 'problems')}")
+        click.echo(f"{site}: {plural(len(report['problems']), 'problems')}")
 
 
 def _control_lines(sites: list[dict[str, Any]]) -> Iterator[str]:
@@ -97,15 +98,11 @@ def _control_lines(sites: list[dict[str, Any]]) -> Iterator[str]:
         listed = f": {', '.join(units)}" if 0 < len(units) <= _MAX_LISTED else ""
         does = {
             "observe": "decides and writes nothing",
-            "shadow": f"decides for {_plural(len(units), 'units')}{listed}; writes nothing",
-            "act": f"writes to {_plural(len(units), 'units')}{listed}",
+            "shadow": f"decides for {plural(len(units), 'units')}{listed}; writes nothing",
+            "act": f"writes to {plural(len(units), 'units')}{listed}",
         }
         names = group[0]["site"] if len(group) == 1 else f"{len(group):,} sites"
         yield f"control: {names}: {action}, {' then '.join(modes) or 'no mode'}; {does[action]}"
-
-
-def _plural(number: int, words: str) -> str:
-    return f"{number:,} {words[:-1] if number == 1 else words}"
 
 
 def _merge(reports: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """``fluxfast report``: a day of a log as a page for each site."""
 
 import re
-import sys
 import unicodedata
+from collections.abc import Callable
 from datetime import date, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from fluxfast.cli.options import Command
+from fluxfast.cli.options import LOG, Command
+from fluxfast.cli.progress import Bar
 from fluxfast.config.times import zone
 from fluxfast.errors import FluxfastError, MissingExtraError
 from fluxfast.log.reading import open_log
@@ -62,7 +61,7 @@ class _Zone(click.ParamType[tzinfo]):
 
 
 @click.command(cls=Command, short_help="A day of a log as a page for each site.")
-@click.argument("log", type=click.Path(path_type=Path))
+@LOG
 @click.option("--day", type=_Date(), help="Which day; otherwise the last one that has data.")
 @click.option("--site", "sites", multiple=True, help="Only this site; may be given several times.")
 @click.option(
@@ -81,7 +80,7 @@ class _Zone(click.ParamType[tzinfo]):
 def report(
     log: Path, day: date | None, sites: tuple[str, ...], out: Path, with_png: bool | None, tz: tzinfo | None
 ) -> None:
-    """Write a day of LOG as one HTML page for each site, and a list of them.
+    """Write a day of LOG (./log if none is given) as one HTML page for each site, and a list of them.
 
     Power and energy, state of energy, which readings are missing and why, answer times, what control did and
     what happened. A page needs nothing else, neither files nor scripts nor a network.
@@ -89,14 +88,20 @@ def report(
     if with_png:
         need_matplotlib()
     read = Day(open_log(log), day, tz)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(f"reading {read.day}", total=read.rows())
-        read.read(lambda rows: progress.advance(task, rows))
-        wanted = _wanted(read.sites, sites)
-        if with_png is None:
-            with_png = len(wanted) <= PICTURED and _can_draw()
-        task = progress.add_task("writing", total=len(wanted))
-        files = _write(read, wanted, out, with_png, lambda: progress.advance(task))
+    with Bar(f"reading {read.day}") as bar:
+        total, done = read.rows(), 0
+
+        def on_rows(rows: int) -> None:
+            nonlocal done
+            done += rows
+            bar.update(done, total)
+
+        read.read(on_rows)
+    wanted = _wanted(read.sites, sites)
+    if with_png is None:
+        with_png = len(wanted) <= PICTURED and _can_draw()
+    with Bar("writing") as bar:
+        files = _write(read, wanted, out, with_png, lambda done: bar.update(done, len(wanted)))
     shown = [*files[:LISTED], *([f"and {len(files) - LISTED:,} more"] if len(files) > LISTED else [])]
     click.echo(f"{read.day}, {len(wanted):,} site{'s' * (len(wanted) > 1)}: {', '.join(map(str, shown))}")
 
@@ -118,7 +123,7 @@ def _wanted(there: list[str], sites: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(sites)) or there
 
 
-def _write(read: Day, sites: list[str], out: Path, with_png: bool, done: Any) -> list[Path]:
+def _write(read: Day, sites: list[str], out: Path, with_png: bool, done: Callable[[int], None]) -> list[Path]:
     """Write everything; return the files, what to open first at the beginning."""
     index = INDEX if len(sites) > 1 else None
     names: dict[str, str] = {}
@@ -135,7 +140,7 @@ def _write(read: Day, sites: list[str], out: Path, with_png: bool, done: Any) ->
                 draw(figures, page.with_suffix(".png"))
                 files.append(page.with_suffix(".png"))
             entries.append(entry_of(figures, page.name))
-            done()
+            done(len(entries))
         if index:
             (out / index).write_text(render_index(read, entries), encoding="utf-8")
             files.insert(0, out / index)

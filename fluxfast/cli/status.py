@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxfast.cli import sites
+from fluxfast.cli.words import size
 from fluxfast.status import Status
 
 WIDTH: Final = 78
@@ -113,7 +114,7 @@ def _figures(status: Status) -> RenderableType:
         ],
         [
             ("rows logged", Text(f"{status.rows_logged:,}")),
-            ("journal", Text(_size(status.log_bytes))),
+            ("journal", Text(size(status.log_bytes))),
             ("CPU", Text(f"{status.cpu_percent:.0f} %")),
             ("late", Text(f"{status.late:,}")),
             ("foreign", Text(f"{status.foreign:,}")),
@@ -148,13 +149,3 @@ def _clock(seconds: float) -> str:
 
 def _ms(value: float | None) -> str:
     return "–" if value is None else f"{value:,.1f} ms"
-
-
-def _size(size_bytes: float) -> str:
-    """Return 1.2 kB, 345 MB …: three digits or so."""
-    units = ["B", "kB", "MB", "GB", "TB"]
-    while size_bytes >= 999.5 and len(units) > 1:
-        size_bytes /= 1000
-        del units[0]
-    digits = 0 if units[0] == "B" or size_bytes >= 99.95 else 1
-    return f"{size_bytes:,.{digits}f} {units[0]}"

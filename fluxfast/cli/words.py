@@ -1,17 +1,16 @@
 """Numbers as people read them."""
 
 from datetime import UTC, datetime
-from typing import Final
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
-def size(n_bytes: float) -> str:
-    """Return 1,234,567 as ``1.2 MB``."""
-    power = 0
-    while n_bytes >= 1000 and power < len(_UNITS) - 1:
-        n_bytes, power = n_bytes / 1000, power + 1
-    return f"{n_bytes:.0f} B" if power == 0 else f"{n_bytes:,.1f} {_UNITS[power]}"
+def size(size_bytes: float) -> str:
+    """Return 1.2 kB, 345 MB …: three digits or so."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while size_bytes >= 999.5 and len(units) > 1:
+        size_bytes /= 1000
+        del units[0]
+    digits = 0 if units[0] == "B" or size_bytes >= 99.95 else 1
+    return f"{size_bytes:,.{digits}f} {units[0]}"
 
 
 def plural(number: int, words: str) -> str:

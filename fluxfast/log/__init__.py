@@ -11,12 +11,15 @@ Goes out: ``DIR/<dataset>/date=YYYY-MM-DD/*.parquet``.
 - ``block.py``, ``batches.py``, ``frame.py``, ``segment.py``, ``journal.py``: ticks in memory; as Arrow
   batches; in frames; in files; the thread that puts them there
 - ``rows.py``, ``encoder.py``, ``convert.py``: batches to tables, to Parquet, exactly once
+- ``merge.py``, ``retention.py``, ``remote.py``, ``upload.py``: few large files; what is too old; copies
+- ``inventory.py``, ``inventory_files.py``, ``views.py``: what a log says of itself, and long views
 - ``manifest.py``: which files there are; ``compactor.py``: one pass over all of it; ``job.py``: the process
   in which a station has that done
 - ``reading.py``: ``open_log``, for analysts; ``snapshot.py``, ``follow.py``: which files count, and the
   journal as tables, while a station goes on; ``in_duckdb.py``, ``in_polars.py``: a log there
 - ``verify.py``, ``statistics.py``, ``export.py``: every byte checked; a log in numbers; other file formats
 - ``directory.py``, ``disk.py``: locks, files that appear whole; every change of the disk
+- ``arrays.py``, ``footers.py``: NumPy and Arrow; the times of row groups
 
 May import shelf 3 and below; needs only ``fluxfast.errors``. Knows nothing of devices, registers or sockets.
 """

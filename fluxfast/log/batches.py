@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from fluxfast.log.arrays import primitive
 from fluxfast.log.block import Ticks
-from fluxfast.log.dataset import ARROW_TYPES, Dataset
+from fluxfast.log.dataset import ARROW_TYPES, TIME, Dataset
 
-TIME: Final = pa.timestamp("us", tz="UTC")
 FIRST_COLUMN: Final = 3  # behind time, quality, latency_ms
 
 

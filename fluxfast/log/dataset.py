@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fluxfast.errors import FluxfastError
 
+TIME: Final = pa.timestamp("us", tz="UTC")
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "float64": pa.float64(),
@@ -20,7 +21,7 @@ ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
 }
 # Every file begins with these, then come the points. `date` is the folder's name.
 ROW_FIELDS: Final = (
-    pa.field("time", pa.timestamp("us", tz="UTC"), False, {"description": "the tick"}),
+    pa.field("time", TIME, False, {"description": "the tick"}),
     pa.field("site", TEXT, False),
     pa.field("device", TEXT, False),
     pa.field("quality", TEXT, False, {"description": "good, uncertain or bad"}),

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from fluxfast.log.arrays import primitive, texts
-from fluxfast.log.dataset import TEXT
+from fluxfast.log.dataset import TEXT, TIME
 
 NAME: Final = "events"
 MAX_EVENTS: Final = 10_000  # that wait for the journal; later ones are dropped, and counted
 MAX_TEXT: Final = 1000  # characters
 
 _FIELDS: Final = (
-    ("time", pa.timestamp("us", tz="UTC"), False, "when it was seen"),
+    ("time", TIME, False, "when it was seen"),
     ("site", TEXT, True, "null: of all"),
     ("device", TEXT, True, "null: of the site, or of all"),
     ("kind", TEXT, False, "what it is about"),

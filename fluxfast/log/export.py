@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 
 from fluxfast.errors import FluxfastError, MissingExtraError
+from fluxfast.log.dataset import TIME
 from fluxfast.log.reading import Log
 
 EXCEL_ROWS: Final = 1_048_576  # with the header
@@ -140,7 +141,7 @@ def _batches(
 
 
 def _time(us: int) -> pa.Scalar:
-    return pa.scalar(us, pa.timestamp("us", tz="UTC"))
+    return pa.scalar(us, TIME)
 
 
 def _plain(field: pa.Field) -> pa.Field:

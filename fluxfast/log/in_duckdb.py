@@ -2,19 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
-from fluxfast.log.dataset import TEXT
-from fluxfast.log.inventory import points
 from fluxfast.log.snapshot import File
+from fluxfast.log.views import LONG, long_select, points, quoted, text
 
 if TYPE_CHECKING:
     from fluxfast.log.reading import Log
-
-LONG: Final = "_long"
 
 
 def connect(log: "Log") -> duckdb.DuckDBPyConnection:
@@ -24,10 +20,10 @@ def connect(log: "Log") -> duckdb.DuckDBPyConnection:
     for name, path in log.tables.items():
         view = f"CREATE TEMP VIEW {quoted(name)} AS"
         try:
-            connection.execute(f"{view} FROM read_parquet({_text(_glob(str(path)))})")
+            connection.execute(f"{view} FROM read_parquet({text(_glob(str(path)))})")
         except duckdb.Error:  # who asks for the others need not mind
             why = f"{path} cannot be read: fluxfast log verify tells more"
-            connection.execute(f"{view} SELECT error({_text(why)})")
+            connection.execute(f"{view} SELECT error({text(why)})")
     for name in log.datasets:
         schema, journal = log.schema(name), log.journal(name)
         sources = [select for files in log.alike(name) for select in _selects(files)]
@@ -37,14 +33,10 @@ def connect(log: "Log") -> duckdb.DuckDBPyConnection:
         columns = ", ".join(map(quoted, schema.names))
         union = "\nUNION ALL BY NAME ".join(sources)
         connection.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT {columns} FROM ({union})")
-        if long := _long(name, schema):
+        if found := points(schema):
+            long = long_select(name, found)
             connection.execute(f"CREATE TEMP VIEW {quoted(name + LONG)} AS {long}")
     return connection
-
-
-def quoted(identifier: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _selects(files: Sequence[File]) -> Iterator[str]:
@@ -62,28 +54,9 @@ def _selects(files: Sequence[File]) -> Iterator[str]:
         yield f"SELECT *, DATE '{day}' AS date FROM read_parquet({_list(of_day)}, hive_partitioning = false)"
 
 
-def _long(name: str, schema: pa.Schema) -> str:
-    """Return a row for each reading. (UNPIVOT would read every point, whichever are asked for.)"""
-    selects = []
-    for field in points(schema):
-        column, unit = quoted(field.name), (field.metadata or {}).get(b"unit")
-        is_text = field.type == TEXT or pa.types.is_string(field.type)
-        value, words = ("NULL::DOUBLE", column) if is_text else (f"{column}::DOUBLE", "NULL::VARCHAR")
-        selects.append(
-            f"SELECT time, site, device, quality, {_text(field.name)} AS point, {value} AS value,"
-            f" {words} AS text, {_text(unit.decode()) if unit else 'NULL::VARCHAR'} AS unit, date"
-            f" FROM {quoted(name)} WHERE {column} IS NOT NULL"
-        )
-    return "\nUNION ALL ".join(selects)
-
-
 def _list(files: Sequence[File]) -> str:
-    return "[" + ", ".join(_text(_glob(str(file.path))) for file in files) + "]"
+    return "[" + ", ".join(text(_glob(str(file.path))) for file in files) + "]"
 
 
 def _glob(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

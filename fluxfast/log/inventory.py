@@ -1,14 +1,13 @@
-"""What a log says of itself: the tables ``columns`` and ``devices``, and the views of ``views.sql``.
+"""What a log says of itself: the tables ``columns`` and ``devices``.
 
 Pure functions from the tables as they are to the tables as they shall be; whoever calls them reads and writes
-the files (``DIR/columns/columns.parquet``, ``DIR/devices/devices.parquet``, ``DIR/views.sql``).
+the files (``DIR/columns/columns.parquet``, ``DIR/devices/devices.parquet``).
 
 Profiles change. What was logged stays readable beside what is logged now, because a column keeps its type for
 ever: a dataset with a column that has another type, or another unit, than ever before under its name goes on
 as ``<name>_v2``, ``_v3``, … Columns that are new are only added.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -17,9 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxfast.log import arrays, events
-from fluxfast.log.dataset import RESERVED, TEXT, Dataset
+from fluxfast.log.dataset import TEXT, TIME, Dataset
 
-_TIME: Final = pa.timestamp("us", tz="UTC")
 COLUMNS: Final = pa.schema(
     [
         pa.field("dataset", pa.string(), False),
@@ -36,7 +34,7 @@ COLUMNS: Final = pa.schema(
         pa.field("profile", pa.string()),
         pa.field("profile_version", pa.string()),
         pa.field("profile_hash", pa.string()),
-        pa.field("since", _TIME, False),  # first logged
+        pa.field("since", TIME, False),  # first logged
     ]
 )
 DEVICES: Final = pa.schema(
@@ -54,20 +52,10 @@ DEVICES: Final = pa.schema(
         pa.field("unit", pa.int32(), False),
         pa.field("capacity_kwh", pa.float64()),
         pa.field("rated_power_kw", pa.float64()),
-        pa.field("valid_from", _TIME, False),
-        pa.field("valid_to", _TIME),  # null: still so
+        pa.field("valid_from", TIME, False),
+        pa.field("valid_to", TIME),  # null: still so
     ]
 )
-SAMPLE: Final = re.compile(r"sample_ms_\d+")  # when a block of points was read
-_SQL_TYPES: Final = {
-    "double": "DOUBLE",
-    "float": "FLOAT",
-    "int64": "BIGINT",
-    "uint64": "UBIGINT",
-    "bool": "BOOLEAN",
-    "string": "VARCHAR",
-    str(_TIME): "TIMESTAMPTZ",
-}
 _OF_PROFILE: Final = ("profile", "profile_version", "profile_hash")
 _OF_COLUMN: Final = ("unit", "description", "register", "address", "scale", "offset", "sign", "sample")
 _PARSE: Final = {"address": int, "scale": float, "offset": float}
@@ -102,7 +90,7 @@ def settle(
     again everything but ``since`` is as of now. The datasets come in the given order, some under other names.
     """
     known: dict[str, dict[str, Row]] = {}  # by dataset, by column in lower case, as engines compare
-    for row in [] if previous is None else _pylist(previous):
+    for row in [] if previous is None else pylist(previous):
         known.setdefault(row["dataset"], {})[row["column"].lower()] = row
     taken = {dataset.name for dataset in datasets}
     settled, news = [], []
@@ -127,7 +115,7 @@ def devices(previous: pa.Table | None, rows: Sequence[DeviceRow], now_us: int) -
     then on.
     """
     now = {row.device: row._asdict() for row in rows}
-    old = [] if previous is None else _pylist(previous)
+    old = [] if previous is None else pylist(previous)
     # The table may have been written by a version that knew fewer columns.
     said = set(DeviceRow._fields) if previous is None else set(DeviceRow._fields) & set(previous.column_names)
     kept: list[Row] = []
@@ -159,88 +147,11 @@ def _column(cells: Sequence[Any], type_: pa.DataType) -> pa.Array:
     return arrays.primitive(filled, type_, known)
 
 
-def _pylist(table: pa.Table) -> list[Row]:
+def pylist(table: pa.Table) -> list[Row]:
     """Return the rows; times are microseconds (as datetimes they would import pandas, too)."""
-    fields = [pa.field(f.name, pa.int64() if f.type == _TIME else f.type) for f in table.schema]
+    fields = [pa.field(f.name, pa.int64() if f.type == TIME else f.type) for f in table.schema]
     rows: list[Row] = table.cast(pa.schema(fields)).to_pylist()
     return rows
-
-
-def views_sql(columns: pa.Table) -> str:
-    """Return SQL for DuckDB that makes a view of every dataset of the table ``columns``, and a long one.
-
-    The paths are relative to the log's folder. A dataset that has no file when the SQL is read has an empty
-    view: DuckDB would refuse one over nothing.
-    """
-    of: dict[str, list[Row]] = {}
-    for row in _pylist(columns):
-        of.setdefault(row["dataset"], []).append(row)
-    parts = [
-        "-- Views of this log for DuckDB, to be read in this folder: duckdb -init views.sql",
-        "CREATE OR REPLACE VIEW columns AS FROM 'columns/columns.parquet';",
-        "CREATE OR REPLACE VIEW devices AS FROM 'devices/devices.parquet';",
-    ]
-    for name, rows in of.items():
-        parts.append(_view(name, rows))
-        points = [
-            row for row in rows if row["column"] not in RESERVED and not SAMPLE.fullmatch(row["column"])
-        ]
-        if name != events.NAME and points:
-            parts.append(_long_view(name, points))
-    return "\n\n".join(parts) + "\n"
-
-
-def points(schema: pa.Schema) -> list[pa.Field]:
-    """Return those columns of a dataset that are readings of a device."""
-    if (schema.metadata or {}).get(b"dataset") == events.NAME.encode():
-        return []
-    return [field for field in schema if field.name not in RESERVED and not SAMPLE.fullmatch(field.name)]
-
-
-def _view(name: str, rows: Sequence[Row]) -> str:
-    files = _text(f"{name}/date=*/*.parquet")
-    read = f"FROM read_parquet({files}, union_by_name = true, hive_partitioning = true)"
-    types = {row["column"]: _SQL_TYPES[row["type"]] for row in rows} | {"date": "DATE"}
-    empty = ", ".join(f"NULL::{type_} AS {_name(column)}" for column, type_ in types.items())
-    return (
-        f"SET VARIABLE {_name(name)} = (SELECT if(count(*) > 0,\n  {_text(read)},\n"
-        f"  {_text(f'SELECT {empty} WHERE false')}) FROM glob({files}));\n"
-        f"CREATE OR REPLACE VIEW {_name(name)} AS FROM query(getvariable({_text(name)}));"
-    )
-
-
-def _long_view(name: str, points: Sequence[Row]) -> str:
-    """Return the view with a row for each reading.
-
-    Lists side by side are what UNPIVOT comes to, but for two columns of values. A UNION of the points would
-    read only those that are asked for, and open every file once for each point: slower from a few files on.
-    """
-    texts = [row["type"] == "string" for row in points]
-    lists = {
-        "point": [_text(row["column"]) for row in points],
-        "value": [
-            "NULL::DOUBLE" if text else f"{_name(row['column'])}::DOUBLE"
-            for row, text in zip(points, texts, strict=True)
-        ],
-        "text": [
-            _name(row["column"]) if text else "NULL::VARCHAR" for row, text in zip(points, texts, strict=True)
-        ],
-        "unit": ["NULL::VARCHAR" if row["unit"] is None else _text(row["unit"]) for row in points],
-    }
-    columns = ",\n    ".join(f"unnest([{', '.join(items)}]) AS {key}" for key, items in lists.items())
-    return (
-        f"CREATE OR REPLACE VIEW {_name(f'{name}_long')} AS FROM (\n"
-        f"  SELECT time, site, device, quality,\n    {columns},\n    date\n"
-        f"  FROM {_name(name)}\n) WHERE value IS NOT NULL OR text IS NOT NULL;"
-    )
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _rows(schema: pa.Schema, name: str, now_us: int) -> Iterator[Row]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fluxfast.log import inventory, segment
+from fluxfast.log import inventory, segment, views
 from fluxfast.log.dataset import Dataset
 from fluxfast.log.directory import publish
 from fluxfast.log.inventory import DeviceRow
@@ -72,7 +72,7 @@ def refresh(root: Path, manifest: Manifest, tell: Callable[[str], None]) -> None
             table = old if same else new.replace_schema_metadata({_RUNS: runs})
             records += _put(root, manifest, name, _encoded(table))
     if columns is not None:
-        records += _put(root, manifest, VIEWS, inventory.views_sql(columns).encode())
+        records += _put(root, manifest, VIEWS, views.views_sql(columns).encode())
     if records:
         manifest.append(records)
 

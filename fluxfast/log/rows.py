@@ -10,7 +10,7 @@ import pyarrow as pa
 from fluxfast.log import arrays, batches
 from fluxfast.log.arrays import bits, primitive, texts
 from fluxfast.log.block import Array
-from fluxfast.log.dataset import TEXT, Column, Dataset
+from fluxfast.log.dataset import TEXT, TIME, Column, Dataset
 
 DAY_US: Final = 86_400_000_000
 
@@ -76,7 +76,7 @@ class Rows:
         latency_ms = by_device(arrays.values(read.column(2).combine_chunks(), np.float32))
         latency_ms = np.rint(latency_ms * np.float32(10)) / np.float32(10)
         columns = [
-            primitive(np.tile(when, dataset.rows), batches.TIME),
+            primitive(np.tile(when, dataset.rows), TIME),
             _repeat(self._sites, n),
             _repeat(self._devices, n),
             self._qualities.take(primitive(codes, pa.uint8())),

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fluxfast.log.dataset import TEXT
-from fluxfast.log.inventory import points
+from fluxfast.log.footers import bounds_us
 from fluxfast.log.reading import DATE, Log
 from fluxfast.log.snapshot import File
+from fluxfast.log.views import points
 
 USABLE: Final = ("good", "uncertain")
 # What a column chunk says of its pages' encodings, the telling one first.
@@ -128,15 +129,9 @@ def _of_file(file: File) -> tuple[int, int | None, int | None]:
     if file.record is not None and "first_us" in file.record:
         return file.record["rows"], file.record["first_us"], file.record["last_us"]
     about = pq.read_metadata(file.path)
-    at = about.schema.to_arrow_schema().get_field_index("time")
-    groups = range(about.num_row_groups if at >= 0 else 0)  # a file that is none of ours may have no times
-    chunks = [about.row_group(group).column(at) for group in groups]
-    times = [
-        round(time.timestamp() * 1e6)
-        for chunk in chunks
-        if chunk.statistics is not None and chunk.statistics.has_min_max
-        for time in (chunk.statistics.min, chunk.statistics.max)
-    ]
+    groups = map(about.row_group, range(about.num_row_groups))
+    # A file that is none of ours may have no times.
+    times = [us for group in groups for us in bounds_us(group) or ()]
     return about.num_rows, min(times, default=None), max(times, default=None)
 
 

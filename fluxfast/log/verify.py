@@ -5,7 +5,6 @@ journal: each frame, and that none is missing between two. Of the manifest: each
 of these is told, too.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +21,12 @@ from fluxfast.log import segment
 from fluxfast.log.convert import DAMAGED
 from fluxfast.log.directory import HIDDEN, hidden_path
 from fluxfast.log.frame import Damage, Frame, frames
-from fluxfast.log.manifest import Manifest, Record
+from fluxfast.log.manifest import Manifest, Record, sha256_of
 from fluxfast.log.snapshot import covers_segment
 
 UNCHECKED: Final = {".lock", ".compacting", ".uploading", "watchdog.jsonl"}
 AGAIN_S: Final = 0.05  # what is just being written is whole after that
 UNREADABLE: Final = (OSError, pa.ArrowException, ValueError)  # names that are no UTF-8 are a ValueError
-_CHUNK: Final = 1 << 22
 _RECOVER: Final = "fluxfast log recover keeps all that is whole"
 _RESTORE: Final = "restore it from a copy; without one its rows are lost, and it is best moved away"
 _NEXT_PASS: Final = "a pass is under way, or was killed: the next one, or fluxfast log recover, clears it up"
@@ -231,15 +229,12 @@ def _all_files(root: Path) -> Iterator[tuple[str, int]]:
 
 def _compare(path: Path, name: str, record: Record) -> Iterator[Finding]:
     """Yield how a file differs from what the manifest says of it. Raises OSError."""
-    digest, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
+        size, digest = os.fstat(file.fileno()).st_size, sha256_of(file)
     changed = None
     if size != record["bytes"]:
         changed = f"{size} bytes, not {record['bytes']}"
-    elif digest.hexdigest() != record["sha256"]:
+    elif digest != record["sha256"]:
         changed = "its sha256 is not that of the manifest"
     if name.endswith(".parquet"):
         damaged = list(_check_pages(path, name))

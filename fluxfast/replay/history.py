@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log.footers import bounds_us
 from fluxfast.replay.reading import Chunk, Slice, Wanted, read_chunk
 
 
@@ -63,16 +64,16 @@ def _slices(file: Path, named_run: str) -> Iterator[tuple[str, int, Slice]]:
             metadata, names = parquet.metadata, parquet.schema_arrow.names
     except (OSError, pa.ArrowException) as error:
         raise FluxfastError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
-    if "time" not in names:
-        raise FluxfastError(f"{file}: has no column 'time'; is it a file of a log?")
-    time_at, run_at = names.index("time"), names.index("run") if "run" in names else None
+    run_at = names.index("run") if "run" in names else None
     before: tuple[str, int, int] | None = None
     groups: list[int] = []
     for n in range(metadata.num_row_groups):
         group = metadata.row_group(n)
-        time = group.column(time_at).statistics
+        bounds = bounds_us(group)
+        if bounds is None:
+            raise FluxfastError(f"{file}: has no column 'time'; is it a file of a log?")
         run = named_run if run_at is None else str(group.column(run_at).statistics.min)
-        what = run, _us(time.min), _us(time.max)
+        what = run, *bounds
         # Devices of the same ticks stand in neighbouring row groups; the next ticks come after these.
         if before is not None and (run != before[0] or what[1] > before[2] or what[2] < before[1]):
             yield before[0], before[1], Slice(file, groups)
@@ -81,10 +82,6 @@ def _slices(file: Path, named_run: str) -> Iterator[tuple[str, int, Slice]]:
         groups.append(n)
     if before is not None:
         yield before[0], before[1], Slice(file, groups)
-
-
-def _us(time: Any) -> int:
-    return int(pa.scalar(time, pa.timestamp("us", tz="UTC")).value)
 
 
 def batches(

@@ -89,21 +89,25 @@ def completeness(figures: Figures) -> str:
 def _heat_rows(devices: Sequence[DeviceFigures]) -> str:
     names = "".join(f'<li title="{escape(one.name)}">{escape(one.name)}</li>' for one in devices)
     shares = "".join(f"<li>{percent(one.complete)}</li>" for one in devices)
-    picture = data_uri(np.array([one.levels for one in devices]))
-    return (
-        f'<div class="heat"><ol>{names}</ol>'
-        f'<div class="cells" style="height:calc({len(devices)}*var(--row))">'
-        f'<img src="{picture}" alt="how complete each device is over the day; in figures below">'
-        f'<div class="lines"></div></div><ol class="share">{shares}</ol></div>'
+    height, about = (
+        f"calc({len(devices)}*var(--row))",
+        "how complete each device is over the day; in figures below",
     )
+    cells = _cells(devices, height, about, '<div class="lines"></div>')
+    return f'<div class="heat"><ol>{names}</ol>{cells}<ol class="share">{shares}</ol></div>'
 
 
 def _heat_rest(devices: Sequence[DeviceFigures]) -> str:
     height = min(REST_HEIGHT_PX, max(40, 2 * len(devices)))
-    picture = data_uri(np.array([one.levels for one in devices]))
+    cells = _cells(devices, f"{height}px", "the other devices, worst first")
     return (
         f'<p class="note" style="margin:8px 0 4px">the other {len(devices):,}, worst first; '
         f"none below {percent(devices[0].complete)}</p>"
-        f'<div class="heat"><span></span><div class="cells" style="height:{height}px">'
-        f'<img src="{picture}" alt="the other devices, worst first"></div><span></span></div>'
+        f'<div class="heat"><span></span>{cells}<span></span></div>'
     )
+
+
+def _cells(devices: Sequence[DeviceFigures], height: str, about: str, over: str = "") -> str:
+    """Return a picture of devices, and what lies over it."""
+    picture = data_uri(np.array([one.levels for one in devices]))
+    return f'<div class="cells" style="height:{height}"><img src="{picture}" alt="{about}">{over}</div>'

@@ -123,7 +123,7 @@ class Day:
         """Yield how long ticks are, batch by batch."""
         for name in source.device_datasets(self.log):
             for batch in source.batches(self.log.dataset(name), ["time"], from_us, to_us):
-                times = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+                times = source.times_us(batch).to_numpy()
                 steps = np.diff(times)
                 steps, n = np.unique(steps[steps > 0], return_counts=True)
                 if len(steps):
@@ -133,7 +133,7 @@ class Day:
         dataset = self.log.dataset(source.EVENTS)
         wanted = [c for c in ("time", "site", "device", "kind", "text") if c in dataset.schema.names]
         for batch in source.batches(dataset, wanted, self.start_us, self.end_us):
-            time_us = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+            time_us = source.times_us(batch)
             table = pa.table({"time_us": time_us, **{c: batch.column(c) for c in wanted[1:]}})
             for row in table.sort_by("time_us").to_pylist():
                 of_site = self.events.setdefault(row.get("site") or "", [])

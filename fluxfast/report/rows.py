@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fluxfast.report.source import times_us
+
 Array = NDArray[Any]
 
 NONE: Final = -1
@@ -57,7 +59,7 @@ def rows_of(
         if not batch.num_rows:
             continue
         device = _pairs(batch, devices)
-        time_us = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+        time_us = times_us(batch).to_numpy()
         rows = Rows(
             device,
             time_us,

@@ -14,6 +14,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fluxfast.errors import FluxfastError
+from fluxfast.log.dataset import TIME
+from fluxfast.log.footers import bounds_us, to_us
 from fluxfast.log.reading import Log
 
 DECISIONS: Final = "decisions"
@@ -82,7 +84,7 @@ def roles(log: Log, before_us: int) -> dict[tuple[str, str], str]:
     return {
         (row["site"], row["device"]): row["role"]
         for row in rows
-        if row["role"] and _us(row["valid_from"]) < before_us
+        if row["role"] and to_us(row["valid_from"]) < before_us
     }
 
 
@@ -121,7 +123,7 @@ def _of_file(
         groups = [
             k
             for k in range(file.num_row_groups)
-            if (bounds := _bounds_of(file.metadata.row_group(k))) is None
+            if (bounds := bounds_us(file.metadata.row_group(k))) is None
             or (bounds[0] < to_us and bounds[1] >= from_us)
         ]
         there = [name for name in columns if name in file.schema_arrow.names]
@@ -134,9 +136,14 @@ def _of_file(
 
 
 def _between(batch: pa.RecordBatch, from_us: int, to_us: int) -> pa.RecordBatch:
-    time_us = batch.column("time").cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    time_us = times_us(batch)
     inside = pc.and_(pc.greater_equal(time_us, from_us), pc.less(time_us, to_us))
     return batch if pc.all(inside).as_py() else batch.filter(inside)
+
+
+def times_us(batch: pa.RecordBatch) -> pa.Array:
+    """Return the column ``time`` in UTC microseconds since 1970, int64; older logs may count otherwise."""
+    return batch.column("time").cast(TIME).cast(pa.int64())
 
 
 def count_rows(dataset: ds.Dataset, from_us: int, to_us: int) -> int:
@@ -166,25 +173,10 @@ def _bounds(pieces: Sequence[ds.Fragment]) -> tuple[int, int] | None:
     times: list[int] = []
     for piece in pieces:
         if isinstance(piece, ds.ParquetFileFragment):
-            groups = [_bounds_of(piece.metadata.row_group(k)) for k in range(piece.metadata.num_row_groups)]
+            groups = [bounds_us(piece.metadata.row_group(k)) for k in range(piece.metadata.num_row_groups)]
             if all(groups):
                 times += [us for bounds in groups if bounds for us in bounds]
                 continue
         found = pc.min_max(piece.to_table(columns=["time"])["time"].cast(pa.int64()))
         times += [value.as_py() for value in (found["min"], found["max"]) if value.is_valid]
     return (min(times), max(times)) if times else None
-
-
-def _bounds_of(group: pq.RowGroupMetaData) -> tuple[int, int] | None:
-    """Return a row group's first and last time, if its statistics tell."""
-    for k in range(group.num_columns):
-        column = group.column(k)
-        if column.path_in_schema == "time":
-            told = column.statistics
-            return (_us(told.min), _us(told.max)) if told is not None and told.has_min_max else None
-    return None
-
-
-def _us(moment: datetime) -> int:
-    whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (whole - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

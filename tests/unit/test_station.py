@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from fluxfast import grid as grids
 from fluxfast.log.dataset import RESERVED
-from fluxfast.log.inventory import SAMPLE
+from fluxfast.log.views import SAMPLE
 from fluxfast.profiles.point import RESERVED_COLUMNS, Point
 from fluxfast.table.samples import sample_column
 

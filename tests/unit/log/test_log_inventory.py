@@ -11,7 +11,8 @@ import pytest
 
 from fluxfast.log import Column, Dataset, LogWriter, events
 from fluxfast.log.dataset import ROW_FIELDS
-from fluxfast.log.inventory import COLUMNS, DEVICES, DeviceRow, devices, settle, views_sql
+from fluxfast.log.inventory import COLUMNS, DEVICES, DeviceRow, devices, settle
+from fluxfast.log.views import views_sql
 from fluxfast.table import quality
 
 NOON_US = 1_790_035_200_000_000
