@@ -3,9 +3,10 @@
     python benchmarks/bench_log_jitter.py [--seconds 60] [--windows 3]
 
 The station has one core for itself and the simulator the other, on which the passes find their place as well
-as they can (nice 10), one after the other. Windows with and without passes take turns. Two figures of each:
-how late devices' readings were (tick to receive time, every device and tick), and by how much the times at
-which the loop had a finished tick were off the grid.
+as they can (nice 10), one after the other. Windows with and without passes take turns. Three figures of each:
+by how much ticks began off the grid, how late devices' readings were (tick to receive time, every device and
+tick), and when the loop had a finished tick. The latter two have in them that the simulator shares its core
+with the passes.
 """
 
 import argparse
@@ -43,12 +44,18 @@ def run_station(site: str, seconds: float, windows: int, crashed: str, log: str)
             for window in range(2 * windows):
                 with_passes = window % 2 == 1
                 passes = Passes(Path(crashed)) if with_passes else None
-                latency, late = [], []
+                began, latency, late = [], [], []
                 async for tick in station.ticks(seconds):
                     late.append(time.time() * 1e3 - tick.time_us / 1e3)
+                    began.append(late[-1] - tick.took_ms)
                     latency.append(station["acuvim2_vendor"].latency_ms.copy())
                 made = passes.end() if passes is not None else 0
-                for what, values in (("reading", np.concatenate(latency)), ("tick", np.array(late))):
+                figures = {
+                    "begin": np.array(began),
+                    "reading": np.concatenate(latency),
+                    "tick": np.array(late),
+                }
+                for what, values in figures.items():
                     found = np.nanpercentile(values, PERCENTS).round(2).tolist()
                     print(json.dumps([what, with_passes, *found, made, len(late)]), flush=True)
 
