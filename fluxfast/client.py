@@ -13,13 +13,15 @@ request and again whenever it is lost. Nothing waits longer than its timeout, an
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fluxfast import modbus
+from fluxfast.config import Device
 from fluxfast.constants import MAX_IN_FLIGHT, MAX_PDU_SIZE, ExceptionCode
 from fluxfast.errors import (
     ExceptionResponseError,
@@ -86,6 +88,8 @@ class Client:
         max_in_flight: int = 1,
         request_gap_s: float = 0.0,
         connect_delay_s: float = 0.0,
+        zero_ids: bool = False,
+        unit_aliases: Sequence[int] = (),
         connect: Connect | None = None,
     ) -> None:
         """Open nothing yet.
@@ -95,8 +99,10 @@ class Client:
         exception response other than 5 and 6 (busy) is sent again ``retry_count`` times, at once, then after
         1 s, 2 s, … and with a timeout of its own. ``max_in_flight`` requests (1 to 16) may wait for answers;
         some devices get confused by more than one. ``request_gap_s`` passes between an answer and the next
-        request, ``connect_delay_s`` between connecting and the first one. ``connect`` opens an asyncio stream
-        (as ``asyncio.open_connection`` does) that is used instead of a socket to host and port.
+        request, ``connect_delay_s`` between connecting and the first one. Answers may bear the transaction
+        identifier 0 where ``zero_ids`` says so, and those of the client's own unit up to two other units,
+        ``unit_aliases``. ``connect`` opens an asyncio stream (as ``asyncio.open_connection`` does) that is
+        used instead of a socket to host and port.
         """
         if not 1 <= port <= 65535:
             raise LocalProtocolError(f"a port is 1 to 65535, not {port}")
@@ -110,11 +116,14 @@ class Client:
         self._timeout_s = _checked(timeout_s)
         self._retry_count = retry_count
         gap_ns, delay_ns = round(1e9 * request_gap_s), round(1e9 * connect_delay_s)
-        link = (gap_ns, delay_ns, round(1e9 * timeout_s), 0, 0, 1, max_in_flight, 0, 0)
+        blocks = _aliases(unit_id, unit_aliases)
+        in_flight = 1 if zero_ids else max_in_flight
+        link = (gap_ns, delay_ns, round(1e9 * timeout_s), 0, len(blocks), 1, in_flight, zero_ids, 0)
         none, words = np.empty(0, np.uint8), np.empty(0, np.uint64)
         self._reactor = Reactor(
             np.array([link], structs.LINK).view(np.uint8),
-            none, none, none, words, none, words, None, 0.0, PROBE_INTERVAL_NS, secrets.randbits(64), CALLS,
+            np.array([(0, 0, len(blocks), 0)], structs.UNIT).view(np.uint8), blocks.view(np.uint8),
+            none, words, none, words, None, 0.0, PROBE_INTERVAL_NS, secrets.randbits(64), CALLS,
         )  # fmt: skip
         streams = {} if connect is None else {0: connect}
         self._driver = Driver(self._reactor, [(host, port)], streams, self._ended)
@@ -123,6 +132,28 @@ class Client:
         self._turn = asyncio.Semaphore(CALLS)
         self._closed = asyncio.Event()
         self._entered = self._open = False
+
+    @classmethod
+    def of(cls, device: Device, *, timeout_s: float | None = None, retry_count: int | None = None) -> Self:
+        """Return a client of a site file's device, with its quirks; seconds and retries are the device's too.
+
+        Raises FluxfastError for a device on a serial line.
+        """
+        if device.modbus.host is None:
+            raise FluxfastError(f"{device.id} is on a serial line, which is not spoken here: name a gateway")
+        quirks = device.profile.quirks
+        return cls(
+            device.modbus.host,
+            device.modbus.port,
+            unit_id=device.modbus.unit,
+            timeout_s=device.modbus.timeout_ns / 1e9 if timeout_s is None else timeout_s,
+            retry_count=device.modbus.retry_count if retry_count is None else retry_count,
+            max_in_flight=quirks.max_in_flight,
+            request_gap_s=quirks.request_gap_ns / 1e9,
+            connect_delay_s=quirks.connect_delay_ns / 1e9,
+            zero_ids=quirks.transaction_id == "zero",
+            unit_aliases=quirks.unit_aliases,
+        )
 
     async def __aenter__(self) -> Self:
         """Begin to connect; requests wait for it."""
@@ -356,6 +387,16 @@ class Client:
 
     def _where(self, unit_id: int) -> str:
         return f"{self._place} unit {unit_id}"
+
+
+def _aliases(unit_id: int, aliases: Sequence[int]) -> NDArray[np.void]:
+    """Return the plan's way to say that a unit has aliases: a block of it, which no tick ever reads."""
+    if not aliases:
+        return np.empty(0, structs.BLOCK)
+    blocks = np.zeros(1, structs.BLOCK)
+    blocks["unit_id"], blocks["every"], blocks["quantity"] = unit_id, 1, 1
+    blocks["aliases"] = (*aliases, unit_id)[:2]
+    return blocks
 
 
 def _checked(timeout_s: float) -> float:

@@ -16,12 +16,10 @@ from fluxfast.errors import FluxfastError
 from fluxfast.link import Reactor
 from fluxfast.plan import Plan
 from fluxfast.plan.blocks import READ_FUNCTION, BlockLayout
-from fluxfast.plan.program import column_value, point_op, raw_sentinels
-from fluxfast.plan.structs import OP
 from fluxfast.profiles import Profile
 from fluxfast.profiles.findings import nearest
-from fluxfast.table import Table, quality
-from fluxfast.table.decode import decode_replies
+from fluxfast.table import quality
+from fluxfast.values import Decoder
 
 # trace_kind of link/trace.pxd
 SENT, REPLY, FAILED, LATE, FOREIGN, BROKEN, UP, DOWN = range(8)
@@ -94,7 +92,7 @@ class Trace:
         self._wall_offset_ns = wall_offset_ns
         self._owner: dict[tuple[int, int], tuple[str, Profile]] = {}  # (link, unit identifier)
         self._sent: OrderedDict[tuple[int, int], _Request] = OrderedDict()  # (link, transaction_id)
-        self._decoders: dict[tuple[int, int, int, int], _Decoder] = {}
+        self._decoders: dict[tuple[int, int, int, int], Decoder] = {}
         for name in devices:
             found = [u for u, device in enumerate(plan.unit_devices) if device.id == name]
             if not found:
@@ -159,61 +157,22 @@ class Trace:
             return {}
         key = (id(request.profile), request.function_code, request.address, request.quantity)
         if key not in self._decoders:
-            self._decoders[key] = _Decoder(request)
-        return self._decoders[key].decode(adu[9:])
+            self._decoders[key] = Decoder(_read(request))
+        return {reading.point.name: reading.shown for reading in self._decoders[key].decode(adu[9:])}
 
 
-class _Decoder:
-    """Decodes the replies to one read of one profile, by the kernel that the station decodes with."""
-
-    def __init__(self, request: _Request) -> None:
-        last = request.address + request.quantity
-        points = tuple(
-            p
-            for p in request.profile.points.values()
-            if READ_FUNCTION[p.register] == request.function_code
-            and request.address <= p.address
-            and p.address + p.size <= last
-            and p.access != "wo"
-        )
-        layout = BlockLayout(request.function_code, request.address, request.quantity, 1, points)
-        sentinels: list[int] = []
-        ops = []
-        for column, point in enumerate(points):
-            ops.append(point_op(point, layout, column, len(sentinels)))
-            sentinels.extend(raw_sentinels(point))
-        values = [column_value(point) for point in points]
-        self._points = points
-        self._ops = np.array(ops, OP).view(np.uint8)
-        self._sentinels = np.array(sentinels, np.uint64)
-        self._table = Table(
-            "trace",
-            [(p.name, v.kind, v.width) for p, v in zip(points, values, strict=True)],
-            1,
-            np.zeros((len(points), 1), bool),
-        )
-
-    def decode(self, data: bytes) -> dict[str, Any]:
-        if not self._points:
-            return {}
-        table = self._table
-        decode_replies(
-            self._ops, self._sentinels, np.frombuffer(data, np.uint8)[None, :], table.structs.view(np.uint8),
-            np.zeros(1, np.int32),
-        )  # fmt: skip
-        found: dict[str, Any] = {}
-        for c, point in enumerate(self._points):
-            cell = table.values[c][0]
-            code = int(table.quality[c, 0])
-            value = cell.item()
-            if isinstance(value, bytes):
-                value = value.decode("ascii", "backslashreplace")
-            elif cell.dtype == np.float32:
-                value = float(str(cell))  # 230.1, not 230.10000610351562
-            elif point.states:
-                value = point.states.get(value, value)
-            found[point.name] = value if code < quality.BAD else quality.reason(code)
-        return found
+def _read(request: _Request) -> BlockLayout:
+    """Return what a request reads, with all points of the profile that lie inside it."""
+    last = request.address + request.quantity
+    points = tuple(
+        p
+        for p in request.profile.points.values()
+        if READ_FUNCTION[p.register] == request.function_code
+        and request.address <= p.address
+        and p.address + p.size <= last
+        and p.readable
+    )
+    return BlockLayout(request.function_code, request.address, request.quantity, 1, points)
 
 
 def _asked(request: _Request, adu: bytes) -> str:

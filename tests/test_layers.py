@@ -122,6 +122,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
             (
                 "station",
                 "control_socket",
+                "view_socket",
                 "operate",
                 "decisions",
                 "news",
@@ -133,9 +134,12 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "status",
                 "trace",
                 "inventory",
+                "values",
             ),
             2,
         ),
+        *itertools.combinations(("doctor", "scan", "sunspec", "access", "client", "running", "values"), 2),
+        ("cli", "top"),
         ("replay", "decisions"),
         ("replay", "controller"),
     }
