@@ -266,6 +266,16 @@ def test_the_readme_lists_the_commands() -> None:
     assert listed == list(COMMANDS)
 
 
+def test_the_manual_is_that_of_the_code(tmp_path: Path) -> None:
+    subprocess.run([ROOT / "ci/commands", tmp_path / "commands.md"], check=True)
+    manual = (ROOT / "docs/commands.md").read_text()
+    assert (tmp_path / "commands.md").read_text() == manual, "run ci/commands"
+    texts = re.findall(r"^##+ (fluxfast .*)\n\n```text\n(.*?)^```", manual, re.M | re.S)
+    assert {name.split()[1] for name, _ in texts} == set(COMMANDS)
+    for name, text in texts:
+        assert "Example" in text, name
+
+
 # ---- links, pictures, lines ----
 
 

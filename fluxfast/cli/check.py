@@ -19,14 +19,21 @@ from fluxfast.profiles.document import one_line
 _MAX_LISTED: Final = 5
 
 
-@click.command(cls=Command, short_help="Say what is wrong in site files.")
+@click.command(cls=Command)
 @click.argument("sites", metavar="SITE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def check(sites: Sequence[Path], as_json: bool) -> None:
     """Check site files, or folders of them, and the profiles, schedules and functions they use.
 
-    Each SITE is one fleet. Prints every problem with its file and line. Exit code: 0 all is well, 1 there are
-    warnings, 2 something is wrong.
+    Each SITE is one fleet. Prints every problem with its file, its line and what to do. Touches no device:
+    that is `fluxfast doctor`.
+
+    \b
+    Examples:
+      fluxfast check site.yaml
+      fluxfast check sites/ --json
+
+    Exit code: 0 all is well, 1 there are warnings, 2 something is wrong.
     """
     reports = [_examine(site) for site in sites]
     if as_json:

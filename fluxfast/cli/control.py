@@ -30,7 +30,7 @@ STOPPED_WITHIN_S: Final = 2.0  # so long `stop` waits until the units have confi
 LOOK_S: Final = 0.1
 
 
-@click.command(cls=Command, short_help="Stop, look at and switch sites that are controlled.")
+@click.command(cls=Command)
 @SITE
 @click.argument("do", metavar="DO", type=click.Choice(tuple(REQUESTS)))
 @click.argument("mode", required=False)
@@ -48,7 +48,14 @@ def control(site: Path, do: str, mode: str | None, name: str | None, as_json: bo
     enable MODE   switch a mode on
     disable MODE  switch a mode off, until enabled or restarted
 
+    \b
+    Examples:
+      fluxfast control site.yaml status
+      fluxfast control site.yaml stop --site Plant-7
+      fluxfast control site.yaml disable peak_shaving
+
     The stop is no safety function: it needs this machine, the network and the units' obedience.
+
     Exit code: 0 done, 1 there are findings (a site is stopped, or units take no part; after a stop: units
     have not confirmed it), 2 bad input, 3 could not be done.
     """

@@ -8,11 +8,25 @@ import sys
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from fluxfast import __version__
 
-# In the order of a first day; a command's module is imported only when it is called or described.
-COMMANDS: Final = ("demo", "check", "plan", "simulate", "run", "control", "replay", "log", "query", "report")
+# In the order of a first day. A command's module is imported only when it is called: the list of them and
+# the shell's completion must not wait for all.
+COMMANDS: Final = {
+    "demo": "Try it: a simulated fleet, controlled and drawn.",
+    "check": "Say what is wrong in site files.",
+    "plan": "Show the reads of a tick, their cost, and the writes.",
+    "simulate": "Answer for every device of a site file.",
+    "run": "Poll a site file's devices, show and log.",
+    "control": "Stop, look at and switch sites that are controlled.",
+    "replay": "Decide a log anew: what would another mode have done?",
+    "log": "Look at a log, check it, and export it.",
+    "query": "Ask a log by SQL.",
+    "report": "A day of a log as a page for each site.",
+    "completion": "Print what makes your shell complete commands.",
+}
 
 
 class Commands(click.Group):
@@ -36,13 +50,37 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a command line, or say which one may have been meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from fluxfast.profiles.findings import nearest
+
+            raise click.UsageError(f"there is no command '{args[0]}' ({nearest(args[0], COMMANDS)})", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so; click's own would import all."""
+        items = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="fluxfast")
 def cli() -> None:
     """Poll whole fleets of batteries and meters over Modbus TCP, and log everything as Parquet.
 
-    Start with `fluxfast demo`: a simulated fleet, no hardware.
+    Start with `fluxfast demo`: a simulated fleet, no hardware. `fluxfast COMMAND --help` has examples.
+
+    Exit codes: 0 done, 1 done with findings, 2 bad input, 3 could not do it.
     """
 
 

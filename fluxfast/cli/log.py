@@ -28,12 +28,19 @@ from fluxfast.log.verify import verify
 Tell = Callable[[str], None]
 
 
-@click.group(short_help="Look at a log, check it, and export it.")
+@click.group()
 def log() -> None:
     """Look at a log, check it, and export it.
 
     LOG is its folder, ./log if none is given. All but `recover` and `compact` only read, also beside a
     running station, and see what it logged a second ago.
+
+    \b
+    Examples:
+      fluxfast log ls
+      fluxfast log verify /var/log/plant
+
+    Exit code: 0 done, 1 there are findings, 2 bad input, 3 could not be done.
     """
 
 
@@ -44,7 +51,12 @@ log.add_command(export)
 @LOG
 @JSON
 def ls(log: Path, as_json: bool) -> None:
-    """List the datasets of LOG: files and their size, rows, those that only the journal has yet, times."""
+    """List the datasets of LOG: files and their size, rows, those that only the journal has yet, times.
+
+    \b
+    Example:
+      fluxfast log ls /var/log/plant
+    """
     opened = open_log(log)
     extents = opened.retried(lambda: [extent(opened, name) for name in opened.datasets])
     if as_json:
@@ -71,6 +83,10 @@ def stat(log: Path, names: Sequence[str], as_json: bool) -> None:
     """Show what each dataset of LOG takes, how complete it is, and what its columns hold.
 
     Size, nulls, least and most of a column are those of the files, not of the journal.
+
+    \b
+    Example:
+      fluxfast log stat log --dataset powerpack
     """
     opened = open_log(log)
     for name in names or opened.datasets:
@@ -96,6 +112,10 @@ def verify_(log: Path, as_json: bool) -> None:
 
     Exits with 1 if something is wrong. What a running station or a killed one leaves for the next pass is
     told as a note, and is none.
+
+    \b
+    Example:
+      fluxfast log verify log || echo "look at it"
     """
     wrong, total = 0, 0
 
@@ -126,6 +146,10 @@ def recover(log: Path, as_json: bool) -> None:
 
     A station does that by itself when it starts. What a running one still writes is left alone. Exits with 1
     if something was damaged.
+
+    \b
+    Example:
+      fluxfast log recover log
     """
     told, done = _pass(log, merge=False)
     if as_json:
@@ -147,6 +171,10 @@ def compact_(log: Path, all_days: bool, remote: str | None, as_json: bool) -> No
     """Make Parquet of the journal of LOG, and large files of the small ones of days that are over.
 
     A station does that by itself. Exits with 1 if something was damaged, or the disk has no room to merge.
+
+    \b
+    Example:
+      fluxfast log compact log --all-days
     """
     told, done = _pass(log, merge=True, all_days=all_days, remote=remote)
     if as_json:

@@ -46,6 +46,11 @@ def export(
 
     Rows come in the order of the log: by time in steps of some minutes, in each of them by device. Times are
     UTC (in CSV like 2026-11-22T17:00:30.500000Z), nulls are empty.
+
+    \b
+    Example:
+      fluxfast log export log --out day.csv --dataset powerpack \\
+        --from 2026-11-22 --to 2026-11-23
     """
     format_ = out.suffix.removeprefix(".").lower()
     if format_ not in FORMATS:

@@ -16,11 +16,21 @@ from fluxfast.plan import Cost, Plan, compile_plan, plan_cost
 from fluxfast.profiles import BatteryControl
 
 
-@click.command(cls=Command, short_help="Show the reads of a tick, their cost, and the writes.")
+@click.command(cls=Command)
 @SITE
 @JSON
 def plan(site: Path, as_json: bool) -> None:
-    """Show the reads that SITE needs per tick, their cost, and what control writes; sends nothing."""
+    """Show the reads that SITE needs per tick, their cost, and what control writes; sends nothing.
+
+    FC is the function code, first and last are PDU addresses, gaps are registers that are read and not used.
+
+    \b
+    Examples:
+      fluxfast plan site.yaml
+      fluxfast plan site.yaml --json
+
+    Exit code: 0 done, 2 the site file is wrong.
+    """
     fleet = load_fleet(site)
     compiled = compile_plan(fleet)
     cost = plan_cost(compiled)

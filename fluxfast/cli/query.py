@@ -29,7 +29,7 @@ LOOK_S: Final = 0.1
 T = TypeVar("T")
 
 
-@click.command(cls=Command, short_help="Ask a log by SQL.")
+@click.command(cls=Command)
 @click.argument("sql")
 @LOG
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
@@ -42,9 +42,12 @@ def query(sql: str, log: Path, as_csv: bool, out: Path | None, as_json: bool) ->
     columns and devices are what the log says of itself. Times are UTC.
 
     \b
-    fluxfast query "SELECT device, avg(soe) FROM powerpack GROUP BY device"
-    fluxfast query "SUMMARIZE powerpack"
-    fluxfast query "SHOW TABLES"
+    Examples:
+      fluxfast query "SELECT device, avg(soe) FROM powerpack GROUP BY device"
+      fluxfast query "SUMMARIZE powerpack"
+      fluxfast query "SHOW TABLES" /var/log/plant --csv
+
+    Exit code: 0 done, 2 bad input (also of SQL), 3 could not be done.
     """
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise click.BadParameter(f"{out} is neither .parquet nor .csv", param_hint="--out")

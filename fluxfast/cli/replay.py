@@ -62,7 +62,7 @@ class _Mode(click.ParamType["str | Mode"]):
         return mode
 
 
-@click.command(cls=Command, short_help="Decide a log anew: what would another mode have done?")
+@click.command(cls=Command)
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option(
     "--site", required=True, type=click.Path(path_type=Path), help="The site file whose control: decides."
@@ -94,14 +94,22 @@ def replay(
 ) -> None:
     """Decide LOG anew, tick by tick, by the control section of a site file.
 
-    Sends nothing. Sites that only observe are decided for too. Exits with 1 if, without --mode, a decision
-    differs from the logged one.
+    Sends nothing. Sites that only observe are decided for too.
 
     Other setpoints would have made another history, so the log is corrected: the load is the logged grid
     power plus what the batteries did then (their measured power; without that the logged setpoint, or the
     target power they show); the grid power is that load minus the new setpoints; the state of energy follows
     the difference of power, the capacity and the profile's efficiency. Batteries are taken to do what they
     are told, at once. A site sees history as it was until a decision of its own differs from the logged one.
+
+    \b
+    Examples:
+      fluxfast replay log --site site.yaml
+      fluxfast replay log --site site.yaml --chart what-if.png \\
+        --mode '{type: peak_shaving, import_limit_kw: 450}'
+
+    Exit code: 0 done, 1 without --mode: a decision differs from the logged one, 2 bad input, 3 could not be
+    done.
     """
     fleet = load_fleet(site)
     began = time.perf_counter()

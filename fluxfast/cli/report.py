@@ -60,7 +60,7 @@ class _Zone(click.ParamType[tzinfo]):
             self.fail(f"{error.args[0]} (write one like Europe/Berlin, or UTC)", param, ctx)
 
 
-@click.command(cls=Command, short_help="A day of a log as a page for each site.")
+@click.command(cls=Command)
 @LOG
 @click.option("--day", type=_Date(), help="Which day; otherwise the last one that has data.")
 @click.option("--site", "sites", multiple=True, help="Only this site; may be given several times.")
@@ -84,6 +84,13 @@ def report(
 
     Power and energy, state of energy, which readings are missing and why, answer times, what control did and
     what happened. A page needs nothing else, neither files nor scripts nor a network.
+
+    \b
+    Examples:
+      fluxfast report log
+      fluxfast report log --day 2026-11-22 --site Plant-7 --tz Europe/Berlin
+
+    Exit code: 0 done, 2 bad input, 3 could not be done.
     """
     if with_png:
         need_matplotlib()

@@ -30,7 +30,7 @@ FRAMES_EVERY_S = 0.05
 END_S = 2.0  # what a clean end takes at most
 
 
-@click.command(cls=Command, short_help="Poll a site file's devices, show and log.")
+@click.command(cls=Command)
 @SITE
 @click.option(
     "--duration", type=DURATION, help="Stop after a time such as 30s or 5m; until Ctrl-C otherwise."
@@ -50,9 +50,16 @@ def run(
     """Poll the devices of SITE, show how it goes, and log every tick as Parquet.
 
     SITE is a file or a folder of files. Sites with `action: act` are controlled: see `fluxfast control`.
-    Ctrl-C, SIGTERM or a closed terminal ends it cleanly, its units are told 0 and given back. Exits with 1
-    if at the end devices were bad, ticks were skipped, rows were lost, control had ended before or units
-    could not be given back.
+    Ctrl-C, SIGTERM or a closed terminal ends it cleanly, its units are told 0 and given back.
+
+    \b
+    Examples:
+      fluxfast run site.yaml
+      fluxfast run site.yaml --duration 30s --log /var/log/plant
+      fluxfast run site.yaml --trace unit=b1
+
+    Exit code: 0 done, 1 there are findings (at the end devices were bad, ticks were skipped, rows were lost,
+    control had ended before or units could not be given back), 2 bad input, 3 could not be done.
     """
     fleet = load_fleet(site)
     refuse_serial(fleet)

@@ -13,7 +13,7 @@ from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.sim import KINDS, RANDOM, Counters, Simulator
 
 
-@click.command(cls=Command, short_help="Answer for every device of a site file.")
+@click.command(cls=Command)
 @SITE
 @click.option(
     "--seed", type=click.IntRange(min=0), default=1, show_default=True,
@@ -27,7 +27,19 @@ from fluxfast.sim import KINDS, RANDOM, Counters, Simulator
 @click.option("--duration", type=DURATION, help="End after a time such as 30s.")
 @JSON
 def simulate(site: Path, seed: int, faults: tuple[str, ...], duration: float | None, as_json: bool) -> None:
-    """Simulate every Modbus TCP device of SITE on its own host and port (loopback only)."""
+    """Simulate every Modbus TCP device of SITE on its own host and port (loopback only).
+
+    Batteries follow their setpoints, meters see what they do; a unit that is commanded by nobody falls back.
+    Prints a line when it answers, and ends with Ctrl-C.
+
+    \b
+    Examples:
+      fluxfast simulate site.yaml
+      fluxfast simulate site.yaml --fault hang:10% --fault slow=200ms
+      fluxfast simulate site.yaml --fault blackhole:5%:10s-20s --duration 1m
+
+    Exit code: 0 done, 2 the site file is wrong, 3 an address cannot be had.
+    """
     simulator = Simulator(load_fleet(site), seed, faults=faults)
     # Before the line that others wait for, so that they can end us from then on.
     for number in (signal.SIGINT, signal.SIGTERM):
