@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.support.command import fluxfast, started
+from tests.support.command import fluxfast, invoked, started
 from tests.support.operated import OTHER, eventually, operated, shown
 
 DONE, FINDINGS, BAD_INPUT, COULD_NOT = 0, 1, 2, 3
@@ -19,7 +19,7 @@ def site(tmp_path):
 
 
 def control(site, *args):
-    done = fluxfast("control", site.file, *args)
+    done = invoked("control", site.file, *args)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -135,9 +135,9 @@ def test_wrong_input(site):
 
 
 def test_without_a_station(site, tmp_path):
-    code, out, err = control(site, "status")
-    assert (code, out) == (COULD_NOT, "")
-    assert err == f"no station controls site {site.name}: start `fluxfast run` for it first\n"
+    done = fluxfast("control", site.file, "status")
+    assert (done.returncode, done.stdout) == (COULD_NOT, "")
+    assert done.stderr == f"no station controls site {site.name}: start `fluxfast run` for it first\n"
     site.file.write_text(site.file.read_text().replace("action: act", "action: shadow"))
     assert control(site, "status")[::2] == (
         COULD_NOT,

@@ -45,6 +45,7 @@ def run(site: Path, log: Path) -> Process:
     return started("run", site, "--log", log, "--json")
 
 
+@pytest.mark.long
 def test_now_is_seen_while_a_station_runs_and_after_it_was_killed(site, tmp_path):
     log = tmp_path / "log"
     with simulating(site):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.command import fluxfast, free_port, parquet_files, simulating
+from tests.support.command import fluxfast, free_port, invoked, parquet_files, simulating
 from tests.support.day_logs import DAY, battery, ticks, timeouts, write
 
 DONE, BAD_INPUT, COULD_NOT = 0, 2, 3
@@ -95,7 +95,7 @@ def test_one_site_without_a_picture(log: Path, tmp_path: Path) -> None:
 def test_what_users_get_wrong(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
     (tmp_path / "EMPTY").mkdir()
     write(tmp_path / "LOG", "powerpack", [battery("b1", ticks(10))])
-    done = fluxfast("report", *arguments, *([] if "--tz" in arguments else ["--tz", "UTC"]), cwd=tmp_path)
+    done = invoked("report", *arguments, *([] if "--tz" in arguments else ["--tz", "UTC"]), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,6 +19,7 @@ from tests.support.command import (
     device_rows,
     fluxfast,
     free_port,
+    invoked,
     parquet_files,
     read_log,
     simulating,
@@ -137,7 +138,7 @@ PROFILES = {
 
 def refusal(*args: object, cwd: Path) -> tuple[int, list[str]]:
     """Run a command that must not start; return its exit code and the lines on stderr."""
-    ended = fluxfast(*args, cwd=cwd)
+    ended = invoked(*args, cwd=cwd)
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
     assert not parquet_files(cwd)

@@ -19,7 +19,7 @@ def watchdog_of(run):
     return int(child)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_units_are_given_back_and_polling_goes_on(tmp_path, how):
     with operated(tmp_path, "127.71.12.1") as site, started("run", site.file, "--json") as run:
         eventually(lambda: site.setpoints() == [2, 2, 2])

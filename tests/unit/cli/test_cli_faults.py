@@ -17,7 +17,7 @@ from tests.support.command import FLUXFAST, fluxfast
 DEVICE = "devices: {{bess: [{{id: b1, type: {type}, modbus: {{host: 127.77.0.1, port: 5020}}}}]}}\n"
 
 
-@pytest.mark.parametrize("taken", ["site.yaml", "log", "chart.png"])
+@pytest.mark.parametrize("taken", ["site.yaml", "log", pytest.param("chart.png", marks=pytest.mark.long)])
 def test_demo_that_cannot_write(tmp_path: Path, taken: str) -> None:
     if taken == "log":
         (tmp_path / taken).touch()

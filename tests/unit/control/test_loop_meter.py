@@ -226,7 +226,7 @@ def test_a_sample_that_is_not_new_says_nothing() -> None:
 
 @pytest.mark.parametrize("refresh_s", [STEP_S, 1.0, 4.0])
 @pytest.mark.parametrize("silent_s", [2.0, 6.0, 7.5, 9.0, 30.0])
-@pytest.mark.parametrize("tick_s", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("tick_s", [pytest.param(0.1, marks=pytest.mark.long), 0.5, 1.0])
 def test_a_meter_that_returns_never_drives_the_target_past_the_load(
     tick_s: float, silent_s: float, refresh_s: float
 ) -> None:
@@ -256,7 +256,7 @@ def test_a_meter_that_returns_never_drives_the_target_past_the_load(
     assert trace.target_kw[-1] == pytest.approx(after_kw, abs=0.02)
 
 
-@pytest.mark.parametrize("tick_s", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("tick_s", [pytest.param(0.1, marks=pytest.mark.long), 0.5, 1.0])
 def test_when_it_returns_after_the_ramp_the_load_starts_anew_from_the_sample(tick_s: float) -> None:
     """The old load of 100 kW is nowhere: neither in the estimate nor, against the limit, in the target."""
     load = Load(100.0)

@@ -21,7 +21,7 @@ NOISE_KW = 0.3
 DEADBAND_KW = 2.0
 BEFORE_S = 20.0
 
-ticks = pytest.mark.parametrize("tick_s", [0.1, 0.5, 1.0])
+ticks = pytest.mark.parametrize("tick_s", [pytest.param(0.1, marks=pytest.mark.long), 0.5, 1.0])
 noise = pytest.mark.parametrize("noise_kw", [0.0, NOISE_KW])
 
 
