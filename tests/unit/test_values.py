@@ -88,7 +88,7 @@ def test_known_values(one: Point, text: str, registers: tuple[int, ...]) -> None
         (point("float64"), "1e999", "no finite number"),
         (point("uint16"), "fifty", "no number"),
         (point("int16", limits=[-250, 250]), "251", "it may be -250 to 250"),
-        (point("uint16", states={1: "READY"}), "REDY", "did you mean 'READY'?"),
+        (point("uint16", states={1: "READY"}), "READI", "did you mean 'READY'?"),
         (point("uint16", bits=[0, 3]), "1", "part of a register"),
         (point("bool", bit=3), "on", "part of a register"),
         (point("string", length=1), "abc", "up to 2 ASCII characters"),
