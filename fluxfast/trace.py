@@ -52,6 +52,11 @@ class Frame:
     values: dict[str, Any]
     adu: bytes
 
+    @property
+    def arrow(self) -> str:
+        """Which way it went, and whether it was of use: two characters."""
+        return _ARROWS[KINDS.index(self.kind)]
+
     def line(self) -> str:
         """Return it on one line: time, device, direction, number, round trip, meaning, bytes."""
         time = np.datetime_as_string(np.datetime64(self.time_us, "us"), "us")[11:]
@@ -59,12 +64,16 @@ class Frame:
         took = "" if self.round_trip_ms is None else f"{self.round_trip_ms:.2f} ms"
         values = " ".join(f"{name}={value}" for name, value in self.values.items())
         text = f"{self.text}: {values}" if values else self.text
-        arrow = _ARROWS[KINDS.index(self.kind)]
-        return f"{time} {self.device} {arrow} {number} {took:>9}  {text}{_hex(self.adu)}"
+        return f"{time} {self.device} {self.arrow} {number} {took:>9}  {text}{_hex(self.adu)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {**vars(self), "adu": self.adu.hex()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Frame":
+        """Return the one that ``as_dict`` made into ``data``."""
+        return cls(**{**data, "adu": bytes.fromhex(data["adu"])})
 
 
 def _hex(adu: bytes) -> str:
