@@ -9,7 +9,6 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Input, Static
 
 from fluxfast.errors import FluxfastError
@@ -36,9 +35,14 @@ class TopApp(App[None]):
     #title, #counts, #rates, #message, #bar { height: 1; }
     ContentSwitcher { height: 1fr; }
     Grid { height: 1fr; }
-    #filter { dock: bottom; display: none; height: 1; border: none; padding: 0; background: ansi_default; }
+    #filter { display: none; height: 1; border: none; padding: 0; background: ansi_default; }
     #filter.open { display: block; }
     Footer { background: ansi_default; }
+    Grid, VerticalScroll {
+        scrollbar-color: ansi_bright_black; scrollbar-color-hover: ansi_white;
+        scrollbar-color-active: ansi_white; scrollbar-background: ansi_default;
+        scrollbar-background-hover: ansi_default; scrollbar-background-active: ansi_default;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,ctrl+c", "quit", "Quit"),
@@ -68,20 +72,22 @@ class TopApp(App[None]):
         self._status: dict[str, Any] | None = None
         self._state = "looking for the station"
         self._paused = False
+        # Kept, not looked for: what the station tells may come in while the screen is being taken away.
+        self._head = {
+            id_: Static(id=id_, markup=False) for id_ in ("title", "counts", "rates", "message", "bar")
+        }
         self._lines: dict[str, Text] = {}
+        self._grids = {"devices": Grid(self.devices, id="devices"), "sites": Grid(self.sites, id="sites")}
+        self._switcher = ContentSwitcher(initial="devices")
+        self._box = Input(placeholder="filter", id="filter", select_on_focus=False)
 
     def compose(self) -> ComposeResult:
         """Lay it out."""
         with Vertical():
-            yield Static(id="title", markup=False)
-            yield Static(id="counts", markup=False)
-            yield Static(id="rates", markup=False)
-            yield Static(id="message", markup=False)
-            yield Static(id="bar", markup=False)
-            with ContentSwitcher(initial="devices"):
-                yield Grid(self.devices, id="devices")
-                yield Grid(self.sites, id="sites")
-        yield Input(placeholder="filter", id="filter", select_on_focus=False)
+            yield from self._head.values()
+            with self._switcher:
+                yield from self._grids.values()
+        yield self._box
         yield Footer()
 
     def on_mount(self) -> None:
@@ -112,18 +118,20 @@ class TopApp(App[None]):
     async def _watch_one(self, station: Running) -> None:
         loop = asyncio.get_running_loop()
         async with View(station.socket) as view:
-            about, fleet = await view.about(), await view.fleet()
-            self._take_fleet(about, fleet)
-            tick: int | None = None
-            status_at = next_at = loop.time()
+            about, fleet, status = await view.about(), await view.fleet(), await view.status()
+            tick, newest = await view.devices()
+            self._take_fleet(about, fleet)  # all at once: half of it would only flash
+            self._take_status(status)
+            self._take_values(newest)
+            next_at = loop.time()
+            status_at = next_at + STATUS_S
             while True:
                 if not self._paused:
                     if loop.time() >= status_at:
                         status_at = loop.time() + STATUS_S
                         self._take_status(await view.status())
-                    top = self.screen
-                    if isinstance(top, DetailScreen):
-                        top.show(await view.device(top.device))
+                    if (detail := self._detail) is not None:
+                        detail.show(await view.device(detail.device))
                     else:
                         tick, newest = await view.devices(tick)
                         if newest is not None:
@@ -140,9 +148,8 @@ class TopApp(App[None]):
             self.devices.sort_by(self._sort)
             self._sort = None
         if ids != self.devices.texts["device"]:
-            for grid in self.query(Grid):
+            for grid in self._grids.values():
                 grid.forget()
-        self._renew()
 
     def _take_values(self, newest: Any) -> None:
         self.devices.set_values(newest)
@@ -158,13 +165,14 @@ class TopApp(App[None]):
     # ---- what is on the screen ----
 
     @property
-    def _main(self) -> Screen[Any]:
-        return self.screen_stack[0]
+    def _shown(self) -> Grid:
+        return self._grids[self._switcher.current or "devices"]
 
     @property
-    def _shown(self) -> Grid:
-        current = self._main.query_one(ContentSwitcher).current
-        return self._main.query_one(f"#{current}", Grid)
+    def _detail(self) -> DetailScreen | None:
+        """The device that is looked into."""
+        stack = self.screen_stack
+        return next((screen for screen in stack if isinstance(screen, DetailScreen)), None)
 
     def _renew(self) -> None:
         self._shown.renew()
@@ -197,9 +205,8 @@ class TopApp(App[None]):
     def _show_line(self, id_: str, text: Text) -> None:
         if self._lines.get(id_) != text:  # what looks as it did is not drawn again
             self._lines[id_] = text
-            line = self._main.query_one(f"#{id_}", Static)
-            line.update(text)
-            line.display = bool(text)
+            self._head[id_].update(text)
+            self._head[id_].display = bool(text)
 
     def on_resize(self, _: events.Resize) -> None:
         """Fit the header anew."""
@@ -214,23 +221,26 @@ class TopApp(App[None]):
             self.push_screen(DetailScreen(self.devices.name(event.row)))
         elif sheet is self.sites:
             self.devices.site = self.sites.name(event.row)
-            self._main.query_one("#devices", Grid).forget()
+            self._grids["devices"].forget()
             self.action_view("devices")
 
     def action_view(self, which: str) -> None:
         """Show devices or sites."""
-        if isinstance(self.screen, DetailScreen):
+        if self._detail is not None:
             return
         if which == "sites":
             self.devices.site = None
-        self._main.query_one(ContentSwitcher).current = which
+        self._switcher.current = which
         self._shown.focus()
         self._renew()
 
     def action_switch(self) -> None:
         """Show the other of the two; inside a device go from its registers to its frames and back."""
-        if isinstance(self.screen, DetailScreen):
+        if self._detail is not None:
             self.screen.focus_next(Grid)
+            return
+        if self._box.has_class("open"):
+            self._close_filter()
             return
         self.action_view("sites" if self._shown.sheet is self.devices else "devices")
 
@@ -245,17 +255,16 @@ class TopApp(App[None]):
 
     def action_filter(self) -> None:
         """Ask for a filter."""
-        if isinstance(self.screen, DetailScreen):
+        if self._detail is not None:
             return
-        box = self.query_one(Input)
-        box.value = self._shown.sheet.filter
-        box.add_class("open")
-        box.focus()
+        self._box.value = self._shown.sheet.filter
+        self._box.add_class("open")
+        self._box.focus()
 
     def action_leave(self) -> None:
         """End the filter, then the site that it was narrowed down to."""
-        sheet, box = self._shown.sheet, self.query_one(Input)
-        if box.has_class("open") or sheet.filter:
+        sheet = self._shown.sheet
+        if self._box.has_class("open") or sheet.filter:
             sheet.filter = ""
             self._close_filter()
         elif self.devices.site is not None:
@@ -273,5 +282,5 @@ class TopApp(App[None]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one(Input).remove_class("open")
+        self._box.remove_class("open")
         self._shown.focus()

@@ -39,18 +39,19 @@ class DetailScreen(Screen[None]):
         self.device = device
         self._points, self._frames = PointSheet(), FrameSheet()
         self._newest: dict[str, Any] | None = None
+        self._about = Static(f"{device} …", id="about", markup=False)
+        self._grids = (Grid(self._points, id="points"), Grid(self._frames, tail=True, id="frames"))
 
     def compose(self) -> ComposeResult:
         """Lay it out."""
-        yield Static(f"{self.device} …", id="about", markup=False)
+        yield self._about
         with Container(id="both"):
-            yield Grid(self._points, id="points")
-            yield Grid(self._frames, tail=True, id="frames")
+            yield from self._grids
         yield Footer()
 
     def on_mount(self) -> None:
         """Let the keys go to the registers first."""
-        self.query_one("#points", Grid).focus()
+        self._grids[0].focus()
 
     def on_resize(self) -> None:
         """Side by side where there is room."""
@@ -64,13 +65,13 @@ class DetailScreen(Screen[None]):
         self._points.set_points(device["points"])
         self._frames.add(device["frames"])
         self._show_about(device)
-        for grid in self.query(Grid):
+        for grid in self._grids:
             grid.renew()
 
     def _show_about(self, device: dict[str, Any]) -> None:
         lines = [_who(device), _how(device), _link(device["link"]), _requests(device["requests"])]
         text = Text("\n").join(fit_parts(line, self.size.width) for line in lines)
-        self.query_one("#about", Static).update(text)
+        self._about.update(text)
 
 
 _Part = tuple[str, str]

@@ -67,11 +67,11 @@ class DeviceSheet(Sheet):
     def _choose_columns(self) -> None:
         """Columns that say nothing take no room: no site where there is one, no SOE of meters."""
 
-        def longest(name: str, least: int, most: int) -> int:
-            return min(max((len(text) for text in set(self.texts[name])), default=least), most)
+        def longest(name: str, most: int) -> int:
+            return min(max(len(name), *map(len, {*self.texts[name]})), most) if self.units else len(name)
 
-        id_, site = longest("device", 6, 40), longest("site", 4, 24)
-        name = longest("name", 4, 40) if self.texts["name"] != self.texts["device"] else 0
+        id_, site = longest("device", 40), longest("site", 24)
+        name = longest("name", 40) if self.texts["name"] != self.texts["device"] else 0
         several = len(set(self.texts["site"])) > 1
         kw = ("power_kw", "setpoint_kw", "shown_kw")
         power, setpoint, shown = (column in self._seen for column in kw)
@@ -80,8 +80,8 @@ class DeviceSheet(Sheet):
             Column("device", "device", min(id_, 14), 0, id_),
             *([Column("name", "name", min(name, 16), 7, name)] if name else []),
             *([Column("site", "site", min(site, 12), 4, site)] if several else []),
-            Column("profile", "profile", longest("profile", 7, 16), 10),
-            Column("endpoint", "endpoint", longest("endpoint", 8, 28), 9),
+            Column("profile", "profile", longest("profile", 16), 10),
+            Column("endpoint", "endpoint", longest("endpoint", 28), 9),
             Column("unit", "unit", 4, 8, right=True),
             Column("latency_ms", "latency ms", 10, 2, right=True, descending=True),
             Column("age_s", "age", 6, 5, right=True, descending=True),

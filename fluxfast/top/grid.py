@@ -35,7 +35,7 @@ class Grid(ScrollView, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    Grid { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; background: transparent; }
+    Grid { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; background: ansi_default; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -134,11 +134,14 @@ class Grid(ScrollView, can_focus=True):
     def _head(self) -> _Line:
         pieces = []
         for n, (column, width) in enumerate(self._fitted):
-            is_sorted = column.key == self.sheet.sort
-            sign = ("▼" if self.sheet.reverse else "▲") if is_sorted else ""
-            title = column.title[: width - len(sign)] + sign
-            gap = " " * GAP if n else ""
-            pieces.append((gap + fitted(title, width, column.right), "sorted" if is_sorted else "head"))
+            gap, title, style = " " * GAP if n else "", column.title, "head"
+            if column.key == self.sheet.sort:
+                sign, style = "▼" if self.sheet.reverse else "▲", "sorted"
+                if column.right and len(title) == width:
+                    gap = sign
+                else:
+                    title = sign + title if column.right else title[: width - 1] + sign
+            pieces.append((gap + fitted(title, width, column.right), style))
         return tuple(pieces)
 
     def render_line(self, y: int) -> Strip:
