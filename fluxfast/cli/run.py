@@ -15,11 +15,20 @@ import click
 import uvloop
 
 from fluxfast.cli.display import STATUS_EVERY_S, Display
-from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, LOCAL_FOLDER, SITE, Command, load_fleet
+from fluxfast.cli.options import (
+    DONE,
+    DURATION,
+    FINDINGS,
+    JSON,
+    LOCAL_FOLDER,
+    SITE,
+    Command,
+    load_fleet,
+    refuse_serial,
+)
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.sites import summary as control_summary
 from fluxfast.config import Fleet
-from fluxfast.errors import ConfigError, Problem
 from fluxfast.profiles.findings import nearest
 from fluxfast.station import Station
 from fluxfast.status import Status
@@ -83,21 +92,6 @@ def _unit_of(trace: str, fleet: Fleet) -> str:
             f"no device {unit} in the site ({nearest(unit, known)})", param_hint="--trace"
         )
     return unit
-
-
-def refuse_serial(fleet: Fleet) -> None:
-    """Raise ConfigError naming every device on a serial line."""
-    serial = [d for d in fleet.devices if d.modbus.transport == "serial"]
-    if serial:
-        raise ConfigError(
-            [
-                Problem(
-                    d.file, d.line, f"device {d.id}", "serial lines are not polled by this version",
-                    "give modbus: the host and port of a Modbus TCP gateway, or remove the device",
-                )
-                for d in serial
-            ]
-        )  # fmt: skip
 
 
 async def watch(

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from fluxfast.cli.options import DURATION, JSON, Command, load_fleet
-from fluxfast.cli.run import refuse_serial
+from fluxfast.cli.options import DURATION, JSON, Command, load_fleet, refuse_serial
 from fluxfast.errors import FluxfastError, MissingExtraError
 from fluxfast.running import Running, running_stations
 from fluxfast.top.devices import SORTABLE

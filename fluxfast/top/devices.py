@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fluxfast.control import reasons
 from fluxfast.table import quality
 from fluxfast.top.sheet import Cell, Column, Sheet, number, ranks, seconds
-from fluxfast.view_socket.columns import NOT_CONTROLLED
 
 GOOD, UNCERTAIN, BAD = range(3)
 CLASSES: Final = ("good", "uncertain", "bad")
@@ -48,7 +47,7 @@ class DeviceSheet(Sheet):
         self.texts = {name: [str(text) for text in fleet.column(name).to_pylist()] for name in _TEXTS}
         self.units = fleet.column("unit").to_pylist()
         self.codes = np.full(len(self.units), quality.NEVER, np.uint8)
-        self.usable = np.full(len(self.units), NOT_CONTROLLED, np.uint8)
+        self.usable = np.full(len(self.units), reasons.NOT_CONTROLLED, np.uint8)
         self.numbers = {name: np.full(len(self.units), np.nan, np.float32) for name in _NUMBERS}
         self._ranks, self._found, self._seen = {}, {}, set()
         columns = zip(*(self.texts[name] for name in _TEXTS), strict=True)
@@ -125,7 +124,7 @@ class DeviceSheet(Sheet):
         code, usable = self.codes[row], self.usable[row]
         if code != quality.GOOD:
             return quality.reason(int(code)) or ""
-        return "" if usable in (reasons.NONE, NOT_CONTROLLED) else f"out: {reasons.TEXTS[usable]}"
+        return "" if usable in (reasons.NONE, reasons.NOT_CONTROLLED) else f"out: {reasons.TEXTS[usable]}"
 
     def values(self, key: str) -> NDArray[np.float64]:
         """Return what a column is sorted by."""
@@ -136,7 +135,7 @@ class DeviceSheet(Sheet):
         if key == "unit":
             return np.array(self.units, np.float64)
         if key in ("quality", "why"):  # the worst last, then by the reason
-            out = np.where(self.usable == NOT_CONTROLLED, 0, self.usable)
+            out = np.where(self.usable == reasons.NOT_CONTROLLED, 0, self.usable)
             return CLASS_OF[self.codes] * 65536.0 + self.codes * 256.0 + out
         return self.numbers[key].astype(np.float64)
 
@@ -168,6 +167,6 @@ class DeviceSheet(Sheet):
             "quality": quality.quality_name(code),
             "reason": quality.reason(code),
             **{name: None if np.isnan(value) else round(value, 3) for name, value in numbers.items()},
-            "in_use": None if usable == NOT_CONTROLLED else usable == reasons.NONE,
-            "out_reason": None if usable == NOT_CONTROLLED else reasons.TEXTS[usable],
+            "in_use": None if usable == reasons.NOT_CONTROLLED else usable == reasons.NONE,
+            "out_reason": None if usable == reasons.NOT_CONTROLLED else reasons.TEXTS[usable],
         }

@@ -2,20 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from fluxfast.config import Device
+from fluxfast.control import reasons
 from fluxfast.controller import Controller
 from fluxfast.poller import Poller
 from fluxfast.profiles import BatteryControl, Profile
 from fluxfast.profiles.control import POWER_UNITS
 from fluxfast.table import quality
-
-NOT_CONTROLLED: Final = 255
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class DeviceColumns:
             good = table.quality[role.point][role.rows] < quality.BAD
             found = np.where(good, table.values[role.point][role.rows] * role.factor, np.nan)
             values[role.column][role.places] = found
-        setpoint_kw, usable = np.full(n, np.nan, np.float32), np.full(n, NOT_CONTROLLED, np.uint8)
+        setpoint_kw, usable = np.full(n, np.nan, np.float32), np.full(n, reasons.NOT_CONTROLLED, np.uint8)
         if self._controller is not None:
             units = self._controller.columns.units
             setpoint_kw[self._commanded], usable[self._commanded] = units.setpoint_kw, units.usable

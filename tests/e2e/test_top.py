@@ -12,14 +12,20 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
+from fluxfast.cli.group import cli
 from fluxfast.config import load
+from fluxfast.poller import Poller
 from fluxfast.running import running_stations
 from fluxfast.sim import Simulator
-from tests.support.command import FLUXFAST, PATIENCE_S, fluxfast, started
+from fluxfast.view_socket import ViewSocket
+from tests.support.command import FLUXFAST, PATIENCE_S, started
+from tests.support.fleets import device, fleet, registers
 from tests.support.operated import eventually
 
 pytest.importorskip("textual", reason="no Textual here: pip install 'fluxfast[top]'")
@@ -189,14 +195,13 @@ def test_filtered_as_it_is_typed(pid):
             await pilot.press("slash", *"n1")
             await until(pilot, lambda: devices(app) == ["n1", "n10", "n11", "n12"])
             assert 'filter "n1": 4' in shown(app)
-            await pilot.press("space", *"SOUTH")
+            await pilot.press("space", *"SOU")
             assert devices(app) == []
             await pilot.press("escape")
             await until(pilot, lambda: len(devices(app)) == 16)
             assert not app.query_one(Input).has_class("open")
-            await pilot.press("slash", *"refused", "enter")
+            await pilot.press("slash", *"fused", "enter")
             await until(pilot, lambda: devices(app) == ["gone"])
-            await pilot.press("q")
 
     run(test)
 
@@ -307,55 +312,58 @@ def test_help_and_back(pid):
     run(test)
 
 
-def test_of_several_stations_one_is_chosen(pid, site, tmp_path):
-    async def test(other):
-        pids = (pid, other)
-        app = TopApp(lambda: [one for one in running_stations() if one.pid in pids], 0.1)
-        async with app.run_test(size=SMALL) as pilot:
+@asynccontextmanager
+async def looked_on(folder, *names):
+    """Let others look on at pollers that never begin to poll, one for each name of a site."""
+    async with AsyncExitStack() as stack:
+        for name in names:
+            one = fleet(device(f"of_{name}", registers(0, 2), 1))
+            one = replace(one, sites=(replace(one.sites[0], name=name),))
+            await stack.enter_async_context(ViewSocket(Poller(one), folders=[folder]))
+        yield
+
+
+def test_of_several_stations_one_is_chosen(tmp_path):
+    async def test():
+        app = TopApp(lambda: running_stations([tmp_path]), 0.1)
+        async with looked_on(tmp_path, "one", "other"), app.run_test(size=SMALL) as pilot:
             await until(pilot, lambda: isinstance(app.screen, ChoiceScreen))
-            await until(pilot, lambda: f"process {other}" in shown(app))
+            await until(pilot, lambda: "other, 1 endpoints" in shown(app))
+            (second,) = (await asyncio.to_thread(running_stations, [tmp_path]))[1].sites
             await pilot.press("down", "enter")
-            await until(pilot, lambda: f"process {max(pids)}" in lines(app)[0])
+            await until(pilot, lambda: devices(app) == [f"of_{second}"])
 
-    with started("run", site, "--json", "--log", tmp_path / "log") as run:
-        run.wait_for_ticks(1)
-        asyncio.run(test(run.popen.pid))
-        done = fluxfast("top", "--once")
-        assert done.returncode == 2
-        assert "several stations run here" in done.stderr
+    run(test)
 
 
-def test_a_station_that_ends_and_comes_again(site, tmp_path):
-    runs = []
-
-    async def test(app):
+def test_a_station_that_ends_and_comes_again(tmp_path):
+    async def test():
+        app = TopApp(lambda: running_stations([tmp_path]), 0.1)
         async with app.run_test(size=SMALL) as pilot:
-            await until(pilot, lambda: devices(app))
-            await pilot.press("down", "down", "enter")
-            await until(pilot, lambda: isinstance(app.screen, DetailScreen))
+            await until(pilot, lambda: "looking for the station" in lines(app)[0])
+            async with looked_on(tmp_path, "one"):
+                await until(pilot, lambda: devices(app) == ["of_one"])
+                await pilot.press("enter")
+                await until(pilot, lambda: "never read" in shown(app))
             await pilot.press("escape")
-            runs[0].popen.kill()
-            await until(pilot, lambda: "has ended: trying again" in lines(app)[0])
-            with started("run", site, "--json", "--log", tmp_path / "log") as again:
-                runs.append(again)
-                await until(pilot, lambda: f"process {again.popen.pid}" in lines(app)[0])
-                await until(pilot, lambda: re.search(r"^\+ n3", shown(app), re.MULTILINE))
-                assert "trying again" not in shown(app)
-                assert app.devices.name(app.query_one("#devices", Grid).row) == "n3"
+            await until(pilot, lambda: "the station has ended: trying again" in lines(app)[0])
+            async with looked_on(tmp_path, "one", "other"):
+                await until(pilot, lambda: "trying again" not in lines(app)[0])
+                assert devices(app) == ["of_one"], "the same, not another"
 
-    with started("run", site, "--json", "--log", tmp_path / "log") as first:
-        first.wait_for_ticks(1)
-        runs.append(first)
-        mine = lambda: {run.popen.pid for run in runs}  # noqa: E731
-        asyncio.run(test(TopApp(lambda: [one for one in running_stations() if one.pid in mine()], 0.1)))
+    run(test)
 
 
 # ---- the command ----
 
 
+def top(*arguments):
+    return CliRunner().invoke(cli, ["top", *map(str, arguments)])
+
+
 def test_printed_once(site, pid):
-    done = fluxfast("top", site, "--once", "--sort", "quality")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = top(site, "--once", "--sort", "quality")
+    assert (done.exit_code, done.stderr) == (0, "")
     head, first, *rest = done.stdout.splitlines()
     assert head.split()[:3] == ["device", "site", "profile"]
     assert re.fullmatch(r"! gone +top-south powerpack 127\.83\.12\.99:502 .* connection refused", first)
@@ -363,8 +371,8 @@ def test_printed_once(site, pid):
 
 
 def test_printed_as_json(site, pid):
-    done = fluxfast("top", site, "--json", "--filter", "n1 north")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = top(site, "--json", "--filter", "n1 north")
+    assert (done.exit_code, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert told["station"]["pid"] == pid
     assert told["status"]["devices"] == 16
@@ -387,8 +395,8 @@ def test_where_none_runs_one_is_started_that_only_reads(site, tmp_path):
     text = site.read_text().replace("top-", "own-").replace("action: shadow", "action: act")
     file.write_text(text.replace("power_kw: 12", "power_kw: 24"))
     before = own_stations()
-    done = fluxfast("top", file, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = top(file, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
     devices = json.loads(done.stdout)["devices"]
     assert [device["quality"] for device in devices] == ["good"] * 15 + ["bad"]
     assert {device["shown_kw"] for device in devices[:15]} == {0}, "nothing was written"
@@ -397,11 +405,10 @@ def test_where_none_runs_one_is_started_that_only_reads(site, tmp_path):
     assert own_stations() <= before
 
 
-def test_where_nothing_runs_and_nothing_is_given(tmp_path):
-    if running_stations():
-        pytest.skip("a station runs here")
-    done = fluxfast("top", "--once")
-    assert done.returncode == 3
+def test_where_nothing_runs_and_nothing_is_given(tmp_path, monkeypatch):
+    monkeypatch.setattr("fluxfast.cli.top.running_stations", lambda: running_stations([tmp_path]))
+    done = top("--once")
+    assert done.exit_code == 3
     assert done.stderr.count("\n") == 1
     assert "no station of yours runs here" in done.stderr
 
@@ -409,21 +416,20 @@ def test_where_nothing_runs_and_nothing_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["site.yaml"], "this is no terminal: give --once for a table, or --json"),
+        ([], "this is no terminal: give --once for a table, or --json"),
         (["--every", "10ms"], "100ms or less often"),
         (["--sort", "colour"], "'colour' is not one of"),
     ],
 )
 def test_wrong_arguments(site, pid, arguments, said):
-    done = fluxfast("top", *arguments, cwd=site.parent)
-    assert done.returncode == 2
+    done = top(*arguments)
+    assert done.exit_code == 2
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_site_file_that_is_wrong(tmp_path):
-    done = fluxfast("top", tmp_path / "none.yaml", "--once")
-    assert done.returncode == 2
+    done = top(tmp_path / "none.yaml", "--once")
+    assert done.exit_code == 2
     assert "none.yaml" in done.stderr
 
 
@@ -473,7 +479,13 @@ def test_on_a_terminal_in_black_and_white(site, pid):
     assert text.rstrip().endswith("l") or "\x1b[?1049l" in text, "the terminal is as it was"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=LONG), pytest.param(signal.SIGHUP, marks=LONG)],
+)
 def test_a_station_of_its_own_ends_with_the_view(site, tmp_path, number):
     file = tmp_path / "own.yaml"
     file.write_text(site.read_text().replace("top-", "ended-"))
@@ -487,6 +499,7 @@ def test_a_station_of_its_own_ends_with_the_view(site, tmp_path, number):
     assert not any(one.pid == own for one in running_stations())
 
 
+@LONG
 def test_a_station_of_its_own_that_is_killed_is_told(site, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text(site.read_text().replace("top-", "dead-"))

@@ -14,11 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from fluxfast.control import reasons
 from fluxfast.errors import FluxfastError
 from fluxfast.running import Running, View, running_stations
 from fluxfast.station import Station
 from fluxfast.view_socket import ViewSocket
-from fluxfast.view_socket.columns import NOT_CONTROLLED
 from fluxfast.view_socket.server import MAX_LINE, MAX_PEERS
 from fluxfast.watchdog import FOLDERS
 from tests.support.command import PATIENCE_S, started
@@ -350,7 +350,7 @@ def test_a_poller_that_controls_nothing_says_so(tmp_path):
 
     devices, _ = embedded([tmp_path], look)
     assert isinstance(devices, pa.RecordBatch)
-    assert devices.column("usable").to_pylist() == [NOT_CONTROLLED]
+    assert devices.column("usable").to_pylist() == [reasons.NOT_CONTROLLED]
 
 
 def test_without_a_folder_it_polls_all_the_same(tmp_path):
