@@ -9,7 +9,7 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import ContentSwitcher, Footer, Input, Static
+from textual.widgets import ContentSwitcher, Footer, Input
 
 from fluxfast.errors import FluxfastError
 from fluxfast.running import Running, View
@@ -33,6 +33,8 @@ class TopApp(App[None]):
     CSS = """
     Screen { background: ansi_default; color: ansi_default; }
     #title, #counts, #rates, #message, #bar { height: 1; }
+    #message { display: none; }
+    #message.open { display: block; }
     ContentSwitcher { height: 1fr; }
     Grid { height: 1fr; }
     #filter { display: none; height: 1; border: none; padding: 0; background: ansi_default; }
@@ -73,10 +75,7 @@ class TopApp(App[None]):
         self._state = "looking for the station"
         self._paused = False
         # Kept, not looked for: what the station tells may come in while the screen is being taken away.
-        self._head = {
-            id_: Static(id=id_, markup=False) for id_ in ("title", "counts", "rates", "message", "bar")
-        }
-        self._lines: dict[str, Text] = {}
+        self._head = {id_: header.Lines(id=id_) for id_ in ("title", "counts", "rates", "message", "bar")}
         self._grids = {"devices": Grid(self.devices, id="devices"), "sites": Grid(self.sites, id="sites")}
         self._switcher = ContentSwitcher(initial="devices")
         self._box = Input(placeholder="filter", id="filter", select_on_focus=False)
@@ -180,13 +179,14 @@ class TopApp(App[None]):
         self._show_header()
 
     def _show_header(self) -> None:
-        width, show = self.size.width, self._show_line
+        width = self.size.width
         state = " ".join(filter(None, [self._state, "PAUSED" if self._paused else ""]))
-        show("title", header.title(self._about, self._status, state, width))
+        self._head["title"].show(header.title(self._about, self._status, state, width))
         if self._status is not None:
-            show("counts", header.counts(self._status, width))
-            show("rates", header.rates(self._status, width))
-            show("message", header.message(self._status))
+            self._head["counts"].show(header.counts(self._status, width))
+            self._head["rates"].show(header.rates(self._status, width))
+            self._head["message"].show(header.message(self._status))
+            self._head["message"].set_class(bool(self._status["messages"]), "open")
 
     def _show_bar(self) -> None:
         shown = self._shown.sheet
@@ -200,13 +200,7 @@ class TopApp(App[None]):
             text.append(f' filter "{shown.filter}"', "yellow")
         if len(shown.order) < len(shown):
             text.append(f": {len(shown.order):,}", "yellow")
-        self._show_line("bar", text)
-
-    def _show_line(self, id_: str, text: Text) -> None:
-        if self._lines.get(id_) != text:  # what looks as it did is not drawn again
-            self._lines[id_] = text
-            self._head[id_].update(text)
-            self._head[id_].display = bool(text)
+        self._head["bar"].show(text)
 
     def on_resize(self, _: events.Resize) -> None:
         """Fit the header anew."""

@@ -7,12 +7,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from fluxfast.top.devices import CLASSES, SIGNS
 from fluxfast.top.grid import Grid
-from fluxfast.top.header import fit_parts
-from fluxfast.top.points import FrameSheet, PointSheet
+from fluxfast.top.header import Lines, fit_parts
+from fluxfast.top.points import FRAMES_KEPT, FrameSheet, PointSheet
 from fluxfast.top.sheet import number, seconds
 
 WIDE: Final = 150  # from here on registers and frames stand side by side
@@ -39,8 +39,9 @@ class DetailScreen(Screen[None]):
         self.device = device
         self._points, self._frames = PointSheet(), FrameSheet()
         self._newest: dict[str, Any] | None = None
-        self._about = Static(f"{device} …", id="about", markup=False)
-        self._grids = (Grid(self._points, id="points"), Grid(self._frames, tail=True, id="frames"))
+        self._about = Lines(id="about")
+        self._about.show(Text(f"{device} …"))
+        self._grids = (Grid(self._points, id="points"), Grid(self._frames, tail=FRAMES_KEPT, id="frames"))
 
     def compose(self) -> ComposeResult:
         """Lay it out."""
@@ -71,7 +72,7 @@ class DetailScreen(Screen[None]):
     def _show_about(self, device: dict[str, Any]) -> None:
         lines = [_who(device), _how(device), _link(device["link"]), _requests(device["requests"])]
         text = Text("\n").join(fit_parts(line, self.size.width) for line in lines)
-        self._about.update(text)
+        self._about.show(text)
 
 
 _Part = tuple[str, str]

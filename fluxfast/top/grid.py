@@ -31,7 +31,8 @@ _Line = tuple[tuple[str, str], ...]  # pieces of text and their styles
 class Grid(ScrollView, can_focus=True):
     """Shows a sheet. The cursor stays on its row wherever sorting puts it, once it has been moved there.
 
-    ``tail``: it shows the last rows, as long as nobody scrolls up.
+    ``tail``: it shows the last rows, and holds still while somebody has scrolled up. There are so many at the
+    most, and room for all of them from the start, above the first: what grows is laid out again and again.
     """
 
     DEFAULT_CSS = """
@@ -58,7 +59,7 @@ class Grid(ScrollView, can_focus=True):
             super().__init__()
             self.grid, self.row = grid, row
 
-    def __init__(self, sheet: Sheet, *, tail: bool = False, **options: Any) -> None:
+    def __init__(self, sheet: Sheet, *, tail: int = 0, **options: Any) -> None:
         """Show a sheet, and what it becomes whenever ``renew`` is called."""
         super().__init__(**options)
         self.sheet = sheet
@@ -92,10 +93,11 @@ class Grid(ScrollView, can_focus=True):
         """Show what the sheet holds now; what looks as it did is not drawn again."""
         before = self.cursor - self.scroll_offset.y
         at_end = self.scroll_offset.y >= self.max_scroll_y
-        self.sheet.arrange()
+        if at_end or not self._tail:
+            self.sheet.arrange()
         if self._row is not None and not (self.sheet.order == self._row).any():
             self._row = None
-        size = Size(self.size.width, len(self.sheet.order) + 1)
+        size = Size(self.size.width, (self._tail or len(self.sheet.order)) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
         if self._tail and at_end:
@@ -115,11 +117,16 @@ class Grid(ScrollView, can_focus=True):
     def _room(self) -> int:
         return max(self.size.height - 1, 0)
 
+    def _at(self, y: int) -> int:
+        """Return the place in the order that a line of the screen shows."""
+        above = self._tail - len(self.sheet.order) if self._tail else 0
+        return y - 1 + self.scroll_offset.y - above
+
     def _line(self, y: int) -> _Line:
         if y == 0:
             return self._head()
-        at = y - 1 + self.scroll_offset.y
-        if at >= len(self.sheet.order):
+        at = self._at(y)
+        if not 0 <= at < len(self.sheet.order):
             return ()
         row = int(self.sheet.order[at])
         pieces = []
@@ -187,7 +194,8 @@ class Grid(ScrollView, can_focus=True):
             self._move_to(len(self.sheet.order) - 1)
         else:
             self._row = None
-            self.scroll_to(y=0, animate=False, immediate=True)
+            above = self._tail - len(self.sheet.order) if self._tail else 0
+            self.scroll_to(y=above, animate=False, immediate=True)
             self.renew()
 
     def _move_to(self, at: int) -> None:
@@ -239,7 +247,7 @@ class Grid(ScrollView, can_focus=True):
                     return
                 x += width + GAP
             return
-        at = event.y - 1 + self.scroll_offset.y
+        at = self._at(event.y)
         if at < len(self.sheet.order) and not self._tail:
             self._move_to(at)
             self.action_open()

@@ -4,12 +4,31 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.text import Text
+from textual.widget import Widget
 
 from fluxfast.top.sheet import number
 
-LINES: Final = 3
 _Part = tuple[str, str]  # text and style
 _FAINT: Final = "bright_black"
+
+
+class Lines(Widget):
+    """Some lines of text; unlike a Static, a new text of them does not lay the screen out anew."""
+
+    def __init__(self, **options: Any) -> None:
+        """Begin empty."""
+        super().__init__(**options)
+        self._text = Text()
+
+    def show(self, text: Text) -> None:
+        """Show something else."""
+        if text != self._text:  # what looks as it did is not drawn again
+            self._text = text
+            self.refresh()
+
+    def render(self) -> Text:
+        """Return it."""
+        return self._text
 
 
 def title(about: dict[str, Any] | None, status: dict[str, Any] | None, state: str, width: int) -> Text:

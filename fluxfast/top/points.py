@@ -11,7 +11,7 @@ from fluxfast.top.devices import CLASSES, SIGNS
 from fluxfast.top.sheet import Cell, Column, Sheet, ranks, seconds
 from fluxfast.trace import Frame
 
-FRAMES_KEPT: Final = 2000
+FRAMES_KEPT: Final = 1000
 
 
 class PointSheet(Sheet):
@@ -103,6 +103,7 @@ class FrameSheet(Sheet):
         """Begin without frames."""
         super().__init__()
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
+        self._shown: list[Frame] = []  # as of the newest ``arrange``
 
     def add(self, frames: Sequence[dict[str, Any]]) -> None:
         """Take those that have passed."""
@@ -110,16 +111,16 @@ class FrameSheet(Sheet):
 
     def __len__(self) -> int:
         """Return how many frames there are."""
-        return len(self._frames)
+        return len(self._shown)
 
     def name(self, row: int) -> str:
         """Return a frame's time and number."""
-        frame = self._frames[row]
+        frame = self._shown[row]
         return f"{frame.time_us} {frame.kind} {frame.transaction_id}"
 
     def cell(self, row: int, key: str) -> Cell:
         """Return what stands in a column."""
-        frame = self._frames[row]
+        frame = self._shown[row]
         failed = frame.kind in ("failed", "broken", "down")
         if key == "time":
             return str(np.datetime64(frame.time_us, "us"))[11:23], "faint"
@@ -134,5 +135,6 @@ class FrameSheet(Sheet):
         return frame.text, "bad" if failed else ""
 
     def arrange(self) -> None:
-        """Keep them in the order of time."""
+        """Take what has passed, in the order of time."""
+        self._shown = list(self._frames)
         self.order = np.arange(len(self))
