@@ -34,7 +34,7 @@ from fluxfast.link.round_trips import quantile_ms, read_round_trips
 from fluxfast.plan import Plan, compile_plan, structs
 from fluxfast.status import Status, TableStatus
 from fluxfast.table import Table, quality
-from fluxfast.trace import Trace
+from fluxfast.trace import Tap, Trace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +43,7 @@ SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time
 DESCRIPTORS_BESIDE_LINKS: Final = 64
 DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MESSAGES_KEPT: Final = 8
+RATES_S: Final = 0.25  # no rate is of a shorter time
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Tick:
 class Poller:
     """Polls a fleet, tick by tick. Use as an async context manager, then iterate ``ticks``.
 
-    ``tables`` (by profile name) are filled in place, in the order of ``devices`` (their ids, by profile
-    name): what is to outlive the tick must be copied. ``messages`` are the latest news of links and clock.
+    ``fleet`` is what it polls. ``tables`` (by profile name) are filled in place, in the order of ``devices``
+    (their ids, by profile name): what is to outlive the tick must be copied. ``messages`` are the latest news
+    of links and clock.
     """
 
     last_tick_s = 1.0
@@ -69,7 +71,7 @@ class Poller:
 
         Raises ConfigError for a fleet that cannot be planned, FluxfastError if it has no Modbus TCP device.
         """
-        fleet = fleet if isinstance(fleet, Fleet) else load(fleet)
+        self.fleet = fleet = fleet if isinstance(fleet, Fleet) else load(fleet)
         self.plan: Plan = compile_plan(fleet)
         if not self.plan.tables:
             raise FluxfastError("no Modbus TCP device to poll")
@@ -99,7 +101,7 @@ class Poller:
         self._entered = False
         self._stopping = False
         self._nap: asyncio.Future[None] | None = None  # until the next tick
-        self._began = self._last_snapshot = (time.monotonic(), time.process_time(), 0, 0)
+        self._began = self._before = self._last = (time.monotonic(), time.process_time(), 0, 0)
         writes, self._write_states = self._allow(fleet)
         columns = np.concatenate([t.structs for t in self.tables.values()])
         times = np.concatenate([t.times for t in self.tables.values()])
@@ -119,6 +121,7 @@ class Poller:
             _bytes(writes),
             _bytes(self._write_states),
         )
+        self._tap = Tap(self.reactor)
         self._driver = Driver(self.reactor, self.plan.endpoints)
         pacing = fleet.poll.connects_per_s
         self._settle_s = SETTLE_S + (self.reactor.n_links / pacing if pacing else 0)
@@ -182,7 +185,7 @@ class Poller:
         grid = Grid(self._every_ns)
         slot = first = grid.next_slot()
         last = None if duration_s is None else first + max(1, round(duration_s * 1e9 / grid.every_ns))
-        self._began = self._last_snapshot = (
+        self._began = self._before = self._last = (
             time.monotonic(),
             time.process_time(),
             self.reactor.requests,
@@ -277,16 +280,22 @@ class Poller:
             self._tell("link", f"{device.id} at {host}:{port}: {text}", device)
 
     def trace(self, devices: Sequence[str]) -> Trace:
-        """Copy the frames of these devices (ids) from now on; ``take`` them now and then.
+        """Copy the frames of these devices (ids) until it is closed; ``take`` them now and then.
 
         Raises FluxfastError for an id that is not polled here.
         """
-        return Trace(self.plan, self.reactor, devices, time.time_ns() - self.reactor.now_ns())
+        return Trace(self.plan, self._tap, devices, time.time_ns() - self.reactor.now_ns())
+
+    def endpoints(self) -> list[tuple[str, int, str | None]]:
+        """Return each link's host as written, port, and IP address; None while its name is not resolved."""
+        return [(*end, self._driver.address(link)) for link, end in enumerate(self.plan.endpoints)]
 
     def status(self) -> Status:
         """Return a snapshot; cheap enough to be called twice a second."""
         now = (time.monotonic(), time.process_time(), self.reactor.requests, self.reactor.values)
-        before, self._last_snapshot = self._last_snapshot, now
+        if now[0] - self._last[0] >= RATES_S:  # several may look on, one right after the other
+            self._before, self._last = self._last, now
+        before = self._before
         seconds = max(now[0] - before[0], 1e-9)
         p50, p99 = np.percentile(self._durations_ms, (50, 99)) if self._durations_ms else (None, None)
         units, links = read_counters(self.reactor, len(self.plan.units))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.commander import Commander
-from fluxfast.config import Device, Fleet, load
+from fluxfast.config import Device, Fleet
 from fluxfast.control_socket import MAX_PEERS, ControlSockets
 from fluxfast.controller import Controller
 from fluxfast.decisions import Decisions
@@ -63,8 +63,7 @@ class Station(Poller):
         controls one of its sites, or if the watchdog does not start.
         """
         self._control: ControlPlan | None = None
-        self._fleet = fleet if isinstance(fleet, Fleet) else load(fleet)
-        super().__init__(self._fleet)
+        super().__init__(fleet)
         self._log_dir = None if log_dir is None else Path(log_dir)
         self._log: LogWriter | None = None
         self._device_news: list[DeviceNews] = []
@@ -106,14 +105,14 @@ class Station(Poller):
                 tick_seconds=self._every_ns / 1e9,
                 quality_names=quality.QUALITY_NAMES,
                 reasons=quality.REASONS,
-                sync=self._fleet.log.sync,
-                keep_s=self._fleet.log.keep_s,
-                max_bytes=self._fleet.log.max_bytes,
-                remote=self._fleet.log.remote,
-                devices=device_rows(self._fleet),
+                sync=self.fleet.log.sync,
+                keep_s=self.fleet.log.keep_s,
+                max_bytes=self.fleet.log.max_bytes,
+                remote=self.fleet.log.remote,
+                devices=device_rows(self.fleet),
                 on_event=lambda text: self._tell("log", text),
             )
-            self._note("station", f"started: {about_fleet(self._fleet)}")
+            self._note("station", f"started: {about_fleet(self.fleet)}")
             self._device_news = [DeviceNews(self.tables[name], ids) for name, ids in self.devices.items()]
 
     def _take_charge(self, control: ControlPlan) -> None:

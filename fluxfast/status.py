@@ -1,7 +1,7 @@
 """A snapshot of a running station: what it knows about itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -116,3 +116,14 @@ class Status:
     def devices(self) -> int:
         """All devices."""
         return sum(t.devices for t in self.tables)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot and its sums, ready for ``json.dumps``."""
+        return asdict(self) | {
+            "devices": self.devices,
+            "devices_good": self.devices_good,
+            "devices_uncertain": self.devices_uncertain,
+            "devices_bad": self.devices_bad,
+            "tables": [asdict(table) | {"devices": table.devices} for table in self.tables],
+            "messages": list(self.messages),
+        }

@@ -4,7 +4,7 @@ The reactor copies them aside as they pass; here, off the hot path, they become 
 for programs.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -26,6 +26,8 @@ SENT, REPLY, FAILED, LATE, FOREIGN, BROKEN, UP, DOWN = range(8)
 KINDS: Final = ("sent", "reply", "failed", "late", "foreign", "broken", "up", "down")
 _ARROWS: Final = ("─▶", "◀─", "◀╳", "◀?", "◀?", "◀╳", "══", "╳═")
 _REMEMBERED: Final = 1024  # requests whose answers may still come
+_KEPT: Final = 1024  # frames that nobody has taken yet
+_Record = tuple[int, int, int, int, int, int, bytes]  # as Reactor.take_trace has it
 _FUNCTIONS: Final = {
     1: "read coils", 2: "read discrete inputs", 3: "read holding registers", 4: "read input registers",
     5: "write coil", 6: "write register", 15: "write coils", 16: "write registers", 22: "mask write register",
@@ -50,6 +52,11 @@ class Frame:
     values: dict[str, Any]
     adu: bytes
 
+    @property
+    def arrow(self) -> str:
+        """Which way it went, and whether it was of use: two characters."""
+        return _ARROWS[KINDS.index(self.kind)]
+
     def line(self) -> str:
         """Return it on one line: time, device, direction, number, round trip, meaning, bytes."""
         time = np.datetime_as_string(np.datetime64(self.time_us, "us"), "us")[11:]
@@ -57,12 +64,16 @@ class Frame:
         took = "" if self.round_trip_ms is None else f"{self.round_trip_ms:.2f} ms"
         values = " ".join(f"{name}={value}" for name, value in self.values.items())
         text = f"{self.text}: {values}" if values else self.text
-        arrow = _ARROWS[KINDS.index(self.kind)]
-        return f"{time} {self.device} {arrow} {number} {took:>9}  {text}{_hex(self.adu)}"
+        return f"{time} {self.device} {self.arrow} {number} {took:>9}  {text}{_hex(self.adu)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {**vars(self), "adu": self.adu.hex()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Frame":
+        """Return the one that ``as_dict`` made into ``data``."""
+        return cls(**{**data, "adu": bytes.fromhex(data["adu"])})
 
 
 def _hex(adu: bytes) -> str:
@@ -83,12 +94,53 @@ class _Request:
     quantity: int
 
 
-class Trace:
-    """Copies the frames of ``devices`` (ids) from now on. Raises FluxfastError for an unknown id."""
+class Tap:
+    """What the reactor copies aside, for all traces of a poller: each gets the frames of its own links."""
 
-    def __init__(self, plan: Plan, reactor: Reactor, devices: Sequence[str], wall_offset_ns: int) -> None:
+    def __init__(self, reactor: Reactor) -> None:
+        """Take the reactor, whose ``take_trace`` nobody else calls."""
+        self.reactor = reactor
+        self._traces: list[Trace] = []
+
+    def open(self, trace: "Trace") -> None:
+        """Let a trace have its frames from now on."""
+        self._traces.append(trace)
+        for link, unit in trace.wanted:
+            self.reactor.trace(link, unit)
+
+    def close(self, trace: "Trace") -> None:
+        """Copy no more than the other traces want."""
+        if trace not in self._traces:
+            return
+        self.drain()
+        self._traces.remove(trace)
+        for link, _ in trace.wanted:
+            self.reactor.untrace(link)
+        for other in self._traces:
+            for link, unit in other.wanted:
+                self.reactor.trace(link, unit)
+
+    def drain(self) -> None:
+        """Hand out what has been copied since the last time."""
+        records, lost = self.reactor.take_trace()
+        for trace in self._traces:
+            trace.hear(records, lost)
+
+
+class Trace:
+    """The frames of ``devices`` (ids), from now until ``close``. Raises FluxfastError for an unknown id.
+
+    ``wanted``: the (link, unit identifier, or -1: all of them) that they pass. ``raw``: of each point, its
+    registers as the newest answer had them; of a coil or discrete input a byte.
+    """
+
+    def __init__(self, plan: Plan, tap: Tap, devices: Sequence[str], wall_offset_ns: int) -> None:
         """``wall_offset_ns`` is UTC minus the reactor's clock."""
-        self._reactor = reactor
+        self._tap = tap
+        self._records: deque[_Record] = deque(maxlen=_KEPT)
+        self._lost = 0
+        self.wanted: list[tuple[int, int]] = []
+        self.raw: dict[str, bytes] = {}
         self._wall_offset_ns = wall_offset_ns
         self._owner: dict[tuple[int, int], tuple[str, Profile]] = {}  # (link, unit identifier)
         self._sent: OrderedDict[tuple[int, int], _Request] = OrderedDict()  # (link, transaction_id)
@@ -103,12 +155,26 @@ class Trace:
                 link = int(plan.units[unit]["link"])
                 self._owner[link, device.modbus.unit] = (device.id, device.profile)
                 alone = plan.links[link]["n_units"] == 1 or device.profile.quirks.unit_aliases
-                reactor.trace(link, -1 if alone else device.modbus.unit)
+                self.wanted.append((link, -1 if alone else device.modbus.unit))
+        self._links = {link for link, _ in self.wanted}
+        tap.open(self)
+
+    def close(self) -> None:
+        """End it: from now on its frames are not copied any more."""
+        self._tap.close(self)
+
+    def hear(self, records: Sequence[_Record], lost: int) -> None:
+        """Keep what concerns it, until it is taken; ``lost`` is how many more there were."""
+        ours = [record for record in records if record[2] in self._links]
+        self._lost += lost + max(len(self._records) + len(ours) - _KEPT, 0)
+        self._records.extend(ours)
 
     def take(self) -> list[Frame]:
         """Return what has passed since the last time; a last frame says how many more there were."""
-        records, lost = self._reactor.take_trace()
-        frames = [frame for record in records if (frame := self._frame(*record)) is not None]
+        self._tap.drain()
+        frames = [frame for record in self._records if (frame := self._frame(*record)) is not None]
+        lost, self._lost = self._lost, 0
+        self._records.clear()
         if lost and frames:
             frames.append(replace(frames[-1], kind="broken", text=f"{lost} more were not shown", adu=b""))
         return frames
@@ -158,7 +224,9 @@ class Trace:
         key = (id(request.profile), request.function_code, request.address, request.quantity)
         if key not in self._decoders:
             self._decoders[key] = Decoder(_read(request))
-        return {reading.point.name: reading.shown for reading in self._decoders[key].decode(adu[9:])}
+        readings = self._decoders[key].decode(adu[9:])
+        self.raw.update((reading.point.name, reading.raw) for reading in readings)
+        return {reading.point.name: reading.shown for reading in readings}
 
 
 def _read(request: _Request) -> BlockLayout:

@@ -88,7 +88,7 @@ class Decoder:
         return [
             Reading(
                 point,
-                _plain(table.values[c][0]) if table.quality[c, 0] < quality.BAD else None,
+                plain(table.values[c][0]) if table.quality[c, 0] < quality.BAD else None,
                 int(table.quality[c, 0]),
                 self._raw(point, data),
             )
@@ -109,7 +109,8 @@ def block_of(points: Sequence[Point]) -> BlockLayout:
     return BlockLayout(READ_FUNCTION[points[0].register], first, last - first, 1, tuple(points))
 
 
-def _plain(cell: np.generic) -> Value:
+def plain(cell: np.generic) -> Value:
+    """Return a table's cell as Python has it: a float32 without digits that it does not have."""
     value = cell.item()
     if isinstance(value, bytes):
         return value.decode("ascii", "backslashreplace")

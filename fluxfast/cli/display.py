@@ -18,7 +18,6 @@ from rich.live import Live
 from rich.text import Text
 
 from fluxfast.cli.pipes import drop_unread_output
-from fluxfast.cli.status import as_json as status_json
 from fluxfast.cli.status import line, render
 from fluxfast.status import Status
 from fluxfast.trace import Frame
@@ -92,7 +91,7 @@ class Display:
             live.update(render(what) if what.ticks else Text(_connecting(what)), refresh=True)
         elif time.monotonic() >= self._next_line:
             if self._as_json:
-                click.echo(json.dumps(status_json(what)))
+                click.echo(json.dumps(what.as_dict()))
                 self._wait(JSON_EVERY_S)
             else:
                 click.echo(line(what) if what.ticks else _connecting(what), err=True)

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.config import Fleet, load
 from fluxfast.config.values import is_url
-from fluxfast.errors import ConfigError, FluxfastError
+from fluxfast.errors import ConfigError, FluxfastError, Problem
 from fluxfast.profiles.fields import parse_duration
 
 DONE: Final = 0
@@ -103,3 +103,18 @@ def load_fleet(site: Path) -> Fleet:
     for warning in fleet.warnings:
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     return fleet
+
+
+def refuse_serial(fleet: Fleet) -> None:
+    """Raise ConfigError naming every device on a serial line."""
+    serial = [d for d in fleet.devices if d.modbus.transport == "serial"]
+    if serial:
+        raise ConfigError(
+            [
+                Problem(
+                    d.file, d.line, f"device {d.id}", "serial lines are not polled by this version",
+                    "give modbus: the host and port of a Modbus TCP gateway, or remove the device",
+                )
+                for d in serial
+            ]
+        )  # fmt: skip

@@ -15,16 +15,25 @@ import click
 import uvloop
 
 from fluxfast.cli.display import STATUS_EVERY_S, Display
-from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, LOCAL_FOLDER, SITE, Command, load_fleet
+from fluxfast.cli.options import (
+    DONE,
+    DURATION,
+    FINDINGS,
+    JSON,
+    LOCAL_FOLDER,
+    SITE,
+    Command,
+    load_fleet,
+    refuse_serial,
+)
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.cli.sites import summary as control_summary
-from fluxfast.cli.status import as_json as status_json
 from fluxfast.config import Fleet
-from fluxfast.errors import ConfigError, Problem
 from fluxfast.profiles.findings import nearest
 from fluxfast.station import Station
 from fluxfast.status import Status
 from fluxfast.trace import Trace
+from fluxfast.view_socket import ViewSocket
 
 FRAMES_EVERY_S = 0.05
 END_S = 2.0  # what a clean end takes at most
@@ -73,7 +82,7 @@ def run(
     if display.is_stuck:  # the log is written; nobody reads the rest, and to print it would wait for ever
         os._exit(code)
     try:
-        click.echo(json.dumps(status_json(status)) if as_json else summary(status, log_dir or fleet.log.dir))
+        click.echo(json.dumps(status.as_dict()) if as_json else summary(status, log_dir or fleet.log.dir))
     except OSError:
         drop_unread_output()
     sys.exit(code)
@@ -92,21 +101,6 @@ def _unit_of(trace: str, fleet: Fleet) -> str:
     return unit
 
 
-def refuse_serial(fleet: Fleet) -> None:
-    """Raise ConfigError naming every device on a serial line."""
-    serial = [d for d in fleet.devices if d.modbus.transport == "serial"]
-    if serial:
-        raise ConfigError(
-            [
-                Problem(
-                    d.file, d.line, f"device {d.id}", "serial lines are not polled by this version",
-                    "give modbus: the host and port of a Modbus TCP gateway, or remove the device",
-                )
-                for d in serial
-            ]
-        )  # fmt: skip
-
-
 async def watch(
     station: Station,
     duration_s: float | None,
@@ -122,7 +116,7 @@ async def watch(
     with display:
         shown = asyncio.create_task(_show(station, trace, display))
         try:
-            async with station:
+            async with ViewSocket(station, station.controller), station:
                 gc.freeze()  # what is there now stays: no collection need walk it again, tick after tick
                 async for _ in station.ticks(duration_s):
                     pass

@@ -1,10 +1,9 @@
 """The live view of a running station: pure renderings of one snapshot.
 
-``render`` for a terminal (80 columns), ``line`` for a file or a pipe, ``as_json`` for programs.
+``render`` for a terminal (80 columns), ``line`` for a file or a pipe.
 """
 
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -46,16 +45,6 @@ def line(status: Status) -> str:
         f" | {status.overruns:,} overruns | {status.rows_logged:,} rows logged"
         + (f" | {sites.line(status)}" if status.control else "")
     )
-
-
-def as_json(status: Status) -> dict[str, Any]:
-    """Return the snapshot and its sums, ready for ``json.dumps``."""
-    return asdict(status) | {
-        "devices": status.devices,
-        **{f"devices_{name}": count for name, count in _counts(status).items()},
-        "tables": [asdict(table) | {"devices": table.devices} for table in status.tables],
-        "messages": list(status.messages),
-    }
 
 
 def _counts(status: Status) -> dict[str, int]:

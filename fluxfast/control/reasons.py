@@ -3,6 +3,7 @@
 from typing import Final
 
 NONE: Final = 0
+NOT_CONTROLLED: Final = 255  # no unit of a site that decides
 # A unit's bound that binds.
 RATED, BLOCKS, SOE_MIN, SOE_MAX, RISE, RAMP, HOLD_OFF, RESTING, RESERVE = range(1, 10)
 # Why a unit takes no part: from here on l = u = 0.

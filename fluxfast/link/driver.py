@@ -76,6 +76,12 @@ class Driver:
             self._resolving = asyncio.create_task(self._resolve())
         self.wake()
 
+    def address(self, link: int) -> str | None:
+        """Return the IP address that a link connects to; None while its host name is not resolved."""
+        if link in self._found:
+            return str(self._found[link][0][4][0])
+        return None if link in self._names else self._endpoints[link][0]
+
     async def settle(self, timeout_s: float) -> None:
         """Wait until every link has come up or failed once, ``timeout_s`` at most."""
         try:

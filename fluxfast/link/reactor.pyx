@@ -20,9 +20,9 @@ from libc.string cimport memcpy
 from fluxfast.link.calls cimport CALL_IDLE, Call, calls_cancel, calls_take
 from fluxfast.link.conversation cimport MAX_IN_FLIGHT
 from fluxfast.link.links cimport (
-    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, links_begin_tick, links_call, links_complete, links_down,
-    links_end_tick, links_free, links_make, links_phase_ns, links_run_timers, links_send_next, links_sent,
-    links_resume, links_start, links_up,
+    LINK_CONNECTING, LINK_NO_ADDRESS, LINK_UP, LINK_WAITING, links_begin_tick, links_call, links_complete,
+    links_down, links_end_tick, links_free, links_make, links_phase_ns, links_run_timers, links_send_next,
+    links_sent, links_resume, links_start, links_up,
 )
 from fluxfast.link.ports cimport (
     RECEIVE_SIZE, WISH_ABORT, WISH_CLOSE, WISH_CONNECT, WISH_SEND, Port, ports_close, ports_data, ports_drain,
@@ -311,6 +311,11 @@ cdef class Reactor:
         cdef Link *k = self.link_at(link)
         return 0 if k.state == LINK_UP else k.failure
 
+    def next_try_ns(self, int link):
+        """Return when a link that is down will try to connect again (reactor's clock); 0: it does not wait."""
+        cdef Link *k = self.link_at(link)
+        return k.wake_ns if k.state == LINK_WAITING else 0
+
     def evidence(self, int link):
         """Return the bytes (260 at most) that showed a link's stream not to be Modbus, while it is down."""
         cdef Link *k = self.link_at(link)
@@ -336,6 +341,12 @@ cdef class Reactor:
         if self.links.trace.wanted[link] not in (TRACE_NONE, unit_id):
             unit_id = TRACE_ALL
         self.links.trace.wanted[link] = <int16_t>unit_id
+
+    def untrace(self, int link):
+        """Copy no more frames of a link."""
+        self.link_at(link)
+        if self.links.trace.records != NULL:
+            self.links.trace.wanted[link] = TRACE_NONE
 
     def take_trace(self):
         """Return (records, how many more there were): what was copied since the last time.

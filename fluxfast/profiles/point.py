@@ -30,6 +30,7 @@ from fluxfast.profiles.types import (
 FAST: Final = "fast"  # the poll group that is read every tick
 MAX_FLOAT16: Final = 65504
 BIT_TABLES: Final = ("coil", "discrete")
+_REFERENCE: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
 RESERVED_COLUMNS: Final = frozenset(
     {"time", "site", "device", "quality", "reason", "latency_ms", "run", "date"}
 )
@@ -147,6 +148,12 @@ class Point(FileModel):
     def register(self) -> Table:
         """The table it is in. A field of this name would hide ``BaseModel``'s ``register``."""
         return self.table
+
+    @property
+    def reference(self) -> str:
+        """Its 1-based reference: holding register 2008 is 42009. Five digits, beyond 9999 six."""
+        digits = 4 if self.address < 9999 else 5
+        return f"{_REFERENCE[self.table]}{self.address + 1:0{digits}}"
 
     @property
     def kind(self) -> Kind:

@@ -4,7 +4,6 @@ A lock belongs to whoever has the descriptor open, here the station and its watc
 of them; what is in the file is for people only.
 """
 
-import errno
 import fcntl
 import os
 import stat
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from fluxfast.errors import FluxfastError
+from fluxfast.watchdog.folder import FOLDERS, open_folder
 from fluxfast.watchdog.sidecar.task import STOPPING
 
-FOLDERS: Final = (Path("/run/lock/fluxfast"), Path("/tmp/fluxfast"))  # not $TMPDIR: it must be everybody's
 CONTROLLED: Final = b"controlled"
 assert len(CONTROLLED) == len(STOPPING)
 
@@ -35,7 +34,7 @@ class SiteLocks:
         can be used is.
         """
         self.descriptors: tuple[int, ...] = ()
-        self.folder, folder = _open_folder(folders)
+        self.folder, folder = open_folder(folders)
         try:
             for site in sites:
                 self.descriptors += (_take(folder, site, file),)
@@ -53,27 +52,6 @@ class SiteLocks:
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors = ()
-
-
-def _open_folder(folders: Sequence[Path]) -> tuple[Path, int]:
-    why = ""
-    for folder in folders:
-        try:
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                pass
-            else:
-                folder.chmod(0o1777)  # every user makes files, nobody removes those of another
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError as e:
-            why = why or f"{folder}: {e.strerror}"
-            continue
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder, descriptor
-        os.close(descriptor)
-        why = why or f"{folder}: {os.strerror(errno.EACCES)}"
-    raise FluxfastError(f"no folder for the locks of sites can be made ({why})")
 
 
 def _take(folder: int, site: str, file: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from fluxfast.cli.status import as_json, line, render
+from fluxfast.cli.status import line, render
 from fluxfast.status import Status, TableStatus
 
 MESSAGES = ("b3: exception 4", "m17 127.0.2.17:5020: connection refused")
@@ -134,7 +134,7 @@ def test_line():
 
 
 def test_json():
-    data = json.loads(json.dumps(as_json(STATUS)))
+    data = json.loads(json.dumps(STATUS.as_dict()))
     assert data["devices_good"] == 488
     assert data["devices"] == 500
     assert data["tables"][0] == {
@@ -146,7 +146,7 @@ def test_json():
     }
     assert data["messages"] == list(MESSAGES)
     assert data["tick_p50_ms"] == 11.23
-    assert json.loads(json.dumps(as_json(START)))["tick_p50_ms"] is None
+    assert json.loads(json.dumps(START.as_dict()))["tick_p50_ms"] is None
 
 
 @pytest.mark.parametrize(
