@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fluxfast.access.read import Answer
@@ -14,13 +14,16 @@ from fluxfast.table import quality
 LOOKS: Final = 3  # a unit may need a moment until it shows what it was told
 LOOK_S: Final = 0.2
 _ABSENT: Final = range(quality.TIMEOUT, quality.EXCEPTION)
-Outcome = Literal["planned", "held", "written", "differs", "failed", "left out"]
+Outcome = Literal["planned", "held", "differs", "unread", "written", "failed", "left out"]
 Answers = Sequence[Answer | None]  # one for each point of a write; None: it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a write: ``held`` and ``differs`` say what was read back, ``written`` that it cannot be."""
+    """What became of a write.
+
+    ``held`` and ``differs`` were read back, ``unread`` could not be, ``written`` is only written by design.
+    """
 
     write: Write
     before: Answers
@@ -32,7 +35,7 @@ class Result:
 async def look(client: Client, write: Write, *, is_only_look: bool) -> Answers:
     """Return what a write will find.
 
-    Unless that is all, FluxfastError if the unit does not answer; one that refuses the read may take the write.
+    FluxfastError if the unit does not answer, unless to look is all; one that refuses may take the write.
     """
     reader = write.reader()
     if reader is None:
@@ -48,35 +51,41 @@ def planned(write: Write, before: Answers) -> Result:
     return Result(write, before, "planned", _unread(write))
 
 
-async def carry_out(
-    client: Client, writes: Sequence[Write], before: Sequence[Answers]
-) -> AsyncIterator[Result]:
-    """Yield what became of each write; after one that failed the others are left out."""
-    error: FluxfastError | None = None
-    for write, old in zip(writes, before, strict=True):
-        if error is not None:
-            yield Result(write, old, "left out", _unread(write))
+async def carry_out(plans: Sequence[Result], timeout_s: float | None) -> AsyncIterator[Result]:
+    """Yield what became of each planned write; after one that failed the others are left out.
+
+    Each has a connection of its own: on one that the unit has just closed nobody knows what became of it.
+    """
+    has_failed = False
+    for plan in plans:
+        write = plan.write
+        if has_failed:
+            yield replace(plan, outcome="left out")
             continue
-        try:
-            await client.request(write.request, unit_id=write.unit.unit_id)
-        except FluxfastError as failure:
-            error = failure
-            yield Result(write, old, "failed", _unread(write), error)
-        else:
-            yield await _read_back(client, write, old)
+        async with write.unit.client(timeout_s) as client:
+            try:
+                await client.request(write.request, unit_id=write.unit.unit_id)
+            except FluxfastError as error:
+                has_failed = True
+                yield replace(plan, outcome="failed", error=error)
+            else:
+                outcome, answers = await _read_back(client, write)
+                yield replace(plan, outcome=outcome, after=answers)
 
 
-async def _read_back(client: Client, write: Write, before: Answers) -> Result:
+async def _read_back(client: Client, write: Write) -> tuple[Outcome, Answers]:
     reader = write.reader()
     if reader is None:
-        return Result(write, before, "written", _unread(write))
+        return "written", _unread(write)
     answers = await reader.read(client)
     for _ in range(LOOKS - 1):
         if write.is_held(answers):
             break
         await asyncio.sleep(LOOK_S)
         answers = await reader.read(client)
-    return Result(write, before, "held" if write.is_held(answers) else "differs", answers)
+    if not all(answer.was_read for answer in answers):
+        return "unread", answers
+    return "held" if write.is_held(answers) else "differs", answers
 
 
 def _unread(write: Write) -> Answers:

@@ -23,6 +23,7 @@ from fluxfast.errors import (
     MalformedPduError,
     NoAnswerError,
     ResponseMismatchError,
+    TransportError,
 )
 from fluxfast.plan.blocks import BlockLayout
 from fluxfast.profiles import Point
@@ -106,6 +107,7 @@ class UnitReader:
         parts: list[_Part] = []
         waiting = self._parts[::-1]
         silent = 0
+        has_answered = False  # since it was last connected, as far as we know
         gone: FluxfastError | None = None
         while waiting:
             part = waiting.pop()
@@ -124,12 +126,16 @@ class UnitReader:
                     self._cuts += 1
                     waiting += halves[::-1]
                     continue
+                if has_answered and isinstance(error, TransportError):  # some close after each answer
+                    has_answered = False
+                    waiting.append(part)
+                    continue
                 silent = silent + 1 if _is_silence(error) else 0
                 if not client.is_connected or silent == SILENT:
                     gone = error
                 self._keep(answers, self._failed(part, error, took_ms))
             else:
-                silent = 0
+                silent, has_answered = 0, True
                 self._keep(answers, self._decoded(part, data, 1e3 * (time.perf_counter() - began)))
             parts.append(part)
         self._parts = parts

@@ -18,6 +18,7 @@ from fluxfast.access.read import Answer
 from fluxfast.access.selection import reference
 from fluxfast.access.watch import Track, Watched
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS
+from fluxfast.cli.words import plural
 from fluxfast.profiles import Point
 from fluxfast.profiles.document import one_line
 from fluxfast.table import quality
@@ -134,7 +135,7 @@ def moment(time_us: int) -> str:
 
 
 def shown(reading: Reading) -> str:
-    """Return the value as people read it, or a dash: its state, all its digits, nothing that does not print."""
+    """Return the value as people read it, or a dash: its state, or all its digits, on one line."""
     if reading.value is None:
         return NONE
     return one_line(reading.label) if reading.label is not None else plain(reading.value)
@@ -155,47 +156,69 @@ def raw_words(raw: bytes, point: Point) -> str:
 
 
 def _table(answers: Sequence[Answer], tracks: Sequence[Track | None]) -> Table:
+    """Return a row for each answer; with its track, if there is one, in place of its registers."""
+    units = {answer.unit for answer in answers}
+    is_watched = tracks[0] is not None
+    by_name = any(answer.unit.device is not None for answer in answers)
     table = Table(box=None, pad_edge=False, header_style=FAINT)
-    has_devices = any(answer.unit.device is not None for answer in answers)
-    has_several = len({answer.unit for answer in answers}) > 1
-    watched = any(track is not None for track in tracks)
-    first = ["device"] if has_devices else ["unit id"] if has_several else []
-    for name in (*first, *(["point"] if has_devices else [])):
-        table.add_column(name, overflow="fold")
-    table.add_column("value", justify="right", overflow="fold")
-    if has_devices:
+    if by_name and not (is_watched and len(units) == 1):  # then it is in the title
+        table.add_column("device", overflow="fold")
+    if not by_name and len(units) > 1:
+        table.add_column("unit id", justify="right")
+    if by_name:
+        table.add_column("point", overflow="fold")
+    is_text = any(isinstance(answer.reading.value, str) for answer in answers)
+    table.add_column("value", justify="right", overflow="fold", no_wrap=not is_text)
+    if by_name:
         table.add_column("unit")
-    if watched:
-        for name in ("min", "max", "per s", "reads", "failed"):
-            table.add_column(name, justify="right")
-    table.add_column("quality", overflow="fold")
+    if is_watched:
+        for name in ("min", "max", "per s"):
+            table.add_column(name, justify="right", no_wrap=True)
+    if not is_watched or any(answer.reading.code for answer in answers):  # 80 columns are few
+        table.add_column("quality", overflow="fold")
     for name in ("address", "reference"):
-        table.add_column(name, justify="right")
-    table.add_column("raw", overflow="fold", style=FAINT)
+        table.add_column(name, justify="right", no_wrap=True)
+    if not is_watched:
+        table.add_column("raw", overflow="fold", style=FAINT)
     for answer, track in zip(answers, tracks, strict=True):
-        cells = [answer.unit.name] if has_devices else [str(answer.unit.unit_id)] if has_several else []
-        if has_devices:
-            cells.append(answer.reading.point.name)
-        table.add_row(*map(Text, cells), *_cells(answer, track, with_unit=has_devices))
+        cells = dict(_cells(answer, track))
+        table.add_row(*(cells[str(column.header)] for column in table.columns))
+    if is_watched:
+        failures = sum(track.failures for track in tracks if track is not None)
+        who = answers[0].unit.name if len(units) == 1 else f"{len(units)} units"
+        reads = max(track.reads for track in tracks if track is not None)
+        failed = f", {failures} values failed" if failures else ""
+        table.title = Text(f"{who}: {plural(reads, 'reads')}{failed}", FAINT)
+        table.title_justify = "left"
     return table
 
 
-def _cells(answer: Answer, track: Track | None, *, with_unit: bool) -> Iterator[Text]:
+def _cells(answer: Answer, track: Track | None) -> Iterator[tuple[str, Text]]:
+    """Yield all that a row may show, by the column's name."""
     reading, point = answer.reading, answer.reading.point
-    yield Text(shown(reading), "reverse" if track is not None and track.has_changed else "")
-    if with_unit:
-        yield Text(point.unit)
+    quality_ = quality.quality_name(reading.code)
+    yield "device", Text(answer.unit.name)
+    yield "unit id", Text(str(answer.unit.unit_id))
+    yield "point", Text(point.name)
+    yield "value", Text(shown(reading), "reverse" if track is not None and track.has_changed else "")
+    yield "unit", Text(point.unit)
+    yield "quality", Text(_why(answer), COLOURS[quality_])
+    yield "address", Text(str(point.address))
+    yield "reference", Text(reference(point.register, point.address))
+    yield "raw", Text(raw_words(reading.raw, point))
     if track is not None:
-        for number in (track.minimum, track.maximum):
-            yield Text(NONE if number is None else plain(number))
-        yield Text(NONE if track.rate_per_s is None else f"{track.rate_per_s:.4g}")
-        yield Text(str(track.reads))
-        yield Text(str(track.failures), COLOURS["bad"] if track.failures else "")
-    name = quality.quality_name(reading.code)
-    yield Text(f"{name}: {one_line(answer.reason)}" if answer.reason else name, COLOURS[name])
-    yield Text(str(point.address))
-    yield Text(reference(point.register, point.address))
-    yield Text(raw_words(reading.raw, point))
+        yield "min", _short(track.minimum)
+        yield "max", _short(track.maximum)
+        yield "per s", _short(track.rate_per_s, 3)
+
+
+def _short(number: float | None, digits: int = 7) -> Text:
+    return Text(NONE if number is None else f"{number:.{digits}g}")
+
+
+def _why(answer: Answer) -> str:
+    name = quality.quality_name(answer.reading.code)
+    return f"{name}: {one_line(answer.reason)}" if answer.reason else name
 
 
 def _runs(answers: Sequence[Answer]) -> Iterator[tuple[int, list[str]]]:
