@@ -22,7 +22,7 @@ from fluxfast.config import Fleet
 from fluxfast.profiles.document import one_line
 from fluxfast.values import Reading
 
-_CODES: Final = {"differs": FINDINGS, "failed": COULD_NOT, "left out": COULD_NOT}
+_CODES: Final = {"differs": FINDINGS, "unread": FINDINGS, "failed": COULD_NOT, "left out": COULD_NOT}
 
 
 @click.command(cls=Command, short_help="Write values by name or address.")
@@ -68,7 +68,7 @@ def write(
       fluxfast write 192.168.1.100 7=on --table coil --fc 15
 
     Exit code: 0 written and read back as written (or --dry-run), 1 it holds something else or the answer was
-    no, 2 bad input, or nobody to ask and no --yes, 3 it could not be written, or nobody knows whether it was.
+    no, 2 bad input, or nobody to ask and no --yes, 3 it could not be written, or nobody knows if it was.
     """
     fleet, unit, items = _target(target, what, unit_id, given)
     code = None if function_code is None else int(function_code)
@@ -93,7 +93,7 @@ def write(
     if not yes and not click.confirm("Write?", err=as_json):
         sys.exit(FINDINGS)
     with sole_writer(unit, fleet):
-        sys.exit(asyncio.run(_write(unit, plans, timeout, as_json=as_json)))
+        sys.exit(asyncio.run(_write(plans, timeout, as_json=as_json)))
 
 
 def _target(
@@ -124,18 +124,15 @@ async def _look(
         return [await look(client, one, is_only_look=is_only_look) for one in writes]
 
 
-async def _write(unit: Unit, plans: Sequence[Result], timeout_s: float | None, *, as_json: bool) -> int:
+async def _write(plans: Sequence[Result], timeout_s: float | None, *, as_json: bool) -> int:
     """Carry the writes out; return the exit code."""
     code = DONE
-    async with unit.client(timeout_s) as client:
-        async for result in carry_out(
-            client, [plan.write for plan in plans], [plan.before for plan in plans]
-        ):
-            code = max(code, _CODES.get(result.outcome, DONE))
-            if as_json:
-                _print_json(result)
-            else:
-                _tell(result)
+    async for result in carry_out(plans, timeout_s):
+        code = max(code, _CODES.get(result.outcome, DONE))
+        if as_json:
+            _print_json(result)
+        else:
+            _tell(result)
     return code
 
 
