@@ -8,13 +8,13 @@ from typing import Final, Literal
 from fluxfast.access.read import Answer
 from fluxfast.access.write import Write
 from fluxfast.client import Client
-from fluxfast.errors import FluxfastError, NoAnswerError
+from fluxfast.errors import FluxfastError, NoAnswerError, UncertainWriteError
 from fluxfast.table import quality
 
 LOOKS: Final = 3  # a unit may need a moment until it shows what it was told
 LOOK_S: Final = 0.2
 _ABSENT: Final = range(quality.TIMEOUT, quality.EXCEPTION)
-Outcome = Literal["planned", "held", "differs", "unread", "written", "failed", "left out"]
+Outcome = Literal["planned", "held", "differs", "unread", "written", "uncertain", "failed", "left out"]
 Answers = Sequence[Answer | None]  # one for each point of a write; None: it cannot be read
 
 
@@ -22,7 +22,8 @@ Answers = Sequence[Answer | None]  # one for each point of a write; None: it can
 class Result:
     """What became of a write.
 
-    ``held`` and ``differs`` were read back, ``unread`` could not be, ``written`` is only written by design.
+    ``held`` and ``differs`` were read back, ``unread`` could not be, ``written`` is only written by design;
+    after ``uncertain`` too it says what was read.
     """
 
     write: Write
@@ -65,6 +66,10 @@ async def carry_out(plans: Sequence[Result], timeout_s: float | None) -> AsyncIt
         async with write.unit.client(timeout_s) as client:
             try:
                 await client.request(write.request, unit_id=write.unit.unit_id)
+            except UncertainWriteError as error:
+                has_failed = True
+                _, answers = await _read_back(client, write)
+                yield replace(plan, outcome="uncertain", after=answers, error=error)
             except FluxfastError as error:
                 has_failed = True
                 yield replace(plan, outcome="failed", error=error)

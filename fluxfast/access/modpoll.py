@@ -104,9 +104,10 @@ class Command:
         form, values = self.form, self.values
         if self.suffix == "mod":
             values = tuple(word for text in values for word in self._mod_words(text))
-        elif form.type in ("uint16", "int32", "int64"):  # each takes what either sign holds
-            sign = "" if any(text.startswith("-") for text in values) else "u"
-            form = replace(form, type=sign + form.type.removeprefix("u"))
+        elif form.type in ("uint16", "int32", "int64"):  # -32768 to 65535, as modpoll has it
+            unsigned = f"u{form.type.removeprefix('u')}"
+            form = replace(form, type=unsigned)
+            values = tuple(_wrapped(text, int(unsigned[-2:])) for text in values)
         return write_values(self.unit, self.address, values, form, function_code)
 
     def lines(self, readings: Sequence[Reading]) -> Iterator[str]:
@@ -313,6 +314,12 @@ def _value(text: str) -> str:
             f"{text!r}: modpoll takes it as octal (write {text.replace('0', '', 1)}, or 0x…)"
         )
     return text
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Return the unsigned number that has the bits of a negative one."""
+    size = int(text[1:]) if re.fullmatch(r"-[0-9]{1,20}", text, re.ASCII) else 0
+    return str((1 << width) - size) if 0 < size <= 1 << width - 1 else text
 
 
 def _not_finite(reading: Reading) -> str:

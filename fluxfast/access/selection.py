@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fluxfast.errors import LocalProtocolError
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.profiles import Point, Profile, Quirks
 from fluxfast.profiles.findings import nearest, validate
 from fluxfast.profiles.point import BIT_TABLES
-from fluxfast.profiles.types import BYTE_ORDERS, TYPES
+from fluxfast.profiles.types import BYTE_ORDERS, SWAPPED_BYTES, SWAPPED_WORDS, TYPES, TypeName
 
-ORDERS: Final = ("big", "little", "byte-swap", "word-swap")  # as BYTE_ORDERS has them
+ORDERS: Final = ("big", "little", "byte-swap", "word-swap")
 MAX_POINTS: Final = 65536
 _DIGIT: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
 _NUMBER: Final = r"(?:0[xX][0-9A-Fa-f]{1,8}|[0-9]{1,8})"
@@ -108,11 +108,13 @@ class Form:
         return point
 
     def _byte_order(self, type_: str) -> str | None:
-        if self.order is None or self.order.lower() not in ORDERS:
+        """Return the letters of an order that is given by name, as far as they go for this type."""
+        name = (self.order or "").lower()
+        if name not in ORDERS:
             return self.order and self.order.upper()
-        legal = BYTE_ORDERS[TYPES[type_].width]  # type: ignore[index]
-        number = ORDERS.index(self.order.lower())
-        return legal[min(number, len(legal) - 1) if number < 3 else number % len(legal)]
+        legal = BYTE_ORDERS[TYPES[cast(TypeName, type_)].width]
+        wanted = (name in ("little", "byte-swap"), name in ("little", "word-swap") and len(legal) > 2)
+        return next(o for o in legal if (o in SWAPPED_BYTES, o in SWAPPED_WORDS) == wanted)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,13 @@ from fluxfast.config import Fleet
 from fluxfast.profiles.document import one_line
 from fluxfast.values import Reading
 
-_CODES: Final = {"differs": FINDINGS, "unread": FINDINGS, "failed": COULD_NOT, "left out": COULD_NOT}
+_CODES: Final = {
+    "differs": FINDINGS,
+    "unread": FINDINGS,
+    "uncertain": COULD_NOT,
+    "failed": COULD_NOT,
+    "left out": COULD_NOT,
+}
 
 
 @click.command(cls=Command, short_help="Write values by name or address.")
@@ -156,19 +162,18 @@ def _propose(plan: Result, *, with_frame: bool, to_stderr: bool) -> None:
 def _tell(result: Result) -> None:
     """Say what became of a write."""
     names = ", ".join(point.name for point in result.write.points)
-    if result.outcome == "failed":
-        click.secho(f"{names}: {one_line(str(result.error))}", fg="red", err=True)
-    elif result.outcome == "left out":
+    if result.outcome == "left out":
         click.secho(f"{names}: not written, because of that", fg="red", err=True)
     elif result.outcome == "written":
         click.echo(f"{names}: written; it cannot be read back")
-    else:
-        for now, new in zip(result.after, result.write.new, strict=True):
-            name = new.point.name
-            if result.outcome == "held":
-                click.secho(f"{name}: reads {_value(new)} now", fg="green")
-            else:
-                click.secho(f"{name}: written {_value(new)}, and now it is {_was(now)}", fg="red")
+    elif result.outcome == "held":
+        for new in result.write.new:
+            click.secho(f"{new.point.name}: reads {_value(new)} now", fg="green")
+    elif result.error is not None:
+        click.secho(f"{names}: {one_line(str(result.error))}", fg="red", err=True)
+    for now, new in zip(result.after, result.write.new, strict=True):
+        if result.outcome in ("differs", "unread", "uncertain"):
+            click.secho(f"{new.point.name}: told {_value(new)}, and now it is {_was(now)}", fg="red")
 
 
 def _was(answer: Answer | None) -> str:
