@@ -13,6 +13,7 @@ from fluxfast.access.guard import sole_writer
 from fluxfast.access.read import Answer, Links, UnitReader
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS, Command
 from fluxfast.constants import ExceptionCode
+from fluxfast.errors import ExceptionResponseError
 from fluxfast.profiles.document import one_line
 from fluxfast.table import quality
 
@@ -75,9 +76,13 @@ def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:
 
 
 async def _write(command: language.Command) -> None:
-    write = command.write
     async with command.unit.client(command.timeout_s) as client:
-        await client.request(write.request, unit_id=command.unit_id)
+        try:
+            await client.request(command.write.request, unit_id=command.unit_id)
+        except ExceptionResponseError as error:
+            if error.exception_code == ExceptionCode.ILLEGAL_DATA_ADDRESS:
+                _tell_address(command, command.address)
+            raise
 
 
 async def _poll(command: language.Command) -> int:
@@ -114,5 +119,9 @@ def _tell(command: language.Command, answers: list[Answer], *, is_first: bool) -
     failed = next(answer for answer in answers if not answer.was_read)
     click.secho(f"{one_line(failed.reason or 'no answer')}!", fg="red", err=True)
     if is_first and failed.reading.code == quality.EXCEPTION + ExceptionCode.ILLEGAL_DATA_ADDRESS:
-        click.echo(f"the device has no PDU address {failed.reading.point.address}: {command.where}", err=True)
+        _tell_address(command, failed.reading.point.address)
     return COULD_NOT
+
+
+def _tell_address(command: language.Command, address: int) -> None:
+    click.echo(f"the device has no PDU address {address}: {command.where}", err=True)

@@ -38,6 +38,7 @@ def test_an_illegal_address_is_told_with_its_cure() -> None:
     assert "exception 2 illegal data address!" in read.err
     assert "the device has no PDU address 2025: -r 2026 is PDU address 2025" in read.err
     assert "illegal data address" in written.err
+    assert "the device has no PDU address 2007: -r 2008 is PDU address 2007" in written.err
 
 
 def test_it_polls_until_it_is_told_to_end() -> None:

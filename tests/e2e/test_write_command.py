@@ -151,8 +151,9 @@ def test_what_must_not_be_written_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     "args",
     [
-        ["5=1", "--table", "input"], ["5=1", "--table", "discrete"], ["5=1", "--unit", "0"], ["5=1,2", "--fc", "6"],
-        ["5=1", "--fc", "5"], ["5=1", "--bit", "3"], ["65535=1,2"], ["5=" + ",".join(["1"] * 124)], ["soe=1"],
+        ["5=1", "--table", "input"], ["5=1", "--table", "discrete"], ["5=1", "--unit", "0"],
+        ["5=1,2", "--fc", "6"], ["5=1", "--fc", "5"], ["5=1", "--bit", "3"],
+        ["65535=1,2"], ["5=" + ",".join(["1"] * 124)], ["soe=1"],
         ["5=2", "--table", "coil"], ["5=40000,-1"], ["5"], ["5=ä", "--type", "string", "--length", "2"],
     ],
 )  # fmt: skip

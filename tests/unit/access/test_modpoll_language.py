@@ -116,8 +116,13 @@ def test_what_is_refused_says_how_it_is_meant(line: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["h 70000", "h -32769", "h 1.5", "h nan", "h 1e400", "h ５", "-t 0 h 2", "-t 1 h 1", "-t 3 h 1",
-                                  "-t 4:float h inf", "-t 4:float h 1e39", "-t 4:mod h 100000000", "-a 0 h 1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "h 70000", "h -32769", "h 1.5", "h nan", "h 1e400", "h ５", "-t 0 h 2", "-t 1 h 1", "-t 3 h 1",
+        "-t 4:float h inf", "-t 4:float h 1e39", "-t 4:mod h 100000000", "-a 0 h 1",
+    ],
+)  # fmt: skip
 def test_values_that_cannot_be_written_are_refused(line: str) -> None:
     with pytest.raises(LocalProtocolError):
         asked(line).write  # noqa: B018

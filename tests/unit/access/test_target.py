@@ -24,7 +24,10 @@ def test_an_endpoint_is_a_host_and_perhaps_a_port(text: str, expected: tuple[str
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a:", "a:0", "a:65536", "a:5o2", "a:５０２", "[::1", "[::1]502", "1.2.3", "1.2.3.4.5:1", "a b", "0.0.0.0", "-x", "::1::"],
+    [
+        "", "a:", "a:0", "a:65536", "a:5o2", "a:５０２", "[::1", "[::1]502", "1.2.3", "1.2.3.4.5:1", "a b",
+        "0.0.0.0", "-x", "::1::",
+    ],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_refused_in_a_line(text: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
