@@ -26,7 +26,6 @@ from fluxfast.errors import (
     TransportError,
 )
 from fluxfast.plan.blocks import BlockLayout
-from fluxfast.profiles import Point
 from fluxfast.table import quality
 from fluxfast.values import Decoder, Reading, block_of
 
@@ -97,7 +96,6 @@ class UnitReader:
         """Ask nothing yet."""
         self.unit = unit
         self.points = selection.points
-        self.requests = 0  # sent so far
         self._parts = [_Part.of(block) for block in selection.blocks]
         self._cuts = 0
 
@@ -107,16 +105,16 @@ class UnitReader:
         parts: list[_Part] = []
         waiting = self._parts[::-1]
         silent = 0
-        has_answered = False  # since it was last connected, as far as we know
         gone: FluxfastError | None = None
+        again: _Part | None = None
         while waiting:
             part = waiting.pop()
             if gone is not None:
                 parts.append(part)
                 self._keep(answers, self._failed(part, gone, None))
                 continue
+            was_up = client.is_connected
             began = time.perf_counter()
-            self.requests += 1
             try:
                 data = await _fetch(client, part.block, self.unit.unit_id)
             except FluxfastError as error:
@@ -126,8 +124,8 @@ class UnitReader:
                     self._cuts += 1
                     waiting += halves[::-1]
                     continue
-                if has_answered and isinstance(error, TransportError):  # some close after each answer
-                    has_answered = False
+                if was_up and isinstance(error, TransportError) and again is not part:
+                    again = part  # some close after each answer, or when nothing was asked for a while
                     waiting.append(part)
                     continue
                 silent = silent + 1 if _is_silence(error) else 0
@@ -135,7 +133,7 @@ class UnitReader:
                     gone = error
                 self._keep(answers, self._failed(part, error, took_ms))
             else:
-                silent, has_answered = 0, True
+                silent = 0
                 self._keep(answers, self._decoded(part, data, 1e3 * (time.perf_counter() - began)))
             parts.append(part)
         self._parts = parts
@@ -204,11 +202,13 @@ class Links:
 
         async def ask(link: tuple[object, ...], members: list[UnitReader]) -> None:
             async with self._turn:
-                client = await self._client(link, members[0].unit)
                 for reader in members:
+                    client = await self._client(link, members[0].unit)
                     found[id(reader)] = await reader.read(client)
                     tell(1)
-                if not self._keep or not client.is_connected:  # a new one connects at once when asked
+                    if not client.is_connected:  # a new one connects at once, this one when it sees fit
+                        self._clients.pop(link).close()
+                if not self._keep and link in self._clients:
                     self._clients.pop(link).close()
 
         await asyncio.gather(*(ask(link, members) for link, members in self._members.items()))
@@ -246,8 +246,3 @@ def _why(error: FluxfastError, unit: Unit) -> tuple[int, str]:
         return code, quality.reason(code) or ""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), quality.LOST)
     return code, str(error).removeprefix(f"{unit.host}:{unit.port} unit {unit.unit_id}: ")
-
-
-def values_of(point: Point, data: bytes) -> Reading:
-    """Return what a point's own registers mean, as they stand on the wire."""
-    return Decoder(block_of([point])).decode(data)[0]

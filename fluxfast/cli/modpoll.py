@@ -8,8 +8,9 @@ from contextlib import suppress
 import click
 
 from fluxfast import __version__
-from fluxfast.access import modpoll as language
+from fluxfast.access import modpoll_options
 from fluxfast.access.guard import sole_writer
+from fluxfast.access.modpoll import Command as Asked
 from fluxfast.access.read import Answer, Links, UnitReader
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS, Command
 from fluxfast.constants import ExceptionCode
@@ -61,7 +62,7 @@ def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:
 
     Exit code: 0 all was read, or written, 1 some reads failed, 2 bad input, 3 none succeeded.
     """
-    command = language.parse(args)
+    command = modpoll_options.parse(args)
     if command.wants:
         click.echo(ctx.get_help() if command.wants == "help" else f"fluxfast modpoll {__version__}")
         return
@@ -75,7 +76,7 @@ def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:
     sys.exit(asyncio.run(_poll(command)))
 
 
-async def _write(command: language.Command) -> None:
+async def _write(command: Asked) -> None:
     async with command.unit.client(command.timeout_s) as client:
         try:
             await client.request(command.write.request, unit_id=command.unit_id)
@@ -85,7 +86,7 @@ async def _write(command: language.Command) -> None:
             raise
 
 
-async def _poll(command: language.Command) -> int:
+async def _poll(command: Asked) -> int:
     """Poll once, or until Ctrl-C; return the exit code."""
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
@@ -111,7 +112,7 @@ async def _poll(command: language.Command) -> int:
     return max(codes, default=DONE)
 
 
-def _tell(command: language.Command, answers: list[Answer], *, is_first: bool) -> int:
+def _tell(command: Asked, answers: list[Answer], *, is_first: bool) -> int:
     """Print what was read, or why it was not."""
     if all(answer.was_read for answer in answers):
         click.echo("\n".join(command.lines([answer.reading for answer in answers])))
@@ -123,5 +124,5 @@ def _tell(command: language.Command, answers: list[Answer], *, is_first: bool) -
     return COULD_NOT
 
 
-def _tell_address(command: language.Command, address: int) -> None:
+def _tell_address(command: Asked, address: int) -> None:
     click.echo(f"the device has no PDU address {address}: {command.where}", err=True)

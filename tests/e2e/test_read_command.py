@@ -132,11 +132,21 @@ def test_units_behind_a_gateway_each_have_their_row() -> None:
     }  # fmt: skip
 
 
+def test_units_that_are_silent_do_not_hide_the_next_one() -> None:
+    memory = Memory(mute=range(2, 7))
+    with serving(memory) as place:
+        done = tool("read", place, "5", "400", "900", "--unit", "1-8", "--timeout", "100ms", "--json")
+    good = {row["unit_id"] for row in done.rows if row["quality"] == "good"}
+    assert good == {1, 7, 8}
+    assert {row["reason"] for row in done.rows} == {None, "no answer within 0.1 s"}
+    assert len(memory.requests) == 3 * 3 + 5 * 2
+
+
 def test_a_peer_that_closes_after_each_answer_is_read_to_the_end() -> None:
     memory = Memory()
     memory.closes_after_each = True
     with serving(memory) as place:
-        done = tool("read", place, "0:600", "--json")
+        done = tool("read", place, "0:600", "--unit", "1,2", "--json")
     assert (done.code, {row["quality"] for row in done.rows}) == (0, {"good"})
 
 

@@ -23,10 +23,13 @@ TABLES = {
 class Memory:
     """Answers reads and writes; ``holes`` are addresses that it refuses, in every table."""
 
-    def __init__(self, holes: Iterable[int] = (), units: Iterable[int] = range(256)) -> None:
+    def __init__(
+        self, holes: Iterable[int] = (), units: Iterable[int] = range(256), mute: Iterable[int] = ()
+    ) -> None:
         self.cells: dict[str, dict[int, int]] = {name: {} for name in set(TABLES.values())}
         self.holes = set(holes)
         self.units = set(units)  # for all others a gateway says that they are not there
+        self.mute = set(mute)  # units that never answer
         self.requests: list[bytes] = []  # the PDUs as they came
         self.writes: list[bytes] = []
         self.obeys: Callable[[int], int] = lambda word: word  # what becomes of a register that is written
@@ -40,7 +43,7 @@ class Memory:
                 pdu = await peer.reader.readexactly(length - 1)
                 self.requests.append(pdu)
                 answer = self._answer(pdu) if unit in self.units else bytes([pdu[0] | 0x80, 11])
-                if pdu[0] <= 4 or self.answers_writes:
+                if unit not in self.mute and (pdu[0] <= 4 or self.answers_writes):
                     await peer.send(struct.pack(">HHHB", tid, 0, len(answer) + 1, unit) + answer)
                 if self.closes_after_each:
                     return

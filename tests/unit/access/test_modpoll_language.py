@@ -2,7 +2,8 @@
 
 import pytest
 
-from fluxfast.access.modpoll import Command, parse
+from fluxfast.access.modpoll import Command
+from fluxfast.access.modpoll_options import parse
 from fluxfast.errors import LocalProtocolError
 
 
@@ -43,6 +44,7 @@ def test_the_documents_own_lines() -> None:
         ("-r1 h -32768 0x10", "10 00 00 00 02 04 80 00 00 10"),
         ("-r1 -t0 -c 1 h 1", "05 00 00 ff 00"),
         ("-r1 -t0 h 1 0 1", "0f 00 00 00 03 01 05"),
+        ("-r1 -t4:int -c1 h -2", "10 00 00 00 02 04 ff fe ff ff"),
         ("-r1 -t4:int h -2", "10 00 00 00 02 04 ff fe ff ff"),  # the low word first
         ("-r1 -t4:int -i h 4294967295", "10 00 00 00 02 04 ff ff ff ff"),
         ("-r1 -t 4:float h -1.5", "10 00 00 00 02 04 00 00 bf c0"),
