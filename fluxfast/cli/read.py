@@ -206,10 +206,10 @@ def _shower(*, as_csv: bool, as_raw: bool, as_json: bool, again: bool) -> Show |
 def _hint(answers: Sequence[Answer], given: dict[str, Any]) -> None:
     """Say what an illegal address often comes from."""
     refused = quality.EXCEPTION + ExceptionCode.ILLEGAL_DATA_ADDRESS
-    wrong = [answer for answer in answers if answer.reading.code == refused]
-    if wrong and wrong[0].unit.device is None and given.get("base") != "1":
+    all_are = answers and all(answer.reading.code == refused for answer in answers)
+    if all_are and answers[0].unit.device is None and given.get("base") != "1":
         click.echo(
-            f"address {wrong[0].reading.point.address} is refused: addresses here count from 0; if "
+            f"address {answers[0].reading.point.address} is refused: addresses here count from 0; if "
             "yours count from 1, as modpoll's do, add --base 1",
             err=True,
         )
