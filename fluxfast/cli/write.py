@@ -62,8 +62,8 @@ def write(
     limits hold, for a setpoint also the unit's rated power, and states go by their names. Addresses are PDU
     addresses, which count from 0; the reference beside counts from 1.
 
-    Nothing is clipped and no integer rounded: what does not fit is refused. A write is sent once. It is refused
-    while a station commands the device; a site that acts is locked meanwhile, so that none starts.
+    Nothing is clipped and no integer rounded: what does not fit is refused. A write is sent once. It is
+    refused while a station commands the device; a site that acts is locked meanwhile, so that none starts.
 
     \b
     Examples:
