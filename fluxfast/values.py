@@ -198,7 +198,10 @@ def _number(point: Point, text: str) -> Fraction:
     try:
         if re.fullmatch(r"[+-]?0[xX][0-9A-Fa-f]+", text.strip()):
             return Fraction(int(text, 16))
-        number = Decimal(text.strip().replace("−", "-"))
+        text = text.strip().replace("−", "-")
+        if not text.isascii() or "_" in text:  # Decimal takes the digits of every script
+            raise InvalidOperation
+        number = Decimal(text)
     except InvalidOperation:
         raise _refused(point, text, "it is no number", "write one like 50, -12.5 or 0x32") from None
     if not number.is_finite() or number.adjusted() > 400:

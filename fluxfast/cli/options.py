@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from fluxfast.cli.pipes import drop_unread_output
 from fluxfast.config import Fleet, load
 from fluxfast.config.values import is_url
-from fluxfast.errors import ConfigError, FluxfastError, Problem
+from fluxfast.errors import ConfigError, FluxfastError, LocalProtocolError, Problem
 from fluxfast.profiles.fields import parse_duration
 
 DONE: Final = 0
@@ -24,12 +24,15 @@ class Command(click.Command):
     """A command whose errors become a line each on stderr, and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; ConfigError ends it with 2, any other FluxfastError with 3."""
+        """Run it; ConfigError and LocalProtocolError end it with 2, any other FluxfastError with 3."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
                 click.secho(str(problem), fg="red", err=True)
+            ctx.exit(BAD_INPUT)
+        except LocalProtocolError as error:  # what was asked for cannot be
+            click.secho(str(error), fg="red", err=True)
             ctx.exit(BAD_INPUT)
         except FluxfastError as error:
             click.secho(str(error), fg="red", err=True)
