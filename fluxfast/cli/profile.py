@@ -1,0 +1,16 @@
+"""``fluxfast profile``: make, check and print register maps."""
+
+import click
+
+from fluxfast.cli.profile_sunspec import from_sunspec
+
+
+@click.group(short_help="Make, check and print register maps.")
+def profile() -> None:
+    """Make, check and print profiles: the register maps of device types.
+
+    PROFILE is a built-in one's name, or the path of a file. What a profile can say: docs/profiles.md.
+    """
+
+
+profile.add_command(from_sunspec)
