@@ -2,6 +2,9 @@
 
 import click
 
+from fluxfast.cli.profile_check import check
+from fluxfast.cli.profile_doc import doc
+from fluxfast.cli.profile_new import new
 from fluxfast.cli.profile_sunspec import from_sunspec
 
 
@@ -13,4 +16,5 @@ def profile() -> None:
     """
 
 
-profile.add_command(from_sunspec)
+for command in (new, check, doc, from_sunspec):
+    profile.add_command(command)

@@ -13,10 +13,10 @@ OUT = click.option(
 FORCE = click.option("--force", is_flag=True, help="Write over a file that is there.")
 
 
-def refuse_existing(out: Path | None, force: bool) -> None:
+def refuse_existing(out: Path | None, force: bool, hint: str = "--out") -> None:
     """Raise before the work is begun that would be lost."""
     if out is not None and out.exists() and not force:
-        raise click.BadParameter(f"{out} is there already (--force writes over it)", param_hint="--out")
+        raise click.BadParameter(f"{out} is there already (--force writes over it)", param_hint=hint)
 
 
 def save(text: str, out: Path | None) -> None:

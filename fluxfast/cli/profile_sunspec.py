@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from fluxfast.access.target import parse_endpoint
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, Command
 from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, save, warn
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.words import plural
 from fluxfast.client import Client
-from fluxfast.constants import DEFAULT_PORT
 from fluxfast.errors import FluxfastError
 from fluxfast.profiles.fields import POINT_NAME
 from fluxfast.profiles.write import profile_text
@@ -61,7 +61,7 @@ def from_sunspec(
     Exit code: 0 done, 1 done and something about the map is odd, 2 wrong arguments, 3 no SunSpec map or no
     answer.
     """
-    address, port = _endpoint(host)
+    address, port = parse_endpoint(host)
     refuse_existing(out, force)
     name = name if name is not None or out is None else out.stem
     if name is not None and not POINT_NAME.fullmatch(name):
@@ -80,16 +80,6 @@ def from_sunspec(
     elif out is not None:
         click.echo(f"{out}: {plural(len(made.profile.points), 'points')}")
     sys.exit(FINDINGS if found.trouble else DONE)
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    """Return host and port of ``HOST``, ``HOST:PORT``, ``::1`` or ``[::1]:PORT``."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.endswith("]")):
-        return text.strip("[]"), DEFAULT_PORT
-    if not port.isdecimal() or not 1 <= int(port[:6]) <= 65535 or not host:
-        raise click.BadParameter(f"{text} is no HOST[:PORT]; a port is 1 to 65535", param_hint="HOST")
-    return host.strip("[]"), int(port)
 
 
 async def _make(client: Client, keep_all: bool, bits: bool, name: str | None) -> tuple[Found, Made]:
