@@ -5,6 +5,7 @@ import click
 from fluxfast.cli.profile_check import check
 from fluxfast.cli.profile_doc import doc
 from fluxfast.cli.profile_new import new
+from fluxfast.cli.profile_sheet import from_csv
 from fluxfast.cli.profile_sunspec import from_sunspec
 
 
@@ -16,5 +17,5 @@ def profile() -> None:
     """
 
 
-for command in (new, check, doc, from_sunspec):
+for command in (new, check, doc, from_csv, from_sunspec):
     profile.add_command(command)

@@ -20,6 +20,7 @@ from fluxfast.profiles.types import BYTE_ORDERS, TYPES
 
 WIDTH: Final = 110
 SHORT: Final = 20  # a list or mapping that is never broken
+LONG: Final = 80  # text that may be
 _PLAIN: Final = re.compile(r"[^\W\d_](?:[\w /().%+*²³°·-]*[\w/().%+*²³°])?")  # text that needs no quotes
 _OTHERS_WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off"})  # text here, not in YAML 1.1
 _UNITS: Final = (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
@@ -140,8 +141,9 @@ def _pieces(value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return _joined("[", [_pieces(one) for one in value], "]")
     text = _scalar(value)
-    # A line that ends inside quotes, between two words, reads as one space.
-    return re.split(r"(?<=\S) (?=\S)", text) if text.startswith('"') else [text]
+    if text.startswith('"') and len(text) > LONG:  # a line's end between two words reads as one space
+        return re.split(r"(?<=\S) (?=\S)", text)
+    return [text]
 
 
 def _after(start: str, pieces: list[str]) -> list[str]:
