@@ -11,38 +11,48 @@ import click
 from fluxfast.cli.options import DONE, FINDINGS, JSON, Command
 from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, save, warn
 from fluxfast.cli.words import plural
-from fluxfast.profiles.bases import BASES
-from fluxfast.profiles.columns import ROLES, judge
 from fluxfast.profiles.fields import POINT_NAME
 from fluxfast.profiles.findings import nearest
-from fluxfast.profiles.from_sheet import ORDERS, Read, read_registers
-from fluxfast.profiles.names import slug
-from fluxfast.profiles.sheet import read_sheet
+from fluxfast.profiles.lists.bases import BASES
+from fluxfast.profiles.lists.columns import ROLES, judge
+from fluxfast.profiles.lists.names import slug
+from fluxfast.profiles.lists.read import ORDERS, Read, read_registers
+from fluxfast.profiles.lists.sheet import read_sheet
 from fluxfast.profiles.write import profile_text
 
 
 @click.command("from-csv", cls=Command, short_help="Make a profile of a spreadsheet of registers.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--base", type=click.Choice(["auto", *BASES]), default="auto", show_default=True,
-              help="From which number addresses count: 0, as on the wire; 1; or 40001, where the first digit is"
-              " the table.")  # fmt: skip
-@click.option("--order", type=click.Choice(ORDERS, case_sensitive=False), default="ABCD", show_default=True,
-              help="Byte order of values whose row says none; CDAB: the less significant register first.")  # fmt: skip
-@click.option("--map", "maps", metavar="ROLE=HEADING", multiple=True,
-              help="What a column is: the heading, or a number that counts from 1; nothing: there is none."
-              f" Roles: {', '.join(ROLES)}.")  # fmt: skip
 @click.option(
-    "--sheet", help="Which sheet of a workbook; unless given, the one that looks most like registers."
-)
+    "--base", type=click.Choice(["auto", *BASES]), default="auto", show_default=True,
+    help="Where addresses count from: 0, as on the wire; 1; or 40001, where the first digit is the table.",
+)  # fmt: skip
+@click.option(
+    "--order", type=click.Choice(ORDERS, case_sensitive=False), default="ABCD", show_default=True,
+    help="Byte order of values whose row says none; CDAB: the less significant register first.",
+)  # fmt: skip
+@click.option(
+    "--map", "maps", metavar="ROLE=HEADING", multiple=True,
+    help="What a column is: the heading, or a number that counts from 1; nothing: there is none."
+    f" Roles: {', '.join(ROLES)}.",
+)  # fmt: skip
+@click.option("--sheet", help="Which sheet of a workbook; unless given, the one that looks most like a list.")
 @click.option("--name", help="The profile's name; that of OUT or FILE unless given.")
 @OUT
 @FORCE
 @JSON
 def from_csv(
-    file: Path, base: str, order: str, maps: Sequence[str], sheet: str | None, name: str | None,
-    out: Path | None, force: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Make a profile of FILE, a list of registers as makers publish them: .csv, in any of its forms, or .xlsx.
+    file: Path,
+    base: str,
+    order: str,
+    maps: Sequence[str],
+    sheet: str | None,
+    name: str | None,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make a profile of FILE, a list of registers as makers publish them: .csv in any of its forms, or .xlsx.
 
     Columns are known by their headings (in English, German and some more) and by what stands in them:
     address, name, type, size, scale, unit, access, function code, byte order, states, description. Says how

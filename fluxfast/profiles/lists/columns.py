@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fluxfast.profiles.cells import (
+from fluxfast.profiles.findings import nearest
+from fluxfast.profiles.lists.cells import (
     is_nothing,
     parse_access,
     parse_address,
@@ -17,8 +18,7 @@ from fluxfast.profiles.cells import (
     parse_table,
     plain,
 )
-from fluxfast.profiles.findings import nearest
-from fluxfast.profiles.sheet import HEAD_ROWS, Row, Sheet, wrong_file
+from fluxfast.profiles.lists.sheet import HEAD_ROWS, Row, Sheet, wrong_file
 
 SAMPLES: Final = 300  # rows that are looked at to tell what a column holds
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fluxfast.profiles.cells import Address, TableName
+from fluxfast.profiles.lists.cells import Address, TableName
 
 BASES: Final = ("0", "1", "40001")
 _TABLES: Final[dict[int, TableName]] = {0: "coil", 1: "discrete", 3: "input", 4: "holding"}
