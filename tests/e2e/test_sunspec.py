@@ -10,7 +10,6 @@ import pytest
 from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP
 
 from fluxfast.client import Client
-from fluxfast.errors import ExceptionResponseError
 from fluxfast.plan.blocks import plan_blocks
 from fluxfast.profiles import Profile, load_profile
 from fluxfast.profiles.write import profile_text

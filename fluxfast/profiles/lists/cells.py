@@ -108,6 +108,10 @@ _TABLES: Final[tuple[tuple[str, TableName], ...]] = (
     (r"\bcoils?\b|^0x+$|\bdo\b|digital outputs?|spule", "coil"),
     (r"\bdiscretes?\b|\bdi\b|^1x+$|digital inputs?|diskret", "discrete"),
 )
+_CODE_WORDS: Final = frozenset(
+    ("fc", "f", "fn", "func", "function", "functions", "code", "codes", "read", "write", "r", "w", "rd", "wr",
+     "and", "or", "und", "oder", "lesen", "schreiben", "modbus", "hex")
+)  # fmt: skip
 _READS: Final[dict[int, TableName]] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _WRITES: Final[dict[int, TableName]] = {5: "coil", 15: "coil", 6: "holding", 16: "holding", 22: "holding",
                                         23: "holding"}  # fmt: skip
@@ -119,6 +123,7 @@ class Functions:
 
     table: TableName
     access: Literal["ro", "rw", "wo"] | None = None
+    is_both: bool = False  # holding and input registers hold the same; the first that is named is taken
 
 
 def parse_table(text: str) -> Functions | None:
@@ -131,14 +136,16 @@ def parse_table(text: str) -> Functions | None:
         codes.append(int(token.rstrip("h"), base))
     if named:
         return Functions(named[0]) if len(set(named)) == 1 else None
+    others = re.sub(r"0x[0-9a-f]+|[0-9]+h?", " ", text.lower())
+    if any(word not in _CODE_WORDS for word in plain(others).split()):
+        return None  # U16 is no function code
     if not codes or any(code not in _READS and code not in _WRITES for code in codes):
         return None
-    tables = {_READS.get(code) or _WRITES[code] for code in codes}
-    if len(tables) > 1:
+    tables = list(dict.fromkeys(_READS.get(code) or _WRITES[code] for code in codes))
+    if len(tables) > 1 and set(codes) != {3, 4}:
         return None
     reads, writes = any(code in _READS for code in codes), any(code in _WRITES for code in codes)
-    (table,) = tables
-    return Functions(table, "rw" if reads and writes else "wo" if writes else None)
+    return Functions(tables[0], "rw" if reads and writes else "wo" if writes else None, len(tables) > 1)
 
 
 _ACCESS: Final[dict[str, Literal["ro", "rw", "wo"]]] = {
@@ -190,7 +197,7 @@ _OTHERS: Final = re.compile(r"bcd|array|struct|mod10|packed|^date|^time|^ipv|^ma
 _TIMES: Final = re.compile(r"\d\s*[x×*]|[x×*]\s*\d")
 _KINDS: Final[tuple[tuple[str, Literal["signed", "unsigned", "float", "bool", "string"]], ...]] = (
     (r"str|char|ascii|text|utf", "string"),
-    (r"float|real|ieee|single|double|half|floating|^f ?\d\d", "float"),
+    (r"float|real|ieee|single|double(?! ?word)|half|^f ?\d\d", "float"),
     (r"bool|^bit$|^bits? ?\d*$|^1 ?bit|coil|^di$|^do$|digital", "bool"),
     (r"(?<!un)signed|^s ?[dlq]? ?(?:word|int|long|short|\d)", "signed"),
     (

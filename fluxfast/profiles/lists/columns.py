@@ -20,6 +20,7 @@ from fluxfast.profiles.lists.cells import (
 )
 from fluxfast.profiles.lists.sheet import HEAD_ROWS, Row, Sheet, wrong_file
 
+CLEAR: Final = 8  # as sure as a heading is that needs no look at what stands below it
 SAMPLES: Final = 300  # rows that are looked at to tell what a column holds
 
 # What a column can be. Of `notes` there may be several.
@@ -127,10 +128,14 @@ def find_columns(sheet: Sheet, chosen: Mapping[str, str]) -> Columns:
     places = {role: _named(sheet, head, role, text) for role, text in chosen.items() if text}
     candidates = []
     for column, heading in enumerate(head.cells):
-        for role, sure in _candidates(heading):
-            share = _fits(role, samples[column])
-            if share is not None and role not in chosen:
-                candidates.append((-sure, -share, column, role))
+        named = [(role, sure) for role, sure in _candidates(heading) if role not in chosen]
+        fitting = [
+            (role, sure, share) for role, sure in named if (share := _fits(role, samples[column])) is not None
+        ]
+        # What a clear heading says holds, whatever stands below it: each row is told then.
+        clear = [(role, sure, 0.0) for role, sure in named if sure >= CLEAR]
+        for role, sure, share in fitting or clear[:1]:
+            candidates.append((-sure, -share, column, role))
     notes = []
     for _, _, column, role in sorted(candidates):
         if column in places.values() or column in notes:

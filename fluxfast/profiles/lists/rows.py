@@ -138,7 +138,10 @@ class Rows:
     def _place(self, item: Item, base: str) -> TableName:
         """Set the address, and return the table."""
         text = self.cell(item.row, "table")
-        if text and parse_table(text) is None:
+        functions = parse_table(text) if text else None
+        if functions is not None and functions.is_both:
+            self.counted[f"'{text}': read as {functions.table}"] += 1
+        if text and functions is None:
             raise RowError(f"'{text[:40]}' names no table", "write holding, input, coil, discrete or 1 to 4")
         place = pdu(item.address, base)
         if place is None:
