@@ -101,11 +101,11 @@ def _fields(model: FileModel) -> dict[str, Any]:
     return found
 
 
-def _duration(duration_ns: int) -> str:
+def _duration(duration_ns: int) -> "_Word":
     for unit, unit_ns in _UNITS:
         if duration_ns % unit_ns == 0 and duration_ns >= unit_ns:
-            return f"{duration_ns // unit_ns}{unit}"
-    return f"{Decimal(duration_ns) / 1000:f}us" if duration_ns else "0s"
+            return _Word(f"{duration_ns // unit_ns}{unit}")
+    return _Word(f"{Decimal(duration_ns) / 1000:f}us" if duration_ns else "0s")
 
 
 # ---- YAML ----

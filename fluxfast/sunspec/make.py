@@ -102,10 +102,12 @@ class _Maker:
         self._remarks: list[str] = []
         self._same = Counter(model.id for model in found.models)
         self._seen: Counter[int] = Counter()
+        self._models: Counter[str] = Counter()  # how many have a field of a name
 
     def take(self, model: Model, group: Group, fields: list[Field], words: Mapping[int, int]) -> None:
         self._seen[model.id] += 1
         ordinal = self._seen[model.id] if self._same[model.id] > 1 else 0
+        self._models.update({_plain_name(field.path).lower() for field in fields})
         left_out: list[str] = []
         kept: dict[int, Field] = {}  # by address
         for field in fields:
@@ -163,7 +165,7 @@ class _Maker:
         """Return the profile of all that was taken."""
         found = self._found
         unknown = tuple(model for model in found.models if definition(model.id) is None)
-        _name(self._entries)
+        _name(self._entries, self._models)
         points, beside, above = {}, {}, {}
         pending: list[str] = []
         for index, entry in enumerate(self._entries):
@@ -254,13 +256,18 @@ def profile_name(title: str) -> str:
     return name if name[:1].isalpha() else f"sunspec_{name}".strip("_")
 
 
-def _name(entries: list[Entry]) -> None:
-    """Give each entry SunSpec's name, with the model's number where several have the same."""
+def _plain_name(path: tuple[str, ...]) -> str:
+    return re.sub(r"\W", "_", "_".join(path), flags=re.ASCII)[:50]
+
+
+def _name(entries: list[Entry], models: Counter[str]) -> None:
+    """Give each entry SunSpec's name, with the model's number where several models have it.
+
+    ``models`` counts them, also those that have no value for it now: a name does not depend on that.
+    """
     for entry in entries:
-        entry.name = re.sub(r"\W", "_", "_".join(entry.path), flags=re.ASCII)[:50]
-    taken = Counter(entry.name.lower() for entry in entries)
-    for entry in entries:
-        if taken[entry.name.lower()] > 1 or entry.name.lower() in RESERVED_COLUMNS:
+        entry.name = _plain_name(entry.path)
+        if models[entry.name.lower()] > 1 or entry.name.lower() in RESERVED_COLUMNS:
             entry.name += f"_{entry.model.id}" + (f"_{entry.ordinal}" if entry.ordinal else "")
     again: Counter[str] = Counter()
     for entry in entries:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fluxfast.profiles.lists.cells import Address, TableName
+from fluxfast.profiles.point import BIT_TABLES
 
 BASES: Final = ("0", "1", "40001")
 _TABLES: Final[dict[int, TableName]] = {0: "coil", 1: "discrete", 3: "input", 4: "holding"}
@@ -27,7 +28,8 @@ class Cell:
     line: int
     address: Address
     table: TableName | None
-    writable: bool
+    writable: bool = False
+    is_number: bool = False  # its type takes more than a bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def conclude(cells: Sequence[Cell], heading: str) -> Conclusion:
         return Conclusion("0", "the heading says so")
     if any(word in heading for word in ("1 based", "one based")):
         return Conclusion("1", "the heading says so")
-    alike = [cell for cell in open_ if as_reference(cell.address) is not None]
+    alike = [cell for cell in open_ if _can_be_reference(cell)]
     strong = [cell for cell in alike if cell.address.number >= 10000]
     if strong and len(alike) == len(open_):
         return _references(strong)
@@ -88,6 +90,12 @@ def conclude(cells: Sequence[Cell], heading: str) -> Conclusion:
             "0", "nothing says otherwise, but the least is 1: if the maker counts from 1, --base 1"
         )
     return Conclusion("0", "nothing says otherwise; if the maker counts from 1, --base 1")
+
+
+def _can_be_reference(cell: Cell) -> bool:
+    """Whether its number is like 40001; one like 16384 is not, where a number is."""
+    place = as_reference(cell.address)
+    return place is not None and not (cell.is_number and place[0] in BIT_TABLES)
 
 
 def _references(cells: Sequence[Cell]) -> Conclusion:

@@ -148,6 +148,7 @@ class _Reader:
                     item.address,
                     self._rows.table(item),
                     self._rows.access(item) in ("rw", "wo"),
+                    self._rows.is_number(item),
                 )
                 for item in items
             ]

@@ -88,6 +88,11 @@ class Rows:
         functions = parse_table(text) if text else None
         return functions.table if functions else item.section_table
 
+    def is_number(self, item: Item) -> bool:
+        """Return whether the row has a type that is more than a bit."""
+        kind = parse_kind(self.cell(item.row, "type"))
+        return kind is not None and kind.kind != "bool"
+
     def access(self, item: Item) -> str | None:
         """Return ro, rw or wo; None where the row does not say, or not in words that are known."""
         text = self.cell(item.row, "access")
