@@ -195,11 +195,14 @@ def _text(profile: Profile, _: Sequence[str], rows: Sequence[dict[str, str]]) ->
             meaning,
         )
         table.add_row(*map(Text, cells))
-    console.print(Text(_title(profile), "bold"))
-    console.print(table)
-    console.print()
-    for line in _about(profile):
-        console.print(Text(line))
+    with console.capture() as printed:
+        console.print(Text(_title(profile), "bold"))
+        console.print(table)
+        console.print()
+        for line in _about(profile):
+            console.print(Text(line))
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())  # the table is as wide as its widest row
 
 
 def _markdown(profile: Profile, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:

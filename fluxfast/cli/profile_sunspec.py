@@ -13,13 +13,13 @@ from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, save, warn
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.words import plural
 from fluxfast.client import Client
-from fluxfast.errors import FluxfastError
+from fluxfast.errors import FluxfastError, TransportError
 from fluxfast.profiles.fields import POINT_NAME
 from fluxfast.profiles.write import profile_text
 from fluxfast.sunspec import Found, Made, discover, make_profile
 from fluxfast.sunspec.definitions import definition
 
-_OTHER_UNITS = "another --unit: many inverters are 126, others 2, 3, 100 or 247"
+_OTHER_UNITS = "another unit may have it: many inverters are --unit 126, others 2, 3, 100 or 247"
 
 
 @click.command("from-sunspec", cls=Command, short_help="Make a profile of what a SunSpec device tells.")
@@ -87,9 +87,10 @@ async def _make(client: Client, keep_all: bool, bits: bool, name: str | None) ->
         async with client:
             try:
                 found = await discover(client, bar.update)
-            except FluxfastError as error:
-                error.args = (f"{error}; try {_OTHER_UNITS}",)
+            except TransportError:  # no unit would answer
                 raise
+            except FluxfastError as error:
+                raise FluxfastError(f"{error}\n{_OTHER_UNITS}") from error
             made = await make_profile(
                 client, found, name=name, keep_all=keep_all, bits=bits, progress=bar.update
             )

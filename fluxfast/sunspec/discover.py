@@ -84,20 +84,21 @@ async def discover(client: Client, progress: Progress = lambda *_: None) -> Foun
 
 async def _find(client: Client, progress: Progress) -> int:
     """Return the base; what goes wrong at one does not keep from trying the others."""
-    told: list[str] = []
+    told: dict[str, list[int]] = {}  # what was answered, and at which bases
     errors: list[FluxfastError] = []
     for done, base in enumerate(BASES):
         progress(done, len(BASES), f"SunSpec at {base}?")
         try:
             if await client.read_holding_registers(base, len(MARKER)) == MARKER:
                 return base
-            told.append(f"{base}: something else")
+            told.setdefault("something else", []).append(base)
         except FluxfastError as error:
-            told.append(f"{base}: {error}")
+            told.setdefault(str(error), []).append(base)
             errors.append(error)
     if len(errors) == len(BASES) and all(isinstance(error, TransportError) for error in errors):
         raise errors[0]
-    raise FluxfastError(f"no SunSpec map ({'; '.join(told)})")
+    listed = "; ".join(f"{', '.join(map(str, bases))}: {answer}" for answer, bases in told.items())
+    raise FluxfastError(f"no SunSpec map at {listed}")
 
 
 class _Chain:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from typing import Final
 
 from fluxfast.profiles.point import RESERVED_COLUMNS
@@ -19,14 +20,15 @@ class Names:
     def __init__(self) -> None:
         """No name is taken yet."""
         self._taken: set[str] = set()
+        self._numbers: Counter[str] = Counter()  # the last one behind a name
 
     def take(self, words: str, otherwise: str) -> str:
         """Return a name that is free for some words; ``otherwise`` where they have no letters of ours."""
         base = slug(words) or otherwise
-        name, number = base, 1
+        name = base
         while name in self._taken:
-            number += 1
-            name = f"{base}_{number}"
+            self._numbers[base] += 1
+            name = f"{base}_{self._numbers[base] + 1}"
         self._taken.add(name)
         return name
 

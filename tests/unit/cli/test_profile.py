@@ -171,7 +171,7 @@ def test_a_register_list() -> None:
     report = json.loads(run("from-csv", "meter.csv", "--json", code=1).stdout)
     assert (report["base"], report["points"], report["left_out"][0]["line"]) == ("40001", 2, 3)
     assert report["columns"]["address"] == "Register"
-    assert "is no ROLE=HEADING" in run("from-csv", "meter.csv", "--map", "adress=Register", code=2).output
+    assert "is no ROLE=HEADING" in run("from-csv", "meter.csv", "--map", "place=Register", code=2).output
     assert "out.yaml is there already" in run("from-csv", "meter.csv", "-o", "out.yaml", code=2).output
     assert "cannot be read" in run("from-csv", "none.csv", code=2).output
 
@@ -192,6 +192,6 @@ def test_a_sunspec_device() -> None:
     assert load_profile("inverter.yaml").title == "Mn 34 Md 47"
     assert [one["id"] for one in report["models"]] == [1, 103, 64999]
     assert report["points"] == len(load_profile("inverter.yaml").points)
-    assert "try another --unit: many inverters are 126" in other.stderr
+    assert "another unit may have it: many inverters are --unit 126" in other.stderr
     assert "connection refused" in run("from-sunspec", f"{HOST}:{free_port(HOST)}", code=3).stderr
     assert "'9' is not a profile name" in run("from-sunspec", place, "--name", "9", code=2).output
