@@ -259,17 +259,19 @@ def parse_order(text: str) -> str | None:
         if written in together if written.isalpha() else written in words.split():
             return order
     has_word, has_byte = (re.search(rf"\b{one}s?\b", words) is not None for one in ("word", "byte"))
+    little = re.search(r"\b(little|le|lsb|intel)\b", words) is not None
+    big = re.search(r"\b(big|be|msb|motorola|network)\b", words) is not None
+    if re.search(r"\bswap", words) and little != big and has_word != has_byte:
+        return "CDAB" if little == has_byte else "BADC"  # little-endian byte swap, big-endian word swap
     if re.search(r"\bswap", words):
         return "DCBA" if has_word and has_byte else "BADC" if has_byte else "CDAB"
     if re.search(r"\b(lsw|low word|lower word|least significant word|lo hi|low high)\b", words):
         return "CDAB"
     if re.search(r"\b(msw|high word|higher word|most significant word|hi lo|high low)\b", words):
         return "ABCD"
-    if re.search(r"\b(little|le|lsb|intel)\b", words):
+    if little:
         return "CDAB" if has_word and not has_byte else "DCBA"
-    if re.search(r"\b(big|be|msb|motorola|network)\b", words):
-        return "ABCD"
-    return None
+    return "ABCD" if big else None
 
 
 # ---- numbers and units ----

@@ -37,7 +37,7 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
     ("address", 8, r"\b(?:reference|referenz|modbus ref)\b"),
     ("address", 6, r"^(?:modbus |holding |input |start |starting )?(?:registers?|reg|registro|registre)\b"
         r"|^modbus$"),
-    ("address", 3, r"^(?:start )?offset|^no$|^index$|^hex$|^dec$"),
+    ("address", 3, r"^(?:start )?offset|^no$|^index$|^hex$|^dec$|^start$|^anfang$|^von$|^from$"),
     ("name", 10, r"\bname\b|^name|bezeichnung|\bsignal|variable|nombre|\bnom\b|^tag\b|tagname|datenpunkt"),
     ("name", 8, r"\bparameter|data ?point|\bpoint\b|\bitem\b|\blabel\b|messwert|messgrosse|measur|data name"),
     ("name", 5, r"^value$|^quantity$|^function$|^data$|^register$|^content|^definition|grosse|^wert$|^title"),
@@ -53,7 +53,7 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
     ("table", 8, r"^func|^table$|^area$|read function|^functions?$|^modbus type|^type$|^reg type"),
     ("divisor", 10, r"divis|divid|teiler|^gain\b"),
     ("decimals", 10, r"decimal|nachkomma|^dp$"),
-    ("scale", 9, r"scal|factor|faktor|multipl|multiplik|resolution|auflosung|coefficient|^sf$|\blsb\b"
+    ("scale", 9, r"s[ck]al|factor|facteur|fattore|faktor|multipl|multiplik|resolution|auflosung|coefficient|^sf$|\blsb\b"
         r"|^ratio"),
     ("scale", 7, r"^accuracy|^precision|^step|increment|^mult"),
     ("offset", 8, r"^offset$|value offset|^bias|zero offset|nullpunkt"),
@@ -146,6 +146,8 @@ def find_columns(sheet: Sheet, chosen: Mapping[str, str]) -> Columns:
             places[role] = column
     if "name" not in places and "description" in places and "name" not in chosen:
         places["name"] = places.pop("description")
+    if "address" not in places and "offset" in places and "offset" not in chosen:
+        places["address"] = places.pop("offset")  # that of the register, where nothing else is
     if "address" not in places:
         raise _no_headings(sheet)
     for role in ("description", "notes"):

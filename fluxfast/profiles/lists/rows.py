@@ -115,7 +115,11 @@ class Rows:
         elif kind.kind == "string":
             keys |= {"type": "string", "length": self._length(kind, registers)}
         else:
-            width = kind.width or (16 * registers if registers else 32 if kind.kind == "float" else 16)
+            width = kind.width or 16 * (registers or 0)
+            if not width:
+                width = 32 if kind.kind == "float" else 16
+                if said := self.cell(row, "type"):
+                    self.counted[f"'{said}' without a size: {width} bits"] += 1
             type_ = kind.type(width)
             if type_ is None or (registers is not None and 16 * registers != width):
                 text = self.cell(row, "type") or "a number"
@@ -224,7 +228,8 @@ class Rows:
         if text:
             words = plain(self._columns.heading("order")).split()
             about = [word for word in ("word", "byte") if word in words]  # "Word order" and "little"
-            found = parse_order(f"{about[0]} {text}" if len(about) == 1 else text)
+            says = len(about) == 1 and not {"word", "byte"} & set(plain(text).split())
+            found = parse_order(f"{about[0]} {text}" if says else text)
             if plain(text) in ("no", "nein", "0"):  # a column of what is swapped
                 found = "ABCD"
             if found is None:

@@ -186,6 +186,29 @@ def test_sizes_in_bytes_and_scales_as_powers(tmp_path: Path) -> None:
     assert "'SF' has powers of ten: -1 is 0.1" in found.said
 
 
+HEADINGS = """\
+Adresse;Bezeichnung;Datentyp;Skalierung;Einheit;Zugriff
+Start;Signal;Format;Faktor;Einheit;Lesen/Schreiben
+Register;Parameter;Typ;Auflösung;Einheit;R/W
+Modbus Address;Register Name;Data Type;Scale Factor;Units;Access
+Reg. No.;Item;Type;Multiplier;UoM;RO/RW
+Registeradresse;Messgröße;Format;Multiplikator;Einheit;Zugriffsart
+PDU address (dec);Description;Format;Resolution;Unit;Read/Write
+Offset;Point;Type;SF;Unit;Permission
+"""
+
+
+@pytest.mark.parametrize("head", HEADINGS.splitlines())
+def test_headings(tmp_path: Path, head: str) -> None:
+    text = f"{head}\n100;Strom;U16;0,01;A;R\n101;Sollwert;INT32;0,5;W;RW\n"
+    found = read(tmp_path / "list.csv", text)
+    rows = [
+        (p.name, p.address, p.type, str(p.scale), p.unit, p.access) for p in found.profile.points.values()
+    ]
+    assert rows == [("strom", 100, "uint16", "0.01", "A", "ro"), ("sollwert", 101, "int32", "0.5", "W", "rw")]
+    assert found.left_out == ()
+
+
 def test_tables_from_headings_between_rows(tmp_path: Path) -> None:
     text = "Register,Name,Type\nInput Registers (FC04),,\n5,a,U16\nHolding,,\n5,b,U16\nCoils,,\n0,c,\n"
     assert addresses(read(tmp_path / "list.csv", text)) == {

@@ -99,6 +99,8 @@ def test_scales(text: str, scale: str | None) -> None:
         ("low word first", "CDAB"), ("MSW first", "ABCD"), ("big-endian", "ABCD"), ("Little Endian", "DCBA"),
         ("word little", "CDAB"), ("byte swap", "BADC"), ("swapped", "CDAB"),
         ("word and byte swapped", "DCBA"),
+        ("little-endian byte swap", "CDAB"), ("big-endian byte swap", "BADC"),
+        ("big-endian word swap", "CDAB"), ("little-endian word swap", "BADC"),
         ("GHEFCDAB", "CDAB"), ("middle", None), ("", None),
     ],
 )  # fmt: skip
