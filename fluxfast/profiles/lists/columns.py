@@ -53,7 +53,7 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
     ("table", 8, r"^func|^table$|^area$|read function|^functions?$|^modbus type|^type$|^reg type"),
     ("divisor", 10, r"divis|divid|teiler|^gain\b"),
     ("decimals", 10, r"decimal|nachkomma|^dp$"),
-    ("scale", 9, r"s[ck]al|factor|facteur|fattore|faktor|multipl|multiplik|resolution|auflosung|coefficient|^sf$"
+    ("scale", 9, r"s[ck]al|factor|facteur|fattore|faktor|multipl|resolution|auflosung|coefficient|^sf$"
         r"|\blsb\b|^ratio"),
     ("scale", 7, r"^accuracy|^precision|^step|increment|^mult"),
     ("offset", 8, r"^offset$|value offset|^bias|zero offset|nullpunkt"),
