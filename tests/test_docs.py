@@ -1,8 +1,8 @@
 """What the documentation shows is so: its files load, its commands print that, its keys are all the keys.
 
-A YAML block begins with its file's name (``# site.yaml``); the blocks of a page lie in one folder, and there
-its console blocks are run. A table after ``<!-- keys: FILE DEFINITION… -->`` is held against the JSON Schema;
-``… beyond OTHER`` leaves out the keys that OTHER has, too.
+A YAML or CSV block begins with its file's name (``# site.yaml``); the blocks of a page lie in one folder, and
+there its console blocks are run. A table after ``<!-- keys: FILE DEFINITION… -->`` is held against the JSON
+Schema; ``… beyond OTHER`` leaves out the keys that OTHER has, too.
 """
 
 import contextlib
@@ -33,7 +33,10 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = ("one_device.py", "two_devices.py")
-COMPARED = ("fluxfast check ", "fluxfast plan ")  # what these print is compared to the letter
+COMPARED = (  # what these print is compared to the letter
+    "fluxfast check ", "fluxfast plan ", "fluxfast profile new ", "fluxfast profile check ",
+    "fluxfast profile doc ", "fluxfast profile from-csv ",
+)  # fmt: skip
 HOSTS = {"127.0.1.1": "127.96.1.1", "127.0.2.1": "127.96.2.1"}  # so that a running demo is not in the way
 SCHEMAS = {
     "site": ROOT / "fluxfast/config/site.schema.json",
@@ -53,9 +56,9 @@ def save_files(page: Path, folder: Path) -> list[Path]:
     demo.parent.mkdir()
     demo.write_text(site_file("act"), encoding="utf-8")
     files = []
-    for text in blocks(page, "yaml"):
-        name = re.match(r"# ([\w/.-]+\.yaml)\n", text)
-        assert name, f"{page.name}: a YAML block without a name:\n{text}"
+    for text in [*blocks(page, "yaml"), *blocks(page, "csv")]:
+        name = re.match(r"# ([\w/.-]+\.(?:yaml|csv))\n", text)
+        assert name, f"{page.name}: a block without a name:\n{text}"
         file = folder / name[1]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -78,6 +81,8 @@ def test_files_load_and_commands_print_what_the_page_says(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for file in save_files(page, tmp_path):
+        if file.suffix == ".csv":
+            continue
         if file.name == "wrong.yaml":
             with pytest.raises(ConfigError):
                 load(file)

@@ -2,7 +2,9 @@
 
 Here live the models of a profile (``point.py``, ``quirks.py``, ``control.py``, ``profile.py``), where they
 are found (``store.py``), the shipped maps (``*.yaml``) with their JSON Schema, and how YAML is read with its
-line numbers (``document.py``, ``scalars.py``, ``findings.py``), which ``config`` uses too.
+line numbers (``document.py``, ``scalars.py``, ``findings.py``), which ``config`` uses too. Profiles are made
+from spreadsheets (``lists/``) or a first file (``template.py``), written (``write.py``) and advised on
+(``advice.py``).
 
 May import ``errors`` and ``constants``. May be imported by ``config`` and everything above it.
 """

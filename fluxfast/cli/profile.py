@@ -1,0 +1,21 @@
+"""``fluxfast profile``: make, check and print register maps."""
+
+import click
+
+from fluxfast.cli.profile_check import check
+from fluxfast.cli.profile_doc import doc
+from fluxfast.cli.profile_new import new
+from fluxfast.cli.profile_sheet import from_csv
+from fluxfast.cli.profile_sunspec import from_sunspec
+
+
+@click.group(short_help="Make, check and print register maps.")
+def profile() -> None:
+    """Make, check and print profiles: the register maps of device types.
+
+    PROFILE is a built-in one's name, or the path of a file. What a profile can say: docs/profiles.md.
+    """
+
+
+for command in (new, check, doc, from_csv, from_sunspec):
+    profile.add_command(command)
