@@ -110,7 +110,7 @@ def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
     if result.name and result.ip:
         place += f" ({result.name})"
     detail = result.detail or (result.swept if result.verdict is Verdict.GATEWAY else "")
-    if detail or not result.units:
+    if detail or not (result.units or result.missing):
         yield place, verdict, "", "", detail
         place = verdict = ""
     for unit in result.units:
@@ -147,7 +147,7 @@ def _summary(scan: Scan, results: Sequence[Result], took_s: float, interrupted: 
         "ports": scan.targets.endpoints,
         "done": scan.done,
         "complete": not interrupted,
-        "units": sum(len(result.units) for result in results),
+        "units_found": sum(len(result.units) for result in results),
         "verdicts": {verdict.value.replace(" ", "_"): counts[verdict] for verdict in Verdict},
         "missing": sum(len(result.missing) for result in results),
         "connects": scan.connects,

@@ -55,7 +55,7 @@ class Options:
 def silence_s(options: Options) -> float:
     """Return how long it takes to be sure that an open port is silent."""
     units = options.units or DEFAULT_UNITS
-    questions = len(_FIRST) + len(_OTHERS) * (len(units) - 1) + 1  # and the one in RTU
+    questions = len(_FIRST) + len(units) - 1 + 1  # of the others one each, and the one in RTU
     return options.timeout_s * questions
 
 
@@ -129,7 +129,10 @@ class Examination:
         for question in self._allowed(_FIRST):
             if not self._is_known(units[0]):
                 yield from self._ask(units[0], question)
-        for question in self._allowed(_OTHERS):
+        others = self._allowed(_OTHERS)
+        if not self._units and not self._away:
+            others = others[-1:]  # silence costs time; a read is what a unit answers if it answers anything
+        for question in others:
             for unit in units[1:]:
                 if self._units and not all_of_them:
                     return
@@ -190,7 +193,7 @@ class Examination:
 
         yield from get_to_know(self._units[unit], ask, self._options.max_step, self._options.profiles)
 
-    def _allowed(self, questions: Iterable[Question]) -> Iterable[Question]:
+    def _allowed(self, questions: Iterable[Question]) -> list[Question]:
         return [question for question in questions if question.step <= self._options.max_step]
 
     def _is_known(self, unit: int) -> bool:

@@ -84,7 +84,7 @@ class Exchange:
             number = random.randrange(1, 0x10000)
         self._asked[number] = _Asked(unit, question, now_s)
         self._current = number
-        self._foreign_text = ""
+        self._foreign, self._foreign_text = 0, ""
         self.heard = self.heard if self.is_broken else b""
         if question.is_rtu:
             return question.pdu
@@ -126,9 +126,9 @@ class Exchange:
         asked = self._asked.get(transaction_id)
         if asked is None or asked.question.is_rtu:
             self._foreign += 1
-            self._foreign_text = (
-                f"answers with transaction identifier {transaction_id}, not with the request's"
-            )
+            self._foreign_text = f"answers with transaction identifier {transaction_id}, not the request's"
+            if transaction_id == 0:
+                self._foreign_text += " (its profile needs the quirk transaction_id: zero)"
             return None
         reply = self._reply(asked, unit, pdu, now_s - asked.at_s)
         del self._asked[transaction_id]

@@ -12,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from fluxfast.config.reading import is_profile
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.profiles import BatteryControl, Profile, builtin_profiles, load_profile
+from fluxfast.profiles.store import build_profile, read_profile
 from fluxfast.scan.questions import Question, Step, registers
 from fluxfast.scan.result import Guess, Unit, shown
 from fluxfast.values import Decoder, Reading
@@ -79,11 +81,15 @@ class Candidate:
 
 
 def candidates(folder: Path | None = None) -> list[Candidate]:
-    """Return the built-in profiles, and those in a folder; raises ConfigError for one that is wrong."""
+    """Return the built-in profiles, and those in a folder, which may hold site files beside them.
+
+    Raises ConfigError for a profile that is wrong.
+    """
     found = [Candidate(load_profile(name), name) for name in builtin_profiles()]
-    if folder is not None:
-        for path in sorted(folder.glob("*.yaml")):
-            found.append(Candidate(load_profile(str(path)), str(path)))
+    for path in sorted(folder.glob("*.yaml")) if folder is not None else ():
+        document = read_profile(path)
+        if is_profile(document):
+            found.append(Candidate(build_profile(document), str(path)))
     return found
 
 

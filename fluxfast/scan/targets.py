@@ -184,7 +184,7 @@ def _parse(word: str) -> Range | None:
     except LocalProtocolError:
         raise
     except ValueError:
-        if "/" in word or word[:1].isdigit() or ":" in word:
+        if "/" in word or ":" in word or not any(c.isalpha() for c in word):
             raise LocalProtocolError(
                 f"{word!r} is no network, range, address or name"
                 " (write 192.168.1.0/24, 192.168.1.10-50, 192.168.1.10 or plc-7.local; the port by --port)"
