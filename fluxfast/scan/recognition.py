@@ -120,6 +120,6 @@ def _question(block: BlockLayout) -> Question:
 
 
 def _words(reading: Reading) -> str:
-    value = f"{reading.value:.6g}" if isinstance(reading.value, float) else str(reading.value)
+    value = f"{reading.value:.6g}" if isinstance(reading.value, float) else str(reading.shown)
     unit = f" {reading.point.unit}" if reading.point.unit else ""
     return f"{reading.point.name} {value}{unit}"

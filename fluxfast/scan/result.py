@@ -88,6 +88,7 @@ class Unit:
     id: int
     exception: int | None = None  # the first one
     has_data: bool = False  # has answered something else than an exception
+    is_read: bool = False  # has answered a read of registers, if only by an exception
     identification: dict[int, bytes] = field(default_factory=dict)
     server_id: bytes | None = None
     sunspec: SunSpec | None = None
@@ -100,6 +101,11 @@ class Unit:
         texts = [shown(self.identification[number]) for number in (0, 4, 5, 1, 2) if self._has(number)]
         return " ".join(dict.fromkeys(texts))
 
+    @property
+    def says_server_id(self) -> str:
+        """What it answers to FC17, without the mark of whether it runs, which mostly ends it."""
+        return shown((self.server_id or b"").rstrip(b"\0\xff"))
+
     def _has(self, number: int) -> bool:
         return bool(self.identification.get(number, b"").strip(b" \0"))
 
@@ -111,7 +117,7 @@ class Unit:
         if self.says and not any(guess.is_said for guess in self.guesses):
             known.append(self.says)
         if self.server_id and not known:
-            known.append(f"server id {shown(self.server_id)}")
+            known.append(f"server id {self.says_server_id}")
         if not known and not self.has_data and self.exception is not None:
             known.append(f"exception {self.exception} ({exception_name(self.exception)})")
         return "; ".join(known) or "answers reads"
@@ -127,7 +133,7 @@ class Unit:
                 for number, value in sorted(self.identification.items())
             }
         if self.server_id is not None:
-            found["server_id"] = shown(self.server_id)
+            found["server_id"] = self.says_server_id
         if self.sunspec is not None:
             s = self.sunspec
             found["sunspec"] = {

@@ -58,6 +58,20 @@ async def rtu(reader, writer) -> None:
 METER = dict.fromkeys(range(0x102), 0) | floats({0: 231.5, 0x10: 12.0, 0x40: 3.5, 0x100: 1e5})
 VENDOR = floats({0x4000 + 2 * n: v for n, v in enumerate((50.02, 230.0, 231.0, 229.0, 230.0))})
 UNIT = dict.fromkeys(range(2000, 2029), 0) | {2000: 1, 2008: 0xFFCE, 2010: 1, 2026: 80, 2028: 4}
+
+
+def names_all(units: set[int], code: int) -> peers.Peer:
+    """A server that says itself who any unit is, and refuses to read those that are not there."""
+
+    def bend(transaction_id: int, unit: int, pdu: bytes) -> bytes:
+        if pdu[0] == 43:
+            return mbap(transaction_id, unit, NAME(pdu))
+        return mbap(transaction_id, unit, one_register(pdu) if unit in units else exception(pdu, code))
+
+    return peers.bent(bend)
+
+
+NAMED = "Maker Thing 1.0"
 NAME = identity("Maker", "Thing", "1.0", then=one_register)
 ANY = "answers for any unit identifier"
 
@@ -111,7 +125,8 @@ CASES = [
     Case("meter", device(holding(METER)), D, ANY, ((1, "looks like acuvim2 (voltage_l1_n 231.5 V"),)),
     Case("vendor's meter", device(holding(VENDOR)), D, ANY,
          ((1, "looks like acuvim2_vendor (frequency 50.02 Hz"),)),
-    Case("unit of batteries", device(holding(UNIT)), D, ANY, ((1, "looks like powerpack (status 1"),)),
+    Case("unit of batteries", device(holding(UNIT)), D, ANY,
+         ((1, "looks like powerpack (status READY, soe 80 %"),)),
     Case("named by its maker", device(identity("Tesla", "PowerPack 2")), D, ANY,
          ((1, "is PowerPack BESS (says so): profile powerpack"),)),
     Case("all zero", device(holding(dict.fromkeys(range(0x10000), 0), known=(3, 4))), D, ANY,
@@ -123,6 +138,9 @@ CASES = [
          tuple((unit, "Maker Thing") for unit in (3, 17, 246))),
     Case("gateway without path", device(NAME, (1, 2, 100), 10), G, "",
          tuple((unit, "Maker Thing") for unit in (1, 2, 100))),
+    Case("gateway that names all", names_all({2, 5, 100}, 11), G, "", ((2, NAMED), (5, NAMED), (100, NAMED))),
+    Case("gateway that fails for others", names_all({1, 3, 199}, 4), G, "",
+         ((1, NAMED), (3, NAMED), (199, NAMED))),
     Case("gateway of nobody", device(NAME, (), 11), G),
     # silence and refusal
     Case("silent", peers.silence, S, "--units 1-247"),
