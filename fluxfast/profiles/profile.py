@@ -9,6 +9,7 @@ from fluxfast.profiles.control import ControlMap
 from fluxfast.profiles.control_points import check_control, write_function
 from fluxfast.profiles.fields import POINT_NAME, FileModel, describe, wrong
 from fluxfast.profiles.findings import Finding, raise_findings
+from fluxfast.profiles.fingerprint import Fingerprint, check_fingerprint
 from fluxfast.profiles.point import FAST, Point
 from fluxfast.profiles.quirks import Quirks
 
@@ -34,6 +35,10 @@ class Profile(FileModel):
     points: dict[str, Point] = Field(min_length=1)
     control: ControlMap | None = Field(
         default=None, description="Which points command a battery unit, or which a meter is read by."
+    )
+    fingerprint: Fingerprint | None = Field(
+        default=None,
+        description="How a scan recognises such a device if it does not say the title.",
     )
 
     @field_validator("name")
@@ -84,6 +89,12 @@ class Profile(FileModel):
         if self.control is not None:
             for finding in dict.fromkeys(check_control(self.control, self.points, self.quirks)):
                 yield finding._replace(loc=("control", *finding.loc))
+
+    def fingerprint_findings(self) -> Iterator[Finding]:
+        """Yield what keeps ``fingerprint`` from being read; not checked with every override either."""
+        if self.fingerprint is not None:
+            for finding in check_fingerprint(self.fingerprint, self.points):
+                yield finding._replace(loc=("fingerprint", *finding.loc))
 
     def write_function(self, point: str) -> int:
         """Return the function code that writes a register point: 6 or 16."""

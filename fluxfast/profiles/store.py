@@ -62,7 +62,7 @@ def build_profile(document: Document) -> Profile:
     """Return the profile that a file describes; raise ``ConfigError`` with everything wrong in it."""
     profile, findings = validate(Profile, document.data)
     if profile is not None:
-        findings += profile.control_findings()
+        findings += [*profile.control_findings(), *profile.fingerprint_findings()]
     problems = document.problems + [problem_of(document, finding) for finding in findings]
     if profile is None or problems:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
