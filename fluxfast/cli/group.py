@@ -12,7 +12,9 @@ import click
 from fluxfast import __version__
 
 # In the order of a first day; a command's module is imported only when it is called or described.
-COMMANDS: Final = ("demo", "check", "plan", "simulate", "run", "control", "replay", "log", "query", "report")
+COMMANDS: Final = (
+    "demo", "check", "plan", "simulate", "run", "control", "doctor", "replay", "log", "query", "report",
+)  # fmt: skip
 
 
 class Commands(click.Group):
