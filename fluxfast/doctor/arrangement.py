@@ -1,16 +1,17 @@
 """Byte order and addresses: does what was read make more sense arranged in another way?
 
-Each arrangement of a unit's registers (as configured, another order of the bytes, all addresses one more or
-less) is decoded by the kernel and judged point by point. Another one is claimed only where the configured one
-has values that make no sense, and the other has none of these and several that do.
+Each arrangement of a unit's registers (as configured, another order of the bytes, all addresses one higher
+or lower) is decoded by the kernel and judged point by point. Another one is claimed only where the configured
+one has values that make no sense, and the other has none of these and several that do.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from fluxfast.doctor.observed import Read
+from fluxfast.doctor.observed import Read, UnitSeen
 from fluxfast.doctor.plausible import judge
 from fluxfast.plan.blocks import BlockLayout
 from fluxfast.profiles import Point
@@ -35,7 +36,7 @@ MUCH_SMALLER: Final = 100.0  # integers of 32 bits, by which another order must 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """One way to read the registers: ``order`` for all points of ``width`` bits, or all addresses moved."""
+    """One way to read the registers: ``order`` for all numbers of ``width`` bits, or all addresses moved."""
 
     shift: int = 0
     width: int = 0  # 0: orders as configured
@@ -56,37 +57,38 @@ class Score:
         return _disagreement(self.readings)
 
 
-AS_CONFIGURED: Final = Arrangement()
-
-
-def score(reads: Sequence[Read], arrangement: Arrangement = AS_CONFIGURED, width: int = 0) -> Score:
-    """Return readings and judgements; of points with ``width`` bits only, if that is not 0."""
+def score(reads: Sequence[Read], width: int = 0, order: ByteOrder | None = None) -> Score:
+    """Return readings and judgements: of numbers with ``width`` bits only if that is not 0, in an order."""
     readings = tuple(
         reading
         for read in reads
-        for reading in decoded(read, arrangement)
-        if not width or TYPES[reading.point.type].width == width
+        for reading in _decoder(_Key(read.block, width, order)).decode(read.data)
+        if not width or (_has_order(reading.point) and TYPES[reading.point.type].width == width)
     )
     judgements = [judge(reading) for reading in readings]
     return Score(readings, judgements.count(1), judgements.count(-1))
 
 
-def decoded(read: Read, arrangement: Arrangement = AS_CONFIGURED) -> list[Reading]:
-    """Return a read's points, arranged in another way; those that would leave it are left out."""
-    return _decoder(_Key(read.block, arrangement)).decode(read.data)
+def is_doubtful(reads: Sequence[Read]) -> bool:
+    """Whether another arrangement is worth a look: something makes no sense, or nothing does."""
+    now = score(reads)
+    return now.bad > 0 or now.good == 0
 
 
-def better(reads: Sequence[Read], refused: Sequence[Point] = ()) -> list[tuple[Arrangement, Score, Score]]:
+def better(seen: UnitSeen) -> list[tuple[Arrangement, Score, Score]]:
     """Return the arrangements that make clearly more sense, the likeliest first, each with its score and
-    that of the configured one.
-
-    ``refused``: points that the unit has no address for; they speak for addresses that are one off.
-    """
+    that of the configured one."""
+    refused = len(seen.refusals.points) if seen.refusals is not None else 0
     found: list[tuple[Arrangement, Score, Score]] = []
-    for other in _others(reads):
-        before, after = score(reads, width=other.width), score(reads, other, other.width)
-        if _is_clear(other, before, after, len(refused)):
-            found.append((other, after, before))
+    for width, order in _orders(seen.reads):
+        before, after = score(seen.reads, width), score(seen.reads, width, order)
+        enough = after.good >= 2 or (after.good == 1 == len(after.readings) and width > 16)
+        if not after.bad and after.good > before.good and enough and before.bad >= max(before.good, 1):
+            found.append((Arrangement(0, width, order), after, before))
+    for shift, reads in seen.moved.items():
+        before, after = score(seen.reads), score(reads)
+        if _is_clearly_there(before, after, refused):
+            found.append((Arrangement(shift), after, before))
     most = max((after.good for _, after, _ in found), default=0)
     # Where two explain it alike the sums tell; otherwise swapped words are what is met most often.
     return sorted(
@@ -95,57 +97,53 @@ def better(reads: Sequence[Read], refused: Sequence[Point] = ()) -> list[tuple[A
     )
 
 
-def _is_clear(other: Arrangement, before: Score, after: Score, refused: int) -> bool:
-    if after.bad or after.good <= before.good:
-        return False
-    if other.shift:
-        wrong = before.bad + refused
-        all_zero = not before.bad and not any(any(reading.raw) for reading in before.readings)
-        return after.good >= 3 and (wrong >= max(before.good, 1) or all_zero)
-    enough = after.good >= 2 or (after.good == 1 == len(after.readings) and other.width > 16)
-    return enough and before.bad >= max(before.good, 1)
+def _is_clearly_there(before: Score, after: Score, refused: int) -> bool:
+    """Whether points make sense one address away; ``refused`` ones speak for it, and so do zeros only."""
+    wrong = before.bad + refused
+    all_zero = not before.bad and not any(any(reading.raw) for reading in before.readings)
+    enough = after.good >= 3 and after.good > before.good and not after.bad
+    return enough and (wrong >= max(before.good, 1) or all_zero)
 
 
 def _rank(error: float | None) -> int:
     return 1 if error is None else 0 if error < 1e-5 else 2
 
 
-def swapped_integers(reads: Sequence[Read], width: int = 32) -> tuple[ByteOrder, list[Reading]] | None:
+def swapped_integers(reads: Sequence[Read], width: int) -> tuple[ByteOrder, list[Reading]] | None:
     """Return the order that makes all plain integers of a width much smaller, and them in that order."""
-    plain = _integers(reads, AS_CONFIGURED, width)
+    plain = _integers(score(reads, width))
     if len(plain) < 2:
         return None
     for order in BYTE_ORDERS[width]:
-        other = _integers(reads, Arrangement(0, width, order), width)
-        pairs = [
-            (abs(float(a.value or 0)), abs(float(b.value or 0))) for a, b in zip(plain, other, strict=True)
-        ]
-        if all(0 < b * MUCH_SMALLER <= a for a, b in pairs):
+        other = _integers(score(reads, width, order))
+        sizes = [(_size(a), _size(b)) for a, b in zip(plain, other, strict=True)]
+        if all(0 < now <= was / MUCH_SMALLER for was, now in sizes):
             return order, other
     return None
 
 
-def _integers(reads: Sequence[Read], arrangement: Arrangement, width: int) -> list[Reading]:
+def _integers(of: Score) -> list[Reading]:
     return [
         reading
-        for reading in score(reads, arrangement, width).readings
-        if TYPES[reading.point.type].is_integer
-        and reading.point.bits is None
-        and not reading.point.states
-        and any(reading.raw)
+        for reading in of.readings
+        if TYPES[reading.point.type].is_integer and not reading.point.states and any(reading.raw)
     ]
 
 
-def _others(reads: Sequence[Read]) -> Iterator[Arrangement]:
-    widths = {TYPES[point.type].width for read in reads for point in read.block.points if _has_order(point)}
-    for width in sorted(widths, reverse=True):
-        orders = {point.byte_order for read in reads for point in read.block.points
-                  if _has_order(point) and TYPES[point.type].width == width}  # fmt: skip
+def _size(reading: Reading) -> float:
+    return abs(float(reading.value)) if isinstance(reading.value, int | float) else 0.0
+
+
+def _orders(reads: Sequence[Read]) -> Iterator[tuple[int, ByteOrder]]:
+    """Yield (width, order) for each order that not all numbers of that width have already."""
+    configured: defaultdict[int, set[str]] = defaultdict(set)
+    for read in reads:
+        for point in filter(_has_order, read.block.points):
+            configured[TYPES[point.type].width].add(point.byte_order)
+    for width, orders in sorted(configured.items(), reverse=True):
         for order in BYTE_ORDERS[width]:
             if orders != {order}:
-                yield Arrangement(0, width, order)
-    yield Arrangement(1)
-    yield Arrangement(-1)
+                yield width, order
 
 
 def _has_order(point: Point) -> bool:
@@ -153,35 +151,32 @@ def _has_order(point: Point) -> bool:
 
 
 class _Key:
-    """A block in another arrangement, for the cache: blocks are shared, and known by what they are."""
+    """A block in another order, for the cache. Devices share blocks, which are known by their points."""
 
-    def __init__(self, block: BlockLayout, arrangement: Arrangement) -> None:
-        self.block, self.arrangement = block, arrangement
+    def __init__(self, block: BlockLayout, width: int, order: ByteOrder | None) -> None:
+        self.block, self.width, self.order = block, width, order
 
     def __hash__(self) -> int:
-        return hash((id(self.block.points), self.arrangement))
+        return hash((id(self.block.points), self.width, self.order))
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Key)
-            and self.block.points is other.block.points
-            and self.arrangement == other.arrangement
+        return isinstance(other, _Key) and (
+            self.block.points is other.block.points and (self.width, self.order) == (other.width, other.order)
         )
 
 
 @lru_cache(maxsize=4096)
 def _decoder(key: _Key) -> Decoder:
-    block, way = key.block, key.arrangement
-    points = []
-    for point in block.points:
-        address = point.address + way.shift
-        if not block.address <= address <= block.address + block.quantity - point.size:
-            continue
-        changes: dict[str, object] = {"address": address}
-        if way.width and _has_order(point) and TYPES[point.type].width == way.width:
-            changes["byte_order"] = way.order
-        points.append(point if way == AS_CONFIGURED else point.model_copy(update=changes))
-    return Decoder(replace(block, points=tuple(points)))
+    if key.order is None:
+        return Decoder(key.block)
+    changed = {"byte_order": key.order}
+    points = tuple(
+        point.model_copy(update=changed)
+        if _has_order(point) and TYPES[point.type].width == key.width
+        else point
+        for point in key.block.points
+    )
+    return Decoder(replace(key.block, points=points))
 
 
 def _disagreement(readings: Sequence[Reading]) -> float | None:

@@ -169,7 +169,8 @@ def _gateway(seen: UnitSeen, answer: Answer) -> Finding:
     unit = seen.device.modbus.unit
     text = f"unit {unit}: exception {answer.code} ({exception_name(answer.code)})"
     text += f" after {shown_time(answer.seconds)}"
-    return fault("gateway", text + _heard(seen), _other_cure(seen) or EXCEPTIONS[answer.code])
+    check = "unit" if seen.heard_units else "gateway"
+    return fault(check, text + _heard(seen), _other_cure(seen) or EXCEPTIONS[answer.code])
 
 
 def _silent(seen: UnitSeen, link: LinkSeen) -> Finding:
@@ -256,13 +257,13 @@ def _refused(seen: UnitSeen, found: Refusals) -> Iterator[Finding]:
     if cure:
         yield _unplannable(seen, found, read, cure)
     if found.points:
-        names = ", ".join(f"{p.name} ({_range(p.address, p.size)})" for p in found.points[:4])
+        some = ", ".join(f"{p.name} ({_range(p.address, p.size)})" for p in found.points[:4])
         more = f" and {len(found.points) - 4} more" if len(found.points) > 4 else ""
         nulls = ", ".join(f"{p.name}: null" for p in found.points)
         meaning = EXCEPTIONS.get(found.code, "see whether the device has it")
         yield fault(
             "readable",
-            f"{names}{more}: {why} also when read alone",
+            f"{some}{more}: {why} also when read alone",
             meaning
             if len(found.points) == len(seen.device.profile.points)
             else f"points: {{{nulls}}}, if the device has no such register",

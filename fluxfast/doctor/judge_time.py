@@ -16,11 +16,12 @@ NEAR: Final = 0.7  # of a timeout
 def judge_time(seen: LinkSeen, poll: Poll) -> dict[str, list[Finding]]:
     """Return what is wrong with the times of a link and with its depth, by device."""
     depth = min(unit.device.profile.quirks.max_in_flight for unit in seen.units)
-    shared = [*_tick(seen, poll, depth), *_depth(seen, poll, depth)]
-    return {unit.device.id: [*_timeout(unit, poll), *shared] for unit in seen.units}
+    late = list(_tick(seen, poll, depth))
+    shared = [*late, *_depth(seen, poll, depth)]
+    return {unit.device.id: [*_timeout(unit, bool(late)), *shared] for unit in seen.units}
 
 
-def _timeout(unit: UnitSeen, poll: Poll) -> Iterator[Finding]:
+def _timeout(unit: UnitSeen, is_late: bool) -> Iterator[Finding]:
     timeout_s = unit.device.modbus.timeout_ns / 1e9
     longest_s = max([unit.late_s, *unit.round_trips_s, *(read.seconds for read in unit.reads)])
     if longest_s > timeout_s:
@@ -29,7 +30,7 @@ def _timeout(unit: UnitSeen, poll: Poll) -> Iterator[Finding]:
             f"answers come after up to {shown_time(longest_s)}; its timeout is {shown_time(timeout_s)}",
             f"modbus: {{timeout: {_nice(2 * longest_s)}}}",
         )
-    elif longest_s > NEAR * timeout_s:
+    elif longest_s > NEAR * timeout_s and not is_late:
         yield warning(
             "time",
             f"answers take up to {shown_time(longest_s)} of its timeout of {shown_time(timeout_s)}",
@@ -50,7 +51,7 @@ def _tick(seen: LinkSeen, poll: Poll, depth: int) -> Iterator[Finding]:
     if reads > 1:
         cure += ", or a slower group (groups: {slow: 10}) for points that can wait"
     found = seen.depth
-    if found is not None and found.safe > depth and takes_s / found.gain < has_s:
+    if found is not None and reads > 1 and found.safe > depth and takes_s / found.gain < has_s:
         cure = f"quirks: {{max_in_flight: {found.safe}}} makes it {found.gain:.1f} times as fast; or {cure}"
     text = f"{what} take {shown_time(takes_s)}; a tick of {shown_time(poll.every_ns / 1e9)} has "
     if what == "its read":

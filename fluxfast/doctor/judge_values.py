@@ -25,12 +25,10 @@ def judge_values(seen: UnitSeen) -> list[Finding]:
     """Return what is wrong with the values of a unit."""
     if not seen.reads:
         return []
-    refused = seen.refusals.points if seen.refusals is not None else []
     now = score(seen.reads)
-    if now.bad or refused or not now.good:
-        others = better(seen.reads, refused)
-        if others:
-            return [_arranged(others)]
+    others = better(seen) if now.bad or seen.moved else []
+    if others:
+        return [_arranged(others)]
     found = list(_swapped_integers(seen))
     if found:
         return found
@@ -60,7 +58,7 @@ def _arranged(others: list[tuple[Arrangement, Score, Score]]) -> Finding:
     also = "".join(f"; {_way(other)} would explain it too" for other, _, _ in others[1:2])
     if way.shift:
         seen = (
-            f"{example}, one address {'higher' if way.shift > 0 else 'lower'}; {after.good} points make "
+            f"{example} one address {'higher' if way.shift > 0 else 'lower'}; {after.good} points make "
             f"sense there, {before.good} where they are configured{also}"
         )
         cure = (
@@ -84,11 +82,15 @@ def _is_of(reading: Reading, way: Arrangement) -> bool:
 
 def _example(after: Score, before: dict[str, Reading]) -> str:
     """Return the point whose value changes from senseless to sensible, both shown."""
-    best = min(
-        (reading for reading in after.readings if judge(reading) == 1),
-        key=lambda reading: judge(before[reading.point.name]),
-    )
-    return f"{best.point.name} reads {shown(before[best.point.name])}, and {shown(best)}"
+
+    def judged(reading: Reading) -> int:
+        was = before.get(reading.point.name)
+        return 0 if was is None else judge(was)
+
+    best = min((reading for reading in after.readings if judge(reading) == 1), key=judged)
+    was = before.get(best.point.name)
+    said = "is refused" if was is None else f"reads {shown(was)}"
+    return f"{best.point.name} {said}, and reads {shown(best)}"
 
 
 def _way(way: Arrangement) -> str:

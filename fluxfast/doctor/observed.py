@@ -42,6 +42,7 @@ class UnitSeen:
     blocks: tuple[BlockLayout, ...]  # as planned
     answer: Answer | None = None  # the one that ended it, if nothing could be read
     reads: list[Read] = field(default_factory=list)
+    moved: dict[int, list[Read]] = field(default_factory=dict)  # all of them one address higher or lower
     failed: list[tuple[BlockLayout, Answer]] = field(default_factory=list)  # and not explained by refusals
     round_trips_s: list[float] = field(default_factory=list)  # of one small read
     tick_s: float = 0.0  # what its reads of a tick take, one after the other

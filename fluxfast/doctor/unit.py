@@ -5,11 +5,13 @@ a refused read is cut up, a silent unit is asked with patience and then others i
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
 from fluxfast import modbus
 from fluxfast.config import Device
+from fluxfast.doctor.arrangement import is_doubtful
 from fluxfast.doctor.line import Answer, Kind, Session
 from fluxfast.doctor.observed import Read, UnitSeen
 from fluxfast.doctor.pauses import is_busy
@@ -159,6 +161,24 @@ class UnitExam:
         if cutter is not None:
             self.seen.refusals = cutter.found
             cutter.found.works = bool(self.seen.reads) and not self.seen.failed
+        if (cutter is not None and cutter.found.points) or is_doubtful(self.seen.reads):
+            await self._read_beside()
+
+    async def _read_beside(self) -> None:
+        """Read everything one address higher and lower: many manuals count from 1."""
+        for shift in (1, -1):
+            reads = []
+            for block in self.seen.blocks:
+                address = block.address + shift
+                if not 0 <= address <= 0x10000 - block.quantity:
+                    break
+                answer = await self._read(block.function_code, address, block.quantity)
+                if answer.kind != Kind.DATA:
+                    break
+                points = tuple(p.model_copy(update={"address": p.address + shift}) for p in block.points)
+                reads.append(Read(replace(block, address=address, points=points), answer.data, 0.0))
+            else:
+                self.seen.moved[shift] = reads
 
     async def _read_blocks(self, blocks: Sequence[BlockLayout]) -> list[tuple[BlockLayout, Answer]]:
         """Read what was not read yet; return what was refused."""
