@@ -15,6 +15,7 @@ from fluxfast.doctor.observed import DepthSeen
 
 DEPTHS: Final = (2, 4, 8, 16)
 SINGLES: Final = 2
+LONGEST_S: Final = 3.0  # one depth takes no longer than this
 
 
 async def find_depth(
@@ -27,6 +28,8 @@ async def find_depth(
         await session.ask(request, unit_id, within_s)
     single_s = (time.perf_counter() - began_s) / SINGLES
     for depth in DEPTHS:
+        if depth * single_s > LONGEST_S:
+            break
         seen.tried = depth
         for _ in range(2):
             requests = list(islice(cycle(reads), depth))

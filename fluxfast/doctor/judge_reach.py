@@ -161,8 +161,10 @@ def judge_unit(seen: UnitSeen, link: LinkSeen) -> list[Finding]:
     found = list(_odd(seen))
     if seen.refusals is not None:
         found += _refused(seen, seen.refusals)
-    explained = seen.refusals is not None and seen.refusals.block is not None
-    return found + list(_failed(seen, explained))
+    found += _failed(seen, seen.refusals is not None)
+    if not found and not seen.reads and not link.failure and not link.foreign:
+        found.append(fault("readable", "nothing could be read", "look at its connection, and ask again"))
+    return found
 
 
 def _gateway(seen: UnitSeen, answer: Answer) -> Finding:

@@ -119,11 +119,19 @@ class Line:
                 else:
                     self._stray += 1
         took_s = time.perf_counter() - sent_s
-        kind = Kind.FOREIGN if self.is_foreign else Kind.CLOSED if self.ended else Kind.SILENT
+        if waiting and not self.ended and self._splitter.pending:
+            kind, self.ended = Kind.SILENT, "half an answer"  # what comes next cannot be told from its rest
+        else:
+            kind = self._failure()
         for id_ in waiting:
             answers[id_] = Answer(kind, took_s, text=self.ended)
             self._given_up[id_] = sent_s
         return [answers[id_] for id_ in order]
+
+    def _failure(self) -> Kind:
+        if self.is_foreign:
+            return Kind.FOREIGN
+        return Kind.CLOSED if self.ended else Kind.SILENT
 
     async def listen(self, seconds: float) -> None:
         """Wait, and notice if the peer says something unasked, answers late, or closes."""

@@ -23,6 +23,7 @@ from fluxfast.values import block_of
 
 NAME_S: Final = 10.0
 SECOND_S: Final = 1.0  # for what a second connection does
+AT_ONCE_S: Final = 0.1
 LIMIT_S: Final = 180.0  # for one link; what has not been seen by then stays unseen
 PREFIXES: Final = 8  # reads of different lengths, to tell answers apart
 HTTP: Final = b"HEAD / HTTP/1.0\r\n\r\n"
@@ -145,7 +146,10 @@ class LinkExam:
         if answer.kind == Kind.FOREIGN:
             self.seen.foreign = answer.text
             return
-        self.seen.failure, self.seen.failure_text = "closed", answer.text
+        if answer.seconds > AT_ONCE_S:  # it waited for something that it would understand
+            await self._ask_in_other_tongues()
+        if not self.seen.foreign:
+            self.seen.failure, self.seen.failure_text = "closed", answer.text
 
     async def _ask_in_other_tongues(self) -> None:
         """A port that takes connections and says nothing: RTU frames over TCP, or HTTP?"""
@@ -205,6 +209,7 @@ class LinkExam:
         except OSError:
             return "a second one is refused"
         try:
+            await second.listen(session.delay_s)
             (answer,) = await second.ask([request], unit_id, within_s)
             ends = session.ends
             first = await session.ask(request, unit_id, within_s)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from fluxfast.config import Fleet
 from fluxfast.doctor.finding import Finding, fault, note, warning
@@ -25,6 +25,7 @@ LEAST_YEAR: Final = 2024  # a clock before this version's release is wrong
 LEAST_MEMORY: Final = 256 << 20
 FEW_DAYS, MANY_DAYS = 2.0, 14.0
 TRIED_BYTES: Final = 65536
+STATUS_AT: Final = 5  # longs before the status in struct timex
 UNSYNC: Final = 0x0040  # STA_UNSYNC of adjtimex(2)
 VOLATILE: Final = ("tmpfs", "ramfs")
 REMOTE: Final = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p")
@@ -37,7 +38,6 @@ class Machine:
     links: int
     year: int
     synchronised: bool | None
-    clock_error_s: float | None  # what the kernel estimates, if something keeps the clock
     open_files: int | None  # how many one process may have at the most; None: any number
     ports: int | None
     log_dir: str
@@ -48,7 +48,6 @@ class Machine:
     kept_days: float | None  # by the site file
     kept_bytes: int | None
     memory_free: int | None
-    cores: int
     cpu_share: float  # of one core, that polling takes
 
 
@@ -57,14 +56,12 @@ def look(fleet: Fleet) -> Machine:
     plan = compile_plan(fleet)
     cost = plan_cost(plan)
     every_s = fleet.poll.every_ns / 1e9
-    synchronised, error_s = _clock()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     folder, log_error = _try_log(fleet.log.dir)
     return Machine(
         links=len(plan.endpoints),
         year=time.gmtime().tm_year,
-        synchronised=synchronised,
-        clock_error_s=error_s,
+        synchronised=_is_synchronised(),
         open_files=None if hard == resource.RLIM_INFINITY else hard,
         ports=_ports(),
         log_dir=str(fleet.log.dir),
@@ -75,7 +72,6 @@ def look(fleet: Fleet) -> Machine:
         kept_days=None if fleet.log.keep_s is None else fleet.log.keep_s / 86400,
         kept_bytes=fleet.log.max_bytes,
         memory_free=_memory_free(),
-        cores=os.cpu_count() or 1,
         cpu_share=cost.cpu_ms / 1e3 / every_s,
     )
 
@@ -175,20 +171,17 @@ def _judge_disk(m: Machine) -> Iterator[Finding]:
 # ---- looking ----
 
 
-def _clock() -> tuple[bool | None, float | None]:
-    """Return whether the kernel knows that its clock is kept right, and its error in seconds."""
+def _is_synchronised() -> bool | None:
+    """Return whether the kernel knows of something that keeps its clock right."""
     if not sys.platform.startswith("linux"):
-        return None, None
+        return None
     buffer = (ctypes.c_long * 64)()  # struct timex: modes, offset, freq, maxerror, esterror, status, …
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(buffer))
+        state = ctypes.CDLL(None).adjtimex(ctypes.byref(buffer))
     except (OSError, AttributeError):
-        return None, None
-    if state < 0:
-        return None, None
-    status = ctypes.c_int.from_buffer(buffer, 5 * ctypes.sizeof(ctypes.c_long)).value
-    synchronised = not status & UNSYNC
-    return synchronised, buffer[4] / 1e6 if synchronised else None
+        return None
+    status = ctypes.c_int.from_buffer(buffer, STATUS_AT * ctypes.sizeof(ctypes.c_long)).value
+    return None if state < 0 else not status & UNSYNC
 
 
 def _ports() -> int | None:
@@ -207,13 +200,20 @@ def _try_log(folder: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         return folder.parent, f"{folder} is no folder"
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(TRIED_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            return folder, try_writing(file)
     except OSError as error:
         return folder, error.strerror or str(error)
-    return folder, ""
+
+
+def try_writing(file: IO[bytes]) -> str:
+    """Write a little to an open file and sync it; return what went wrong, or nothing."""
+    try:
+        file.write(bytes(TRIED_BYTES))
+        os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _disk_type(folder: Path) -> str:

@@ -13,7 +13,7 @@ from fluxfast import modbus
 from fluxfast.config import Device
 from fluxfast.doctor.arrangement import is_doubtful
 from fluxfast.doctor.line import Answer, Kind, Session
-from fluxfast.doctor.observed import Read, UnitSeen
+from fluxfast.doctor.observed import Read, Refusals, UnitSeen
 from fluxfast.doctor.pauses import is_busy
 from fluxfast.doctor.refused import Cutter, replanned
 from fluxfast.plan.blocks import BlockLayout
@@ -26,6 +26,8 @@ SLOW_S: Final = 1.0  # such answers are timed twice only
 OTHERS: Final = (1, 255, 0, *range(2, 11))
 ROUNDS: Final = 4
 BUSY_TRIES: Final = 3
+
+ADDRESSING: Final = (0, 1, 2, 3)  # exceptions, and none, that tell of addresses and lengths
 
 _READS: Final = {
     1: modbus.ReadCoils,
@@ -155,14 +157,19 @@ class UnitExam:
             cutter = cutter or Cutter(self._read)
             for block, answer in refused:
                 await cutter.explain(block, answer)
-            if replanned(self.device.profile, cutter.found) == blocks:
+            planned = replanned(self.device.profile, cutter.found)
+            if not planned or planned == blocks:
                 break
-            blocks = replanned(self.device.profile, cutter.found)
-        if cutter is not None:
+            blocks = planned
+        if cutter is not None and not self._says_nothing(cutter.found):
             self.seen.refusals = cutter.found
             cutter.found.works = bool(self.seen.reads) and not self.seen.failed
         if (cutter is not None and cutter.found.points) or is_doubtful(self.seen.reads):
             await self._read_beside()
+
+    def _says_nothing(self, found: Refusals) -> bool:
+        """Whether every point fails alone, and with an exception that is not about addresses."""
+        return found.code not in ADDRESSING and len(found.points) == len(self.device.profile.points)
 
     async def _read_beside(self) -> None:
         """Read everything one address higher and lower: many manuals count from 1."""
