@@ -67,7 +67,7 @@ def doctor(
     """
     wanted = _checks(checks)
     fleet = load(site)
-    chosen = _devices(fleet, devices)
+    chosen = _devices(site, fleet, devices)
     reports: list[Report] = []
     if not set(wanted) <= set(MACHINE):
         with Bar("examining") as bar:
@@ -100,14 +100,18 @@ def _checks(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) or tuple(CHECKS)
 
 
-def _devices(fleet: Fleet, names: Sequence[str]) -> list[Device]:
+def _devices(site: Path, fleet: Fleet, names: Sequence[str]) -> list[Device]:
     """Return the devices with these ids or names, all if there are none, in the site file's order."""
     known = {word for device in fleet.devices for word in (device.id, device.name)}
     for name in names:
         if name not in known:
-            raise click.BadParameter(
-                f"no device {name!r} in the site ({nearest(name, known)})", param_hint="DEVICE"
+            hint = nearest(name, known)
+            text = (
+                f"no device {name!r} in the site ({hint})"
+                if len(hint) < 200
+                else f"no device {name!r} in {site}"
             )
+            raise click.BadParameter(text, param_hint="DEVICE")
     return [device for device in fleet.devices if not names or {device.id, device.name} & set(names)]
 
 

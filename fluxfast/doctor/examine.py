@@ -1,4 +1,4 @@
-"""A fleet is examined: all links at once up to a limit, each with its units one after the other.
+"""A fleet is examined: all links at once up to a limit, then, a few at once, what they stand.
 
 ``examine`` observes and judges; a ``Report`` is what there is to say of one device.
 """
@@ -14,12 +14,14 @@ from fluxfast.doctor.finding import Finding, fault
 from fluxfast.doctor.judge_reach import judge_link, judge_unit
 from fluxfast.doctor.judge_time import judge_time
 from fluxfast.doctor.judge_values import good_points, is_misplaced, judge_values
-from fluxfast.doctor.link import LinkExam, Manners
+from fluxfast.doctor.link import LinkExam
+from fluxfast.doctor.manners import Manners, MannersExam
 from fluxfast.doctor.observed import LinkSeen, UnitSeen
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.running import running_stations
 
-AT_ONCE: Final = 64  # links; more would be timed by our own loop rather than by the devices
+AT_ONCE: Final = 64  # links
+CALM: Final = 4  # of those that answer at once: more would time our own loop rather than the devices
 
 Progress = Callable[[int, int], None]
 
@@ -42,14 +44,13 @@ class Report:
 async def examine(
     fleet: Fleet, devices: Sequence[Device], checks: Sequence[str], gentle: bool, progress: Progress
 ) -> list[Report]:
-    """Examine devices of a fleet; ``checks`` are those wanted, ``progress`` is told (devices done, of all).
+    """Examine devices of a fleet; ``checks`` are those wanted, ``progress`` is told (steps done, of all).
 
     ``gentle``: no second connection, no several requests at once.
     """
     manners = Manners(
         second=not gentle and "connections" in checks,
         depth=not gentle and ("pipelining" in checks or "time" in checks),
-        strange=not gentle,
         every_s=fleet.poll.every_ns / 1e9,
     )
     stations = running_stations()
@@ -62,19 +63,23 @@ async def examine(
             unit = UnitSeen(device, plans[id(device.profile)])
             places[device.modbus.host, device.modbus.port].append(unit)
     exams = [
-        LinkExam(units, manners, next((s.pid for s in stations if place in s.endpoints), None))
+        LinkExam(units, not gentle, next((s.pid for s in stations if place in s.endpoints), None))
         for place, units in places.items()
     ]
-    gate, done = asyncio.Semaphore(AT_ONCE), 0
+    done = 0
 
-    async def run(exam: LinkExam) -> None:
+    async def run(exam: LinkExam | MannersExam, gate: asyncio.Semaphore) -> None:
         nonlocal done
         async with gate:
             await exam.run()
-        done += len(exam.seen.units)
-        progress(done, len(devices))
+        done += 1
+        progress(done, len(exams) + len(rest))
 
-    await asyncio.gather(*(run(exam) for exam in exams))
+    rest: list[MannersExam] = []
+    crowd, calm = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(CALM)
+    await asyncio.gather(*(run(exam, crowd) for exam in exams))
+    rest += [MannersExam(exam, manners) for exam in exams if any(unit.reads for unit in exam.seen.units)]
+    await asyncio.gather(*(run(exam, calm if exam.is_quick else crowd) for exam in rest))
     reports = {report.device.id: report for exam in exams for report in _judge(exam.seen, fleet)}
     return [_wanted(reports.get(device.id) or _serial(device), checks) for device in devices]
 

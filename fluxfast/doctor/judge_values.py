@@ -67,8 +67,10 @@ def _arranged(others: list[tuple[Arrangement, Score, Score]]) -> Finding:
         )
         return fault("address", seen, cure)
     was = "/".join(sorted({r.point.byte_order for r in before.readings if _is_of(r, way)}))
-    seen = f"{example} as {way.order} (configured: {was}); {after.good} of {len(after.readings)} numbers of "
-    seen += f"{way.width} bits make sense in {way.order}, {before.good} in {was}{also}"
+    seen = (
+        f"{example} as {way.order}; {after.good} of {len(after.readings)} numbers of {way.width} bits make "
+    )
+    seen += f"sense as {way.order}, {before.good} as {was}, which is configured{also}"
     points = ", ".join(
         f"{r.point.name}: {{byte_order: {way.order}}}" for r in after.readings if _is_of(r, way)
     )
@@ -90,7 +92,7 @@ def _example(after: Score, before: dict[str, Reading]) -> str:
     best = min((reading for reading in after.readings if judge(reading) == 1), key=judged)
     was = before.get(best.point.name)
     said = "is refused" if was is None else f"reads {shown(was)}"
-    return f"{best.point.name} {said}, and reads {shown(best)}"
+    return f"{best.point.name} {said}, and {shown(best)}"
 
 
 def _way(way: Arrangement) -> str:

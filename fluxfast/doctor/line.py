@@ -9,7 +9,6 @@ device wants. Every wait ends by its deadline, whatever a peer sends.
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -196,11 +195,9 @@ class Session:
         """Take the first connection. ``gap_s`` passes after an answer, ``delay_s`` after connecting."""
         self.host, self.port = host, port
         self.gap_s, self.delay_s = gap_s, delay_s
-        self.requests = 0
         self.ends = 0  # connections that the peer has ended
         self.late_s: list[float] = []
-        self.units: Counter[tuple[int, int]] = Counter()  # (asked, answered as), where they differ
-        self.zero_ids = 0
+        self.zero_ids = False  # answers have borne the transaction identifier 0
         self._line: Line | None = line
         self._free_s = time.perf_counter() + delay_s  # when the next request may be sent
 
@@ -217,13 +214,10 @@ class Session:
         except OSError as error:
             text = f"no new connection: {error.strerror or 'no answer'}"
             return [Answer(Kind.CLOSED, 0.0, text=text) for _ in requests]
-        self.requests += len(requests)
         answers = await line.ask(requests, unit_id, within_s)
         self._free_s = time.perf_counter() + self.gap_s
         for answer in answers:
-            self.zero_ids += answer.zero_id
-            if answer.unit_id is not None:
-                self.units[unit_id, answer.unit_id] += 1
+            self.zero_ids |= answer.zero_id
         self._note_end(line)
         return answers
 

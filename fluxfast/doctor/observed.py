@@ -52,7 +52,6 @@ class UnitSeen:
     heard_units: tuple[int, ...] = ()  # which of them answered
     answers_as: tuple[int, ...] = ()
     zero_ids: bool = False
-    requests: int = 0
     mishaps: int = 0  # requests that worked only when they were repeated
 
 

@@ -6,7 +6,6 @@ a refused read is cut up, a silent unit is asked with patience and then others i
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
 from typing import Final
 
 from fluxfast import modbus
@@ -68,13 +67,10 @@ class UnitExam:
 
     async def run(self) -> None:
         """Examine it."""
-        before = self._session.requests
         try:
             if await self._is_there():
                 await self._read_all()
-                await self._time()
         finally:
-            self.seen.requests = self._session.requests - before
             self.seen.late_s = max(self._session.late_s, default=self.seen.late_s)
             self._session.late_s.clear()
 
@@ -161,6 +157,7 @@ class UnitExam:
             if not planned or planned == blocks:
                 break
             blocks = planned
+        self.seen.tick_s = sum(read.seconds / read.block.every for read in self.seen.reads)
         if cutter is not None and not self._says_nothing(cutter.found):
             self.seen.refusals = cutter.found
             cutter.found.works = bool(self.seen.reads) and not self.seen.failed
@@ -216,25 +213,17 @@ class UnitExam:
 
     # ---- how fast? ----
 
-    async def _time(self) -> None:
-        """Time a small read some times, and the reads of a tick once more where they take long."""
+    async def time(self, again: bool) -> None:
+        """Time a small read some times; ``again``: each read once more, as one long answer may be chance."""
         if not self.seen.reads:
             return
         shortest = min(self.seen.reads, key=lambda read: read.block.quantity)
-        times = 2 if shortest.seconds > SLOW_S else ROUND_TRIPS
-        for _ in range(times):
+        for _ in range(2 if shortest.seconds > SLOW_S else ROUND_TRIPS):
             answer = await self._ask_twice(shortest.block)
             if answer.kind == Kind.DATA:
                 self.seen.round_trips_s.append(answer.seconds)
-        self.seen.tick_s = sum(read.seconds / read.block.every for read in self.seen.reads)
-
-    async def time_again(self) -> None:
-        """Read each block once more: a single long answer may have been an accident."""
-        self.seen.tick_s = 0.0
-        for read in self.seen.reads:
-            answer = await self.ask(read.block)
-            self.seen.tick_s += min(read.seconds, answer.seconds) / read.block.every
-
-    def typical_s(self) -> float:
-        """Return the median round trip of a small read."""
-        return median(self.seen.round_trips_s) if self.seen.round_trips_s else self._timeout_s
+        if again:
+            self.seen.tick_s = 0.0
+            for read in self.seen.reads:
+                answer = await self.ask(read.block)
+                self.seen.tick_s += min(read.seconds, answer.seconds) / read.block.every
