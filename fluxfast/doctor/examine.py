@@ -73,12 +73,12 @@ async def examine(
         async with gate:
             await exam.run()
         done += 1
-        progress(done, len(exams) + len(rest))
+        progress(done, 2 * len(exams))
 
-    rest: list[MannersExam] = []
     crowd, calm = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(CALM)
     await asyncio.gather(*(run(exam, crowd) for exam in exams))
-    rest += [MannersExam(exam, manners) for exam in exams if any(unit.reads for unit in exam.seen.units)]
+    rest = [MannersExam(exam, manners) for exam in exams if any(unit.reads for unit in exam.seen.units)]
+    done += len(exams) - len(rest)
     await asyncio.gather(*(run(exam, calm if exam.is_quick else crowd) for exam in rest))
     reports = {report.device.id: report for exam in exams for report in _judge(exam.seen, fleet)}
     return [_wanted(reports.get(device.id) or _serial(device), checks) for device in devices]

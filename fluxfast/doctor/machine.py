@@ -103,7 +103,7 @@ def _judge_limits(m: Machine) -> Iterator[Finding]:
     if m.open_files is not None and m.open_files < needed:
         yield fault(
             "open-files",
-            f"{m.links:,} links need {needed:,} open files; {m.open_files:,} are allowed",
+            f"{m.links:,} links and a station need {needed:,} open files; {m.open_files:,} are allowed",
             f"ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit file",
             "machine",
         )

@@ -148,7 +148,7 @@ def _of_physics(readings: Sequence[Reading]) -> Iterator[Finding]:
     apart = ratio / 10.0**exponent
     exact = "power_factor" in si and how != "one phase"
     if not exact:  # a low power factor, or phases that differ, are no wrong scale
-        exponent = 3 if ratio > 30 else -3 if 2e-4 <= ratio <= 1.3e-3 else 0
+        exponent = 3 if 200 <= ratio <= 1300 else -3 if 2e-4 <= ratio <= 1.3e-3 else 0
     elif not 1 / FACTOR_SLACK <= apart <= FACTOR_SLACK:
         return
     if exponent == 0:

@@ -1,9 +1,14 @@
 """A doctor before simulated devices: finds what is planted, nothing else, and says the cure."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from fluxfast.doctor.judge_reach import judge_link
+from fluxfast.doctor.link import LinkExam
+from fluxfast.doctor.observed import UnitSeen
+from fluxfast.plan.blocks import plan_blocks
 from fluxfast.profiles import builtin_profiles, load_profile
 from fluxfast.sim import Simulator
 from tests.support.command import free_port
@@ -98,6 +103,75 @@ def test_another_unit_answers(tmp_path: Path) -> None:
         (report,) = examined(site(tmp_path, f"b: {B}, {at(1, PORT)}")).values()
     assert found(report) == ["unit"]
     assert "modbus: {address: 7}" in cures(report)
+
+
+# Device, what is served and said of it as above, values that the device is given, who finds it, the cure.
+VALUES = {
+    "a negative power read as a large one": (
+        "b", "", points(["target_power"], "type: uint16"), {"target_power": -50},
+        "sign", "target_power: {type: int16}",
+    ),
+    "a temperature below zero": (
+        "b", "points: {cells: {address: 2030, type: int16, unit: °C}}",
+        "points: {cells: {address: 2030, type: uint16, unit: °C}}", {"cells": -3},
+        "sign", "cells: {type: int16}",
+    ),
+    "a setpoint in W": (
+        "b", points(["target_power"], "scale: 0.01"), "", {"target_power": 180}, "scale",
+        "target_power: {scale: ",
+    ),
+    "no value": (
+        "b", "points: {limit: {address: 2030, type: uint16, unit: kW}}",
+        "points: {limit: {address: 2030, type: uint16, unit: kW}}", {"limit": 65535},
+        "values", "limit: {not_implemented: 0xFFFF}",
+    ),
+    "beyond its limits": (
+        "b", "points: {cells: {address: 2030, type: int16, unit: V}}",
+        "points: {cells: {address: 2030, type: int16, unit: V, limits: [2, 5]}}", {"cells": 12},
+        "values", "limits:",
+    ),
+    "more blocks than all": ("b", "", "blocks: 8", {"available_blocks": 10}, "control", "blocks: 10"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_is_judged(tmp_path: Path, name: str) -> None:
+    device, served, told, values, check, cure = VALUES[name]
+    lines = [", ".join(filter(None, (DEVICES[device], more, at(6, PORT)))) for more in (served, told)]
+    simulator = Simulator(site(tmp_path, lines[0], "served.yaml"))
+    with simulator.running():
+        for point, value in values.items():
+            simulator.set_value("b", point, value)
+        (report,) = examined(site(tmp_path, lines[1]), gentle=True).values()
+    assert found(report) == [check], report.findings
+    assert cure in cures(report), report.findings
+
+
+def test_a_unit_that_is_not_ready_is_noted_and_healthy(tmp_path: Path) -> None:
+    fleet = site(tmp_path, f"b: {B}, {at(6, PORT)}")
+    simulator = Simulator(fleet)
+    with simulator.running():
+        simulator.set_value("b", "status", 3)
+        (report,) = examined(fleet, gentle=True).values()
+    assert found(report) == []
+    assert "status: {states: {3: READY}}" in cures(report)
+
+
+@pytest.mark.parametrize("others", ["", "quirks: {max_connections: 1}"])
+def test_where_a_station_polls_less_is_tried(tmp_path: Path, others: str) -> None:
+    line = ", ".join(filter(None, (f"b: {B}", others, at(6, PORT))))
+    fleet = site(tmp_path, line)
+    simulator = Simulator(fleet)
+    with simulator.running():
+        unit = UnitSeen(fleet.devices[0], plan_blocks(fleet.devices[0].profile))
+        exam = LinkExam([unit], strange=True, station=4711)
+        asyncio.run(exam.run())
+        accepted = simulator.counters().accepted
+    (finding,) = judge_link(exam.seen)
+    assert (finding.check, finding.severity.value) == ("station", "note")
+    assert "4711" in finding.seen
+    assert accepted == (0 if others else 1)
+    assert bool(unit.reads) is not bool(others)
 
 
 FAULTS = {
