@@ -6,13 +6,12 @@ One callback per batch of socket events; nothing here is per block or per reply.
 import asyncio
 import ipaddress
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from fluxfast.errors import FluxfastError
+from fluxfast.link.names import look_up
 from fluxfast.link.reactor import Reactor
 from fluxfast.link.streams import Connect, Streams
 
@@ -178,7 +177,7 @@ class Driver:
 
     async def _resolve_one(self, link: int, gate: asyncio.Semaphore) -> None:
         async with gate:
-            found = await self._look_up(*self._endpoints[link])
+            found = await look_up(*self._endpoints[link])
         if found:
             # `localhost` often means ::1 first, where few devices listen.
             self._found[link] = deque(sorted(found, key=lambda one: one[0] != socket.AF_INET))
@@ -194,23 +193,3 @@ class Driver:
         packed = socket.inet_pton(family, str(address[0]).partition("%")[0])
         self._tried[link] = self.reactor.connects(link)
         self.reactor.set_address(link, packed, port, scope)
-
-    async def _look_up(self, host: str, port: int) -> list[Any]:
-        # On a thread that the end of the process does not wait for (it does for uvloop's and asyncio's
-        # own): a silent name server can hold a look-up for half a minute.
-        found: asyncio.Future[list[Any]] = self._loop.create_future()
-
-        def work() -> None:
-            try:
-                addresses: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError):
-                addresses = []
-            with suppress(RuntimeError):  # the loop has ended in the meantime
-                self._loop.call_soon_threadsafe(deliver, addresses)
-
-        def deliver(addresses: list[Any]) -> None:
-            if not found.done():
-                found.set_result(addresses)
-
-        threading.Thread(target=work, name="fluxfast-names", daemon=True).start()
-        return await found
