@@ -20,13 +20,10 @@ from typing import Any, Final
 
 from fluxfast.errors import FluxfastError
 from fluxfast.operate import Operator
-from fluxfast.status import SiteStatus
 
 MAX_LINE: Final = 4096  # bytes, of a request
 MAX_PEERS: Final = 4  # at a time, of one site
 PEER_S: Final = 1.0  # for all of a connection
-ANSWER_S: Final = 5.0  # how long somebody who asks waits in all
-AGAIN_S: Final = 0.05
 
 
 class ControlSockets:
@@ -130,48 +127,3 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readuntil(b"\n")
     except (asyncio.LimitOverrunError, asyncio.IncompleteReadError):
         return b""
-
-
-async def ask(site: str, request: dict[str, str], folders: Sequence[Path]) -> SiteStatus:
-    """Have a site's station do something, and return its status then.
-
-    Raises FluxfastError with what the station says, or if none controls the site or it does not answer.
-    """
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            while True:
-                if answer := await _try(site, request, folders):
-                    break
-                await asyncio.sleep(AGAIN_S)  # it had too many connections
-    except TimeoutError:
-        raise FluxfastError(f"site {site}: its station does not answer") from None
-    if "error" in answer:
-        raise FluxfastError(str(answer["error"]))
-    return SiteStatus.from_dict(answer["site"])
-
-
-async def _try(site: str, request: dict[str, str], folders: Sequence[Path]) -> dict[str, Any] | None:
-    """Return the answer, or None when the connection was cut off without one."""
-    try:
-        reader, writer = await _connect(site, folders)
-    except BlockingIOError:
-        return None
-    try:
-        writer.write(json.dumps(request).encode() + b"\n")
-        line = await reader.readline()
-    except OSError:
-        return None
-    finally:
-        writer.transport.abort()
-    answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
-    return answer
-
-
-async def _connect(site: str, folders: Sequence[Path]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    for folder in folders:
-        with suppress(FileNotFoundError, ConnectionRefusedError):
-            try:
-                return await asyncio.open_unix_connection(str(folder / f"{site}.sock"))
-            except PermissionError as error:
-                raise FluxfastError(f"site {site} is controlled by another user") from error
-    raise FluxfastError(f"no station controls site {site}: start `fluxfast run` for it first")

@@ -1,7 +1,7 @@
 """The stations of this machine, as they tell of themselves: what they poll, what they may write, how it goes.
 
 Each opens a socket for its user where all stations do (view_socket). They are asked here, without hanging on
-one that hangs.
+one that hangs. Sites that act are operated here too (control_socket).
 """
 
 import asyncio
@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fluxfast.errors import FluxfastError
+from fluxfast.status import SiteStatus
 from fluxfast.watchdog import FOLDERS, VIEW_SOCKETS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ASKED_S: Final = 0.8  # for all stations together
+OPERATED_S: Final = 5.0  # for a station to do what it is told
+AGAIN_S: Final = 0.05
 ANSWER_S: Final = 3.0  # for one answer to who watches
 MAX_ANSWER: Final = 64 << 20  # bytes
 _LIMIT: Final = 1 << 20  # bytes that wait to be read
@@ -230,3 +233,51 @@ def _batch(stream: bytes) -> "pa.RecordBatch":
 
     with pa.ipc.open_stream(stream) as reader:
         return reader.read_next_batch()
+
+
+# ---- operating one: the other side of control_socket ----
+
+
+async def operate(site: str, request: dict[str, str], folders: Sequence[Path]) -> SiteStatus:
+    """Have a site's station do something, and return its status then.
+
+    Raises FluxfastError with what the station says, or if none controls the site or it does not answer.
+    """
+    try:
+        async with asyncio.timeout(OPERATED_S):
+            while True:
+                if answer := await _try(site, request, folders):
+                    break
+                await asyncio.sleep(AGAIN_S)  # it had too many connections
+    except TimeoutError:
+        raise FluxfastError(f"site {site}: its station does not answer") from None
+    if "error" in answer:
+        raise FluxfastError(str(answer["error"]))
+    return SiteStatus.from_dict(answer["site"])
+
+
+async def _try(site: str, request: dict[str, str], folders: Sequence[Path]) -> dict[str, Any] | None:
+    """Return the answer, or None when the connection was cut off without one."""
+    try:
+        reader, writer = await _connect(site, folders)
+    except BlockingIOError:
+        return None
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        line = await reader.readline()
+    except OSError:
+        return None
+    finally:
+        writer.transport.abort()
+    answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
+    return answer
+
+
+async def _connect(site: str, folders: Sequence[Path]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for folder in folders:
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            try:
+                return await asyncio.open_unix_connection(str(folder / f"{site}.sock"))
+            except PermissionError as error:
+                raise FluxfastError(f"site {site} is controlled by another user") from error
+    raise FluxfastError(f"no station controls site {site}: start `fluxfast run` for it first")

@@ -138,7 +138,9 @@ def test_the_table_is_understood(layers: Layers) -> None:
             ),
             2,
         ),
-        *itertools.combinations(("doctor", "scan", "sunspec", "access", "client", "running", "values"), 2),
+        *itertools.combinations(
+            ("doctor", "scan", "sunspec", "access", "client", "running", "status", "values"), 2
+        ),
         ("cli", "top"),
         ("replay", "decisions"),
         ("replay", "controller"),

@@ -13,9 +13,9 @@ import click
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS, JSON, SITE, Command, load_fleet
 from fluxfast.cli.sites import sentences
 from fluxfast.config import Fleet, Site
-from fluxfast.control_socket import ask
 from fluxfast.errors import FluxfastError
 from fluxfast.profiles.findings import nearest
+from fluxfast.running import operate
 from fluxfast.status import SiteStatus
 from fluxfast.watchdog import FOLDERS
 
@@ -106,12 +106,12 @@ async def _ask_all(sites: Sequence[str], request: dict[str, str]) -> list[SiteSt
 
 async def _operate(site: str, request: dict[str, str]) -> SiteStatus | FluxfastError:
     try:
-        status = await ask(site, request, FOLDERS)
+        status = await operate(site, request, FOLDERS)
         steps = round(STOPPED_WITHIN_S / LOOK_S) if request["do"] == "stop" else 0
         while status.unconfirmed and steps:
             await asyncio.sleep(LOOK_S)
             steps -= 1
-            status = await ask(site, {"do": "status"}, FOLDERS)
+            status = await operate(site, {"do": "status"}, FOLDERS)
     except FluxfastError as error:
         return error
     return status
