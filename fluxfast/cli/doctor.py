@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from fluxfast.cli import completing
 from fluxfast.cli.diagnosis import device_json, machine_json, print_reports, summary_json
 from fluxfast.cli.options import DONE, FINDINGS, SITE, Command
 from fluxfast.cli.progress import Bar
@@ -17,9 +18,9 @@ from fluxfast.doctor.finding import warning
 from fluxfast.profiles.findings import nearest
 
 
-@click.command(cls=Command, short_help="Examine devices and this machine; say the cure.")
+@click.command(cls=Command)
 @SITE
-@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1, shell_complete=completing.devices)
 @click.option(
     "--only",
     "checks",

@@ -9,7 +9,7 @@ from fluxfast.errors import LocalProtocolError
 from fluxfast.scan import Options, Scan, candidates, parse_ports, parse_targets, parse_units
 
 
-@click.command(cls=Command, short_help="Find Modbus TCP devices, by mbscan's command line.")
+@click.command(cls=Command)
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option(
     "-p", "--port", "ports", default=str(DEFAULT_PORT), show_default=True, help="Ports, like 502,5020."

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from fluxfast.cli import completing
 from fluxfast.cli.options import BAD_INPUT, DONE, FINDINGS, Command
 from fluxfast.cli.words import plural
 from fluxfast.errors import ConfigError
@@ -20,7 +21,7 @@ _SHOWN: Final = 6  # reads in a line
 
 
 @click.command("check", cls=Command, short_help="Say what is wrong in profiles, and what they read.")
-@click.argument("profiles", metavar="PROFILE...", nargs=-1, required=True)
+@click.argument("profiles", metavar="PROFILE...", nargs=-1, required=True, shell_complete=completing.profiles)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def check(profiles: Sequence[str], as_json: bool) -> None:
     """Check profiles: every problem with its file, its line and a cure, and then what they would read.

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxfast.access.selection import reference
+from fluxfast.cli import completing
 from fluxfast.cli.options import Command
 from fluxfast.cli.words import plural
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
@@ -30,7 +31,7 @@ _NARROW: Final = 100  # columns of a terminal
 
 
 @click.command("doc", cls=Command, short_help="Print a profile as a table.")
-@click.argument("name", metavar="[PROFILE]", required=False)
+@click.argument("name", metavar="[PROFILE]", required=False, shell_complete=completing.profiles)
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True,
               help="How; html is a whole page, csv has a line for each point.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

@@ -12,6 +12,7 @@ import click
 from fluxfast.access.read import AT_ONCE, Answer, Links, UnitReader
 from fluxfast.access.selection import Form, Selection, is_address, join, select_addresses, select_points
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint, parse_units
+from fluxfast.cli import completing
 from fluxfast.cli.addressing import RETRIES, TIMEOUT, form_of, form_options, refuse_for_names
 from fluxfast.cli.options import DURATION, JSON, Command, load_fleet
 from fluxfast.cli.progress import Bar
@@ -33,9 +34,9 @@ from fluxfast.table import quality
 PATIENCE_S = 0.5  # what takes longer shows how far it is
 
 
-@click.command(cls=Command, short_help="Read values by name or address.")
-@click.argument("target")
-@click.argument("what", nargs=-1)
+@click.command(cls=Command)
+@click.argument("target", shell_complete=completing.files)
+@click.argument("what", nargs=-1, shell_complete=completing.points(""))
 @click.option("--all", "everything", is_flag=True, help="All points: of DEVICE, or of every device of SITE.")
 @click.option(
     "--unit", "units", metavar="IDS", help="Unit identifiers behind HOST, like 1 or 1,3,10-20; else 1."

@@ -28,7 +28,7 @@ _STEPS: Final = [step.word for step in Step]
 _SITE_SUFFIXES: Final = (".yaml", ".yml")
 
 
-@click.command(cls=Command, short_help="Find Modbus TCP devices, and say what they are.")
+@click.command(cls=Command)
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option(
     "-p", "--port", "ports", default=None, metavar="PORTS", help="Ports, like 502,5020.  [default: 502]"

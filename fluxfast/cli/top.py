@@ -20,7 +20,7 @@ from fluxfast.top.stations import OwnStation, polling
 LEAST_EVERY_S = 0.1
 
 
-@click.command(cls=Command, short_help="Watch the devices of a running station, live.")
+@click.command(cls=Command)
 @click.argument("site", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--every",

@@ -15,6 +15,7 @@ from fluxfast.access.read import Answer
 from fluxfast.access.selection import is_address, reference
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint
 from fluxfast.access.write import Write, plan_write
+from fluxfast.cli import completing
 from fluxfast.cli.addressing import TIMEOUT, form_of, form_options, refuse_for_names
 from fluxfast.cli.options import BAD_INPUT, COULD_NOT, DONE, FINDINGS, JSON, Command, load_fleet
 from fluxfast.cli.readings import NONE, shown
@@ -31,9 +32,9 @@ _CODES: Final = {
 }
 
 
-@click.command(cls=Command, short_help="Write values by name or address.")
-@click.argument("target")
-@click.argument("what", nargs=-1, required=True)
+@click.command(cls=Command)
+@click.argument("target", shell_complete=completing.files)
+@click.argument("what", nargs=-1, required=True, shell_complete=completing.points("="))
 @click.option("--unit", "unit_id", type=click.IntRange(0, 255), help="Unit identifier behind HOST; else 1.")
 @form_options
 @click.option(
