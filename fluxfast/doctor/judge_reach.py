@@ -162,7 +162,8 @@ def judge_unit(seen: UnitSeen, link: LinkSeen) -> list[Finding]:
     if seen.refusals is not None:
         found += _refused(seen, seen.refusals)
     found += _failed(seen, seen.refusals is not None)
-    if not found and not seen.reads and not link.failure and not link.foreign:
+    was_reached = not (link.failure or link.foreign or link.left_alone or link.gave_up_s)
+    if not found and not seen.reads and was_reached:
         found.append(fault("readable", "nothing could be read", "look at its connection, and ask again"))
     return found
 

@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -178,9 +179,9 @@ MANNERS = {
     "ten registers or silence": (ten_registers_silently, ["length"], "quirks: {max_registers: 10}"),
     "ten registers at most": (never_more_than_ten, ["length"], "quirks: {max_registers: 10}"),
     "closes": (closes_each_time, ["closes"], "keep-alive"),
-    "gap": (needs_a_gap, ["pause"], "quirks: {request_gap: 50ms}"),
-    "busy": (is_busy_right_after, ["pause"], "quirks: {request_gap: 50ms}"),
-    "moment": (needs_a_moment, ["pause"], "quirks: {connect_delay: 400ms}"),
+    "gap": (needs_a_gap, ["pause"], "quirks: {request_gap: "),
+    "busy": (is_busy_right_after, ["pause"], "quirks: {request_gap: "),
+    "moment": (needs_a_moment, ["pause"], "quirks: {connect_delay: "),
     "one buffer": (one_at_a_time, [], ""),  # no harm with max_in_flight: 1
     "swaps": (swaps_answers, [], ""),
     "late": (late, ["time", "time"], "timeout: "),
@@ -192,12 +193,21 @@ MANNERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """All of them in one fleet: most of the time is spent on waiting for those that are silent."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving(answer)) for answer, _, _ in MANNERS.values()]
+        lines = [device(server.port)[0].replace("b:", f"b{n}:", 1) for n, server in enumerate(servers)]
+        found = examined(site(tmp_path_factory.mktemp("manners"), "\n".join(lines)))
+    return dict(zip(MANNERS, found.values(), strict=True))
+
+
 @pytest.mark.parametrize("name", MANNERS)
-def test_manners_are_found_out(tmp_path: Path, name: str) -> None:
-    answer, checks, cure = MANNERS[name]
-    report = diagnose(tmp_path, answer)
-    assert found(report) == checks, report.findings
-    assert cure in cures(report), report.findings
+def test_manners_are_found_out(reports: dict[str, Report], name: str) -> None:
+    _, checks, cure = MANNERS[name]
+    assert found(reports[name]) == checks, reports[name].findings
+    assert cure in cures(reports[name]), reports[name].findings
 
 
 CURED = {
@@ -256,6 +266,25 @@ def test_gently_it_sends_one_request_at_a_time_on_one_connection_at_a_time(tmp_p
     assert (report.findings, together, most) == ((), 0, 1)
 
 
+def test_where_many_units_are_silent_others_are_asked_once(tmp_path: Path) -> None:
+    asked: Counter[int] = Counter()
+
+    async def only_unit_1(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            asked[request.unit_id] += 1
+            if request.unit_id == 1:
+                await peer.send(reply(request))
+
+    with serving(only_unit_1) as server:
+        where = f"modbus: {{host: {HOST}, port: {server.port}, timeout: 50ms, address: "
+        lines = [f"b{unit}: {BESS}, {where}{unit}}}" for unit in (1, 21, 22, 23)]
+        reports = examined(site(tmp_path, "\n".join(lines)), gentle=True)
+    assert [found(report) for report in reports.values()] == [[], ["unit"], ["unit"], ["unit"]]
+    assert [asked[unit] for unit in (255, 0, 2, 10)] == [1, 1, 1, 1]
+    assert [asked[unit] for unit in (21, 22, 23)] == [2, 2, 2]
+
+
 def test_a_web_server(tmp_path: Path) -> None:
     server = http.server.HTTPServer((HOST, 0), http.server.BaseHTTPRequestHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -304,7 +333,7 @@ async def drips(peer: Peer) -> None:
     while True:
         for byte in reply(await peer.request()):
             await peer.send(bytes([byte]))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.003)
 
 
 async def garbage(peer: Peer) -> None:
@@ -341,6 +370,7 @@ def test_hostile_devices_end_and_hold_up_nobody(tmp_path: Path) -> None:
     assert (reports[-1].findings, reports[-1].good) == ((), 5)
 
 
+@pytest.mark.long
 def test_no_hostile_case_ends_it_or_brings_a_forged_value() -> None:
     with serving_cases([*AT_ONCE, *AT_THE_DEADLINE], net=64) as hostile:
         profiles = {
