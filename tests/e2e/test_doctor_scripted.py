@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.server
+import itertools
 import socket
 import struct
 import sys
@@ -28,6 +29,8 @@ from tests.support.scripted import Peer, Request, serving
 HOST = "127.0.0.1"
 M = "type: acuvim2, role: grid"
 Answer = Callable[[Peer], Awaitable[None]]
+COUNT = itertools.count()
+CONNECTED: list[Peer] = []
 
 
 def reply(request: Request, **how: int) -> bytes:
@@ -141,6 +144,35 @@ async def exception_4(peer: Peer) -> None:
         await peer.send((await peer.request()).reply(pdu=bytes([0x83, 4])))
 
 
+async def loses_every_third(peer: Peer) -> None:
+    while True:
+        request = await peer.request()
+        if next(COUNT) % 3:
+            await peer.send(reply(request))
+
+
+async def ends_the_older(peer: Peer) -> None:
+    for other in CONNECTED:
+        other.writer.close()
+    CONNECTED[:] = [peer]
+    await good(peer)
+
+
+async def four_at_once(peer: Peer) -> None:
+    while True:
+        requests = [await peer.request()]
+        await asyncio.sleep(0.002)
+        while len(peer.reader._buffer) >= 12:
+            requests.append(await peer.request())
+        for request in requests[:4]:
+            await peer.send(reply(request))
+
+
+async def no_function_3(peer: Peer) -> None:
+    while True:
+        await peer.send((await peer.request()).reply(pdu=bytes([0x83, 1])))
+
+
 async def swallows(peer: Peer) -> None:
     while True:
         await peer.request()
@@ -186,6 +218,9 @@ MANNERS = {
     "swaps": (swaps_answers, [], ""),
     "late": (late, ["time", "time"], "timeout: "),
     "exception 4": (exception_4, ["exception"], "look at the device"),
+    "exception 1": (no_function_3, ["function"], "function code"),
+    "loses": (loses_every_third, ["loss"], "cable"),
+    "newest wins": (ends_the_older, ["connections"], "quirks: {max_connections: 1}"),
     "silent": (swallows, ["unit"], "unit address"),
     "hangs up": (hangs_up, ["connect"], "allow list"),
     "RTU": (rtu_only, ["protocol"], "RTU frames"),
@@ -235,6 +270,13 @@ def test_more_at_once_than_it_stands(tmp_path: Path, answer: Answer) -> None:
     assert report.link is not None
     assert report.link.depth is not None
     assert report.link.depth.safe == 1
+
+
+def test_the_depth_that_it_stands(tmp_path: Path) -> None:
+    report = diagnose(tmp_path, four_at_once, "quirks: {max_in_flight: 16}")
+    assert found(report) == ["pipelining"]
+    assert "quirks: {max_in_flight: 4}" in cures(report)
+    assert diagnose(tmp_path, four_at_once, "quirks: {max_in_flight: 4}").findings == ()
 
 
 def test_the_safe_depth_and_what_it_gains(tmp_path: Path) -> None:
