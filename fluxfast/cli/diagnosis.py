@@ -1,5 +1,8 @@
 """How a doctor's reports are shown: like devices together, their findings with cures, and as JSON."""
 
+import shutil
+import sys
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
@@ -13,6 +16,8 @@ from fluxfast.doctor import Finding, Machine, Report, Severity, verdict
 COLORS: Final = {Severity.FAULT: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 VERDICTS: Final = {"ill": "red", "doubtful": "yellow", "healthy": "green"}
 NAMED: Final = 5  # of devices that have the same findings
+SEVERITY_WIDTH: Final = 9
+AS_IT_IS: Final[dict[str, Any]] = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def print_reports(reports: Sequence[Report], machine: Sequence[Finding], show_all: bool) -> None:
@@ -25,8 +30,7 @@ def print_reports(reports: Sequence[Report], machine: Sequence[Finding], show_al
         if key:
             _print_group(members)
     for finding in machine:
-        click.echo(_line(finding, "this machine: "))
-        _print_cure(finding)
+        _print_finding(finding, "this machine: ", "")
     _print_summary(reports, machine)
 
 
@@ -41,18 +45,19 @@ def _print_group(members: list[Report]) -> None:
     click.echo(f"{click.style(names + more, bold=True)}{place}  {word}{_figures(first, len(members))}")
     for finding in first.findings:
         where = f"{first.device.id}: " if len(members) > 1 else ""
-        click.echo("  " + _line(finding, where))
-        click.echo("  ", nl=False)
-        _print_cure(finding)
+        _print_finding(finding, where, "  ")
 
 
-def _line(finding: Finding, where: str) -> str:
-    severity = click.style(f"{finding.severity.value:8}", fg=COLORS[finding.severity])
-    return f"{severity}{finding.check:15} {where}{finding.seen}"
-
-
-def _print_cure(finding: Finding) -> None:
-    click.echo(f"{'':8}{'→':>15} {finding.cure}" if finding.cure else "")
+def _print_finding(finding: Finding, where: str, indent: str) -> None:
+    """Print a finding and its cure; on a terminal inside its width, so that no word is torn."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    margin = f"{indent}{'':{SEVERITY_WIDTH}}"
+    texts = [f"{finding.check}: {where}{finding.seen}", f"→ {finding.cure}" if finding.cure else ""]
+    lines = [line for text in texts if text for line in textwrap.wrap(text, width - len(margin), **AS_IT_IS)]
+    severity = click.style(f"{finding.severity.value:{SEVERITY_WIDTH}}", fg=COLORS[finding.severity])
+    click.echo(f"{indent}{severity}{lines[0]}")
+    for line in lines[1:]:
+        click.echo(f"{margin}{line}")
 
 
 def _name(report: Report) -> str:

@@ -82,8 +82,7 @@ def better(seen: UnitSeen) -> list[tuple[Arrangement, Score, Score]]:
     found: list[tuple[Arrangement, Score, Score]] = []
     for width, order in _orders(seen.reads):
         before, after = score(seen.reads, width), score(seen.reads, width, order)
-        enough = after.good >= 2 or (after.good == 1 == len(after.readings) and width > 16)
-        if not after.bad and after.good > before.good and enough and before.bad >= max(before.good, 1):
+        if _is_clearly_so(before, after, width):
             found.append((Arrangement(0, width, order), after, before))
     for shift, reads in seen.moved.items():
         before, after = score(seen.reads), score(reads)
@@ -95,6 +94,16 @@ def better(seen: UnitSeen) -> list[tuple[Arrangement, Score, Score]]:
         (one for one in found if one[1].good >= most - 1),
         key=lambda one: (_rank(one[1].error), abs(one[0].shift), -one[1].good, one[0].order not in USUAL),
     )
+
+
+def _is_clearly_so(before: Score, after: Score, width: int) -> bool:
+    """Whether another order is right: most numbers make no sense now, or all of them do then."""
+    if after.bad or not before.bad or after.good <= before.good:
+        return False
+    if after.good == 1:
+        return len(after.readings) == 1 and width > 16
+    all_good = after.good >= 3 and after.good == sum(any(reading.raw) for reading in after.readings)
+    return before.bad >= before.good or all_good
 
 
 def _is_clearly_there(before: Score, after: Score, refused: int) -> bool:

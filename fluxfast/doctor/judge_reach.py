@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from fluxfast.constants import exception_name
+from fluxfast.constants import ExceptionCode, exception_name
 from fluxfast.doctor.finding import Finding, fault, note, warning
 from fluxfast.doctor.line import GATEWAY, Answer, Kind
 from fluxfast.doctor.observed import BOTH, LinkSeen, Refusals, UnitSeen
@@ -162,7 +162,8 @@ def judge_unit(seen: UnitSeen, link: LinkSeen) -> list[Finding]:
     if seen.refusals is not None:
         found += _refused(seen, seen.refusals)
     found += _failed(seen, seen.refusals is not None)
-    if not found and not seen.reads and not link.failure and not link.foreign:
+    was_reached = not (link.failure or link.foreign or link.left_alone or link.gave_up_s)
+    if not found and not seen.reads and was_reached:
         found.append(fault("readable", "nothing could be read", "look at its connection, and ask again"))
     return found
 
@@ -264,7 +265,7 @@ def _refused(seen: UnitSeen, found: Refusals) -> Iterator[Finding]:
         nulls = ", ".join(f"{p.name}: null" for p in found.points)
         meaning = EXCEPTIONS.get(found.code, "see whether the device has it")
         yield fault(
-            "readable",
+            "function" if found.code == ExceptionCode.ILLEGAL_FUNCTION else "readable",
             f"{some}{more}: {why} also when read alone",
             meaning
             if len(found.points) == len(seen.device.profile.points)

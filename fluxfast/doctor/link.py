@@ -16,7 +16,8 @@ from fluxfast.table.quality import framing_reason
 NAME_S: Final = 10.0
 ELSEWHERE_S: Final = 1.0  # for another port, or another protocol
 AT_ONCE_S: Final = 0.1
-LIMIT_S: Final = 180.0  # for one link; what has not been seen by then stays unseen
+LIMIT_S: Final = 120.0  # for one link, and
+LIMIT_UNIT_S: Final = 15.0  # for each of its units; what has not been seen by then stays unseen
 HTTP: Final = b"HEAD / HTTP/1.0\r\n\r\n"
 USUAL_PORT: Final = 502
 
@@ -39,18 +40,19 @@ class LinkExam:
         self.exams: list[UnitExam] = []
 
     async def run(self) -> None:
-        """Examine it; never raises, never takes longer than LIMIT_S."""
+        """Examine it; never raises, and ends within its limit."""
         seen = self.seen
+        limit_s = LIMIT_S + LIMIT_UNIT_S * len(seen.units)
         if seen.station is not None and any(quirks.max_connections == 1 for quirks in self._quirks):
             seen.left_alone = True  # it might close the station's connection in favour of ours
             return
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 line = await self._connect() if await self._resolve() else None
                 if line is not None:
                     await self._examine(line)
         except TimeoutError:
-            seen.gave_up_s = LIMIT_S
+            seen.gave_up_s = limit_s
 
     # ---- to the connection ----
 
@@ -111,8 +113,8 @@ class LinkExam:
         delay_s = max(quirks.connect_delay_ns for quirks in self._quirks) / 1e9
         session = Session(seen.address, seen.port, line, gap_s, delay_s)
         taken = [unit.device.modbus.unit for unit in seen.units]
-        self.session = session
-        self.exams = exams = [UnitExam(session, unit, taken) for unit in seen.units]
+        self.session, heard = session, dict[int, bool]()
+        self.exams = exams = [UnitExam(session, unit, taken, heard) for unit in seen.units]
         try:
             for exam in exams:
                 await exam.run()

@@ -68,13 +68,13 @@ class MannersExam:
     async def _try_all(self) -> None:
         longest_s = max(read.seconds for read in self._well.seen.reads)
         self._within_s = max(4 * longest_s, LEAST_S)
-        if self._session.ends or any(exam.seen.mishaps for exam in self._exams):
-            await self._find_pauses()
         for exam in self._exams:
             await exam.time(again=exam.seen.tick_s > WORTH * self._manners.every_s)
+        if self._session.ends or any(exam.seen.mishaps for exam in self._exams):
+            await self._find_pauses()
         if self.seen.station is not None:
             return
-        if self._manners.second and not self.seen.closes:
+        if self._manners.second and not self.seen.closes and not self.seen.lost:
             self.seen.second = await self._try_second()
             if self.seen.second != BOTH:  # once more: it may have been chance
                 self._session.renew()
@@ -85,6 +85,9 @@ class MannersExam:
             reads = await self._prefixes(self._well.seen.reads)
             if reads:
                 self.seen.depth = await find_depth(self._session, reads, self._unit_id, self._within_s)
+                if self.seen.depth.trouble:  # or does it lose answers one by one, too?
+                    await self._find_pauses()
+                    self.seen.depth = None if self.seen.lost else self.seen.depth
 
     async def _find_pauses(self) -> None:
         pauses = await find_pauses(self._session, self._request, self._unit_id, self._within_s)

@@ -51,11 +51,17 @@ def smallest(blocks: Sequence[BlockLayout]) -> BlockLayout:
 class UnitExam:
     """The examination of one unit; ``seen`` is filled as it goes."""
 
-    def __init__(self, session: Session, seen: UnitSeen, taken: Sequence[int]) -> None:
-        """Take the link's session and the units of the site file that are behind it."""
+    def __init__(
+        self, session: Session, seen: UnitSeen, taken: Sequence[int], heard: dict[int, bool]
+    ) -> None:
+        """Take the link's session and the units of the site file behind it.
+
+        ``heard`` is shared by all of them: which units have been asked, and whether they have answered.
+        """
         self.seen = seen
         self._session = session
         self._taken = taken
+        self._heard = heard
         self._unit_id = seen.device.modbus.unit
         self._timeout_s = min(seen.device.modbus.timeout_ns / 1e9, LONGEST_S)
         self._probe = smallest(seen.blocks)
@@ -68,7 +74,8 @@ class UnitExam:
     async def run(self) -> None:
         """Examine it."""
         try:
-            if await self._is_there():
+            is_there = self._heard[self._unit_id] = await self._is_there()
+            if is_there:
                 await self._read_all()
         finally:
             self.seen.late_s = max(self._session.late_s, default=self.seen.late_s)
@@ -106,7 +113,7 @@ class UnitExam:
 
     async def _is_there(self) -> bool:
         answer = await self._ask_twice(self._probe)
-        if answer.kind == Kind.SILENT:
+        if answer.kind == Kind.SILENT and not any(self._heard.values()):
             answer = await self._ask_patiently(answer)
         if answer.is_heard or answer.kind == Kind.MALFORMED:
             return True
@@ -136,9 +143,11 @@ class UnitExam:
         for unit_id in OTHERS:
             if unit_id in self._taken:
                 continue
+            if unit_id not in self._heard:
+                other = await self._session.ask(request, unit_id, within_s)
+                self._heard[unit_id] = other.is_heard and other.unit_id is None
             self.seen.asked_units += (unit_id,)
-            other = await self._session.ask(request, unit_id, within_s)
-            if other.is_heard and other.unit_id is None:
+            if self._heard[unit_id]:
                 self.seen.heard_units += (unit_id,)
 
     # ---- what does it say? ----

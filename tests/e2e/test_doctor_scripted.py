@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import http.server
+import itertools
 import socket
 import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from tests.support.scripted import Peer, Request, serving
 HOST = "127.0.0.1"
 M = "type: acuvim2, role: grid"
 Answer = Callable[[Peer], Awaitable[None]]
+COUNT = itertools.count()
+CONNECTED: list[Peer] = []
 
 
 def reply(request: Request, **how: int) -> bytes:
@@ -140,6 +144,35 @@ async def exception_4(peer: Peer) -> None:
         await peer.send((await peer.request()).reply(pdu=bytes([0x83, 4])))
 
 
+async def loses_every_third(peer: Peer) -> None:
+    while True:
+        request = await peer.request()
+        if next(COUNT) % 3:
+            await peer.send(reply(request))
+
+
+async def ends_the_older(peer: Peer) -> None:
+    for other in CONNECTED:
+        other.writer.close()
+    CONNECTED[:] = [peer]
+    await good(peer)
+
+
+async def four_at_once(peer: Peer) -> None:
+    while True:
+        requests = [await peer.request()]
+        await asyncio.sleep(0.002)
+        while len(peer.reader._buffer) >= 12:
+            requests.append(await peer.request())
+        for request in requests[:4]:
+            await peer.send(reply(request))
+
+
+async def no_function_3(peer: Peer) -> None:
+    while True:
+        await peer.send((await peer.request()).reply(pdu=bytes([0x83, 1])))
+
+
 async def swallows(peer: Peer) -> None:
     while True:
         await peer.request()
@@ -178,13 +211,16 @@ MANNERS = {
     "ten registers or silence": (ten_registers_silently, ["length"], "quirks: {max_registers: 10}"),
     "ten registers at most": (never_more_than_ten, ["length"], "quirks: {max_registers: 10}"),
     "closes": (closes_each_time, ["closes"], "keep-alive"),
-    "gap": (needs_a_gap, ["pause"], "quirks: {request_gap: 50ms}"),
-    "busy": (is_busy_right_after, ["pause"], "quirks: {request_gap: 50ms}"),
-    "moment": (needs_a_moment, ["pause"], "quirks: {connect_delay: 400ms}"),
+    "gap": (needs_a_gap, ["pause"], "quirks: {request_gap: "),
+    "busy": (is_busy_right_after, ["pause"], "quirks: {request_gap: "),
+    "moment": (needs_a_moment, ["pause"], "quirks: {connect_delay: "),
     "one buffer": (one_at_a_time, [], ""),  # no harm with max_in_flight: 1
     "swaps": (swaps_answers, [], ""),
     "late": (late, ["time", "time"], "timeout: "),
     "exception 4": (exception_4, ["exception"], "look at the device"),
+    "exception 1": (no_function_3, ["function"], "function code"),
+    "loses": (loses_every_third, ["loss"], "cable"),
+    "newest wins": (ends_the_older, ["connections"], "quirks: {max_connections: 1}"),
     "silent": (swallows, ["unit"], "unit address"),
     "hangs up": (hangs_up, ["connect"], "allow list"),
     "RTU": (rtu_only, ["protocol"], "RTU frames"),
@@ -192,12 +228,21 @@ MANNERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """All of them in one fleet: most of the time is spent on waiting for those that are silent."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(serving(answer)) for answer, _, _ in MANNERS.values()]
+        lines = [device(server.port)[0].replace("b:", f"b{n}:", 1) for n, server in enumerate(servers)]
+        found = examined(site(tmp_path_factory.mktemp("manners"), "\n".join(lines)))
+    return dict(zip(MANNERS, found.values(), strict=True))
+
+
 @pytest.mark.parametrize("name", MANNERS)
-def test_manners_are_found_out(tmp_path: Path, name: str) -> None:
-    answer, checks, cure = MANNERS[name]
-    report = diagnose(tmp_path, answer)
-    assert found(report) == checks, report.findings
-    assert cure in cures(report), report.findings
+def test_manners_are_found_out(reports: dict[str, Report], name: str) -> None:
+    _, checks, cure = MANNERS[name]
+    assert found(reports[name]) == checks, reports[name].findings
+    assert cure in cures(reports[name]), reports[name].findings
 
 
 CURED = {
@@ -227,6 +272,13 @@ def test_more_at_once_than_it_stands(tmp_path: Path, answer: Answer) -> None:
     assert report.link.depth.safe == 1
 
 
+def test_the_depth_that_it_stands(tmp_path: Path) -> None:
+    report = diagnose(tmp_path, four_at_once, "quirks: {max_in_flight: 16}")
+    assert found(report) == ["pipelining"]
+    assert "quirks: {max_in_flight: 4}" in cures(report)
+    assert diagnose(tmp_path, four_at_once, "quirks: {max_in_flight: 4}").findings == ()
+
+
 def test_the_safe_depth_and_what_it_gains(tmp_path: Path) -> None:
     report = diagnose(tmp_path, good, "quirks: {max_in_flight: 16}")
     assert report.findings == ()
@@ -254,6 +306,25 @@ def test_gently_it_sends_one_request_at_a_time_on_one_connection_at_a_time(tmp_p
         line, _ = device(server.port)
         (report,) = examined(site(tmp_path, line), gentle=True).values()
     assert (report.findings, together, most) == ((), 0, 1)
+
+
+def test_where_many_units_are_silent_others_are_asked_once(tmp_path: Path) -> None:
+    asked: Counter[int] = Counter()
+
+    async def only_unit_1(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            asked[request.unit_id] += 1
+            if request.unit_id == 1:
+                await peer.send(reply(request))
+
+    with serving(only_unit_1) as server:
+        where = f"modbus: {{host: {HOST}, port: {server.port}, timeout: 50ms, address: "
+        lines = [f"b{unit}: {BESS}, {where}{unit}}}" for unit in (1, 21, 22, 23)]
+        reports = examined(site(tmp_path, "\n".join(lines)), gentle=True)
+    assert [found(report) for report in reports.values()] == [[], ["unit"], ["unit"], ["unit"]]
+    assert [asked[unit] for unit in (255, 0, 2, 10)] == [1, 1, 1, 1]
+    assert [asked[unit] for unit in (21, 22, 23)] == [2, 2, 2]
 
 
 def test_a_web_server(tmp_path: Path) -> None:
@@ -304,7 +375,7 @@ async def drips(peer: Peer) -> None:
     while True:
         for byte in reply(await peer.request()):
             await peer.send(bytes([byte]))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.003)
 
 
 async def garbage(peer: Peer) -> None:
@@ -341,6 +412,7 @@ def test_hostile_devices_end_and_hold_up_nobody(tmp_path: Path) -> None:
     assert (reports[-1].findings, reports[-1].good) == ((), 5)
 
 
+@pytest.mark.long
 def test_no_hostile_case_ends_it_or_brings_a_forged_value() -> None:
     with serving_cases([*AT_ONCE, *AT_THE_DEADLINE], net=64) as hostile:
         profiles = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxfast.doctor import Report
 from fluxfast.doctor.judge_reach import judge_link
 from fluxfast.doctor.link import LinkExam
 from fluxfast.doctor.observed import UnitSeen
@@ -175,24 +176,32 @@ def test_where_a_station_polls_less_is_tried(tmp_path: Path, others: str) -> Non
 
 
 FAULTS = {
-    "slow=300ms": ("poll: {every: 200ms}", "time", "poll: {every: "),
-    "hang": ("", "unit", "unit address"),
-    "busy": ("", "exception", "busy"),
-    "reset": ("", "connect", "allow list"),
-    "refuse": ("", "connect", "nothing listens"),
+    "slow=300ms": ("time", "poll: {every: "),
+    "hang": ("unit", "unit address"),
+    "busy": ("exception", "busy"),
+    "reset": ("connect", "allow list"),
+    "refuse": ("connect", "nothing listens"),
+    "blackhole": ("connect", "firewall"),
 }
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_of_the_simulator_is_found(tmp_path: Path, kind: str) -> None:
-    head, check, cure = FAULTS[kind]
-    fleet = site(tmp_path, f"b: {B}, {at(3, PORT, timeout='500ms')}", head=head)
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """One device of each fault."""
+    lines = [f"b{n}: {B}, {at(30 + n, PORT, timeout='500ms')}" for n in range(len(FAULTS))]
+    fleet = site(tmp_path_factory.mktemp("faulty"), "\n".join(lines), head="poll: {every: 200ms}")
     simulator = Simulator(fleet)
     with simulator.running():
-        simulator.set_fault(["b"], kind)
-        (report,) = examined(fleet).values()
-    assert found(report) == [check], report.findings
-    assert cure in cures(report)
+        for n, kind in enumerate(FAULTS):
+            simulator.set_fault([f"b{n}"], kind)
+        return dict(zip(FAULTS, examined(fleet).values(), strict=True))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_of_the_simulator_is_found(faulty: dict[str, Report], kind: str) -> None:
+    check, cure = FAULTS[kind]
+    assert found(faulty[kind]) == [check], faulty[kind].findings
+    assert cure in cures(faulty[kind])
 
 
 @pytest.mark.parametrize(("kind", "check"), [("silent", "unit"), ("gateway", "gateway")])
