@@ -1,10 +1,10 @@
 """Who is asked: units behind a host and port, or devices of a site file."""
 
 import fnmatch
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from pydantic_core import PydanticCustomError
@@ -69,7 +69,7 @@ class Unit:
 
 def is_site(text: str) -> bool:
     """Whether it names a site file or a folder of them, and not a host."""
-    return text.lower().endswith((".yaml", ".yml")) or Path(text).exists()
+    return text.lower().endswith((".yaml", ".yml")) or os.path.exists(text)  # which never raises
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:

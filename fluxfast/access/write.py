@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxfast import modbus
 from fluxfast.access.read import Answer, UnitReader
-from fluxfast.access.selection import Form, Selection, is_address
+from fluxfast.access.selection import Form, Selection, is_address, reference
 from fluxfast.access.target import Unit
 from fluxfast.config import Device
 from fluxfast.errors import LocalProtocolError
@@ -73,6 +73,24 @@ class Write:
         return [a.reading.raw for a in answers] == [reading.raw for reading in self.new]
 
 
+def plan_writes(
+    unit: Unit, items: Sequence[str], form: Form, function_code: int | None = None
+) -> list[Write]:
+    """Return the write of each item (``plan_write``); LocalProtocolError too if two are for one address."""
+    writes = [plan_write(unit, item, form, function_code) for item in items]
+    taken: dict[tuple[str, int], int] = {}
+    for number, write in enumerate(writes):
+        for point in write.points:
+            for address in range(point.address, point.address + point.size):
+                other = taken.setdefault((point.register, address), number)
+                if other != number:
+                    raise LocalProtocolError(
+                        f"'{items[other]}' and '{items[number]}' both write {point.register} address "
+                        f"{address}, reference {reference(point.register, address)} (write it once)"
+                    )
+    return writes
+
+
 def plan_write(unit: Unit, item: str, form: Form, function_code: int | None = None) -> Write:
     """Return the write of ``ADDRESS=VALUE[,VALUE…]`` or, to a device of a site file, of ``POINT=VALUE``.
 
@@ -89,9 +107,15 @@ def plan_write(unit: Unit, item: str, form: Form, function_code: int | None = No
         raise LocalProtocolError(f"{where!r} is no address (names are those of a site file's devices)")
     point = _writable(unit.device.profile, where)
     registers = encode(point, what)
-    _refuse_too_much_power(unit.device, point, registers)
     function_code = _function_code(point, len(registers), unit.device.profile, function_code)
-    return Write(unit, (point,), registers, function_code)
+    write = Write(unit, (point,), registers, function_code)
+    (reading,) = write.new
+    if reading.value is None:
+        raise LocalProtocolError(
+            f"{point.name} cannot be {what}: its profile says that this stands for no value (not_implemented)"
+        )
+    _refuse_too_much_power(unit.device, reading)
+    return write
 
 
 def write_values(
@@ -157,18 +181,17 @@ def _writable(profile: Profile, name: str) -> Point:
     return point
 
 
-def _refuse_too_much_power(device: Device, point: Point, registers: tuple[int, ...]) -> None:
+def _refuse_too_much_power(device: Device, new: Reading) -> None:
     """A setpoint by hand stays within the bounds that a station keeps too: the unit's rated power."""
-    control = device.profile.control
+    control, point = device.profile.control, new.point
     if not isinstance(control, BatteryControl) or control.setpoint != point.name:
         return
     if device.rated_power_kw is None:
         return
-    (reading,) = Write(Unit.of(device), (point,), registers, 16).new
-    power_kw = float(reading.value or 0) * POWER_UNITS.get(point.unit, 1.0)
+    power_kw = float(new.value or 0) * POWER_UNITS.get(point.unit, 1.0)
     if abs(power_kw) > device.rated_power_kw:
         raise LocalProtocolError(
-            f"{point.name} cannot be {reading.value} {point.unit}: {device.name} is rated "
+            f"{point.name} cannot be {new.value} {point.unit}: {device.name} is rated "
             f"±{device.rated_power_kw:g} kW (rated_power_kw of the site file)"
         )
 
