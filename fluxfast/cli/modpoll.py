@@ -14,6 +14,7 @@ from fluxfast.access.cure import NO_SUCH_ADDRESS, cure, failure
 from fluxfast.access.guard import sole_writer
 from fluxfast.access.modpoll import Command as Asked
 from fluxfast.access.read import Answer, Links, UnitReader
+from fluxfast.cli.interrupted import told_when_interrupted
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS, Command
 from fluxfast.constants import ExceptionCode
 from fluxfast.errors import ExceptionResponseError
@@ -71,7 +72,7 @@ def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:
         return
     click.echo("\n".join(command.header()) + "\n")
     if command.values:
-        with sole_writer(command.unit):
+        with sole_writer(command.unit), told_when_interrupted():
             asyncio.run(_write(command))
         count = len(command.values)
         click.echo(f"Written {count} reference{'s' * (count != 1)}.")

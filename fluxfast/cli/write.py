@@ -16,6 +16,7 @@ from fluxfast.access.selection import is_address, place, reference
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint
 from fluxfast.access.write import Write, plan_writes
 from fluxfast.cli.addressing import TIMEOUT, form_of, form_options, refuse_for_names
+from fluxfast.cli.interrupted import told_when_interrupted
 from fluxfast.cli.options import BAD_INPUT, COULD_NOT, DONE, FINDINGS, JSON, Command, load_fleet
 from fluxfast.cli.readings import NONE, shown
 from fluxfast.config import Fleet
@@ -97,8 +98,9 @@ def write(
     if dry_run:
         return
     if not yes and not click.confirm("Write?", err=as_json):
+        click.echo("nothing was written", err=True)
         sys.exit(FINDINGS)
-    with sole_writer(unit, fleet):
+    with sole_writer(unit, fleet), told_when_interrupted():
         sys.exit(asyncio.run(_write(plans, timeout, as_json=as_json)))
 
 

@@ -2,7 +2,9 @@
 
 import os
 import pty
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from fluxfast.access.target import Unit
 from fluxfast.errors import FluxfastError
 from fluxfast.running import Running
 from fluxfast.watchdog import SiteLocks
-from tests.support.command import FLUXFAST
+from tests.support.command import FLUXFAST, started
 from tests.support.memory import Memory
 from tests.support.scripted import ScriptedServer, Servers
 from tests.support.tool import tool
@@ -287,3 +289,15 @@ def test_a_unit_that_a_station_commands_is_not_written_to_under_any_name_of_its_
     refuse_commanded(Unit("127.0.0.1", 502, 2), [station])
     refuse_commanded(Unit("127.0.0.1", 503, 1), [station])
     refuse_commanded(Unit("127.0.0.2", 502, 1), [station])
+
+
+def test_ctrl_c_in_the_middle_of_a_write_says_what_nobody_knows() -> None:
+    memory = Memory()
+    memory.answers_writes = False
+    with serving(memory) as place, started("write", place, "5=1", "--yes", "--timeout", "60s") as process:
+        while not memory.writes:
+            time.sleep(0.01)
+        code, _, err, _ = process.end(signal.SIGINT)
+    assert code == 3
+    assert err.startswith("interrupted: the write may have been carried out")
+    assert len(memory.writes) == 1
