@@ -41,7 +41,9 @@ _CURES: Final = {
 
 def failure(answer: Answer) -> str:
     """Return who could not be read where and why, in a line."""
-    return f"{answer.unit.name}, {place(answer.reading.point)}: {one_line(answer.reason or 'no answer')}"
+    unit = answer.unit
+    at = "" if unit.device is None else f" at {unit.endpoint} unit {unit.unit_id}"
+    return f"{unit.name}{at}, {place(answer.reading.point)}: {one_line(answer.reason or 'no answer')}"
 
 
 def cure(answer: Answer) -> str | None:

@@ -88,9 +88,7 @@ def print_csv(answers: Sequence[Answer], tracks: Tracks, *, with_header: bool) -
     if with_header:
         writer.writerow(rows[0])
     for row in rows:
-        value = row["value"]
-        row["value"] = "" if value is None else plain(value)
-        writer.writerow("" if cell is None else one_line(str(cell)) for cell in row.values())
+        writer.writerow("" if cell is None else plain(cell) for cell in row.values())
     click.echo(text.getvalue(), nl=False)
 
 

@@ -117,7 +117,11 @@ def test_a_point_by_name_shows_old_and_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "item", "says"),
     [
-        ("Odd", "power=101", "it may be -100 to 100 kW"),
+        (
+            "Odd",
+            "power=101",
+            "holding address 10, reference 40011: power cannot be '101': it may be -100 to 100",
+        ),
         ("Odd", "power=0x7FFF", "it may be -100 to 100 kW"),
         ("Odd", "power=nan", "no finite number"),
         ("Odd", "power=inf", "no finite number"),
