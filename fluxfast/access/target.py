@@ -110,16 +110,16 @@ def find_devices(fleet: Fleet, word: str, file: str) -> Sequence[Device]:
 
     ``file`` is the site file, for the ConfigError when there is none, or when a name has several.
     """
-    if _GLOB.search(word):
-        found = [d for d in fleet.devices if any(fnmatch.fnmatchcase(x, word) for x in (d.id, d.name))]
-        if found:
-            return found
     exact = [d for d in fleet.devices if d.id == word] or [d for d in fleet.devices if d.name == word]
     if len(exact) == 1:
         return exact
     if exact:
         ids = ", ".join(f"{device.id} (site {device.site})" for device in exact)
         raise _no_device(file, f"{len(exact)} devices have the name '{word}'", f"write an id: {ids}")
+    if _GLOB.search(word):  # names may hold brackets too
+        found = [d for d in fleet.devices if any(fnmatch.fnmatchcase(x, word) for x in (d.id, d.name))]
+        if found:
+            return found
     known = [name for device in fleet.devices for name in (device.id, device.name)]
     raise _no_device(file, f"no device '{word}'", nearest(word, known)[:300])
 
