@@ -195,17 +195,18 @@ def _state(point: Point, text: str) -> int | None:
 
 
 def _number(point: Point, text: str) -> Fraction:
+    text = text.strip().replace("−", "-")
     try:
-        if re.fullmatch(r"[+-]?0[xX][0-9A-Fa-f]+", text.strip()):
-            return Fraction(int(text, 16))
-        text = text.strip().replace("−", "-")
-        if not text.isascii() or "_" in text:  # Decimal takes the digits of every script
+        if re.fullmatch(r"[+-]?0[xX][0-9A-Fa-f]+", text):
+            number = Decimal(int(text, 16))
+        elif not text.isascii() or "_" in text:  # Decimal takes the digits of every script
             raise InvalidOperation
-        number = Decimal(text)
+        else:
+            number = Decimal(text)
     except InvalidOperation:
         raise _refused(point, text, "it is no number", "write one like 50, -12.5 or 0x32") from None
-    if not number.is_finite() or number.adjusted() > 400:
-        raise _refused(point, text, "it is no finite number", "write one like 50")
+    if not number.is_finite() or abs(number.adjusted()) > 400:  # of 1e-99999999 a Fraction takes all memory
+        raise _refused(point, text, "it is no finite number within reach", "write one like 50")
     value = Fraction(number)
     if point.limits is not None and not point.limits[0] <= number <= point.limits[1]:
         low, high = point.limits

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from fluxfast.access.cure import cure, failure
 from fluxfast.access.read import Answer
 from fluxfast.access.write import Write
 from fluxfast.client import Client
@@ -43,7 +44,8 @@ async def look(client: Client, write: Write, *, is_only_look: bool) -> Answers:
         return _unread(write)
     answers = await reader.read(client)
     if not is_only_look and all(answer.reading.code in _ABSENT for answer in answers):
-        raise NoAnswerError(f"{write.unit.name}: {answers[0].reason}; nothing was written")
+        helps = cure(answers[0])
+        raise NoAnswerError(f"{failure(answers[0])}; nothing was written{f' ({helps})' if helps else ''}")
     return answers
 
 

@@ -10,7 +10,7 @@ from fluxfast.errors import LocalProtocolError
 
 _FLAGS: Final = "01ifeBhVRF"  # -B is mbpoll's: both of -i and -f
 _VALUED: Final = "marctlopbds4P"  # b d s 4 P R F are those of serial lines: as in modpoll, taken and not used
-_AMBIGUOUS: Final = ("-0", "-1", "-4", "-10")  # behind the host: options, or values
+_AMBIGUOUS: Final = ("-0", "-1", "-4", "-10")  # behind the host: options, or values to write
 _TABLES: Final = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 _TRANSPORTS: Final = ("rtu", "ascii", "enc", "udp")
 _NEGATIVE: Final = re.compile(r"-(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
@@ -61,6 +61,7 @@ def _scan(args: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]
     """Return options with their values, and the host with the values to write."""
     options: list[tuple[str, str | None]] = []
     words: list[str] = []
+    behind: list[str] = []
     rest = list(args)
     while rest:
         arg = rest.pop(0)
@@ -70,14 +71,17 @@ def _scan(args: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]
         if arg in ("--help", "--version"):
             options.append(("h" if arg == "--help" else "V", None))
         elif words and arg in _AMBIGUOUS:
-            raise LocalProtocolError(
-                f"{arg} after the host: is it the option or the value? (options go before the host, negative "
-                f"values behind --, as in HOST -- {arg})"
-            )
+            behind.append(arg)
         elif not arg.startswith("-") or (words and _NEGATIVE.fullmatch(arg)):
             words.append(arg)
         else:
             options += _letters(arg, rest)
+    if behind and (len(words) > 1 or not {"-0", "-1"}.issuperset(behind)):
+        raise LocalProtocolError(
+            f"{behind[0]} after the host: is it the option or the value? (options go before the host, "
+            f"negative values behind --, as in HOST -- {behind[0]})"
+        )
+    options += [(arg[1], None) for arg in behind]  # nothing is written: as getopt takes them
     return options, words
 
 

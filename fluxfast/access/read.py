@@ -49,6 +49,9 @@ _CODES: Final[tuple[tuple[type[FluxfastError], int], ...]] = (
     (ResponseMismatchError, quality.MISMATCH),
     (FramingError, quality.FRAMING),
 )
+_NO_LINK: Final = {
+    quality.reason(code): code for code in (quality.REFUSED, quality.UNREACHABLE, quality.NO_HOST)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,5 +247,6 @@ def _why(error: FluxfastError, unit: Unit) -> tuple[int, str]:
     ):
         code = quality.EXCEPTION + error.exception_code
         return code, quality.reason(code) or ""
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), quality.LOST)
-    return code, str(error).removeprefix(f"{unit.host}:{unit.port} unit {unit.unit_id}: ")
+    reason = str(error).removeprefix(f"{unit.host}:{unit.port} unit {unit.unit_id}: ")
+    no_link = _NO_LINK.get(reason, quality.LOST)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), no_link), reason

@@ -20,6 +20,7 @@ from fluxfast.profiles.types import BYTE_ORDERS, SWAPPED_BYTES, SWAPPED_WORDS, T
 
 ORDERS: Final = ("big", "little", "byte-swap", "word-swap")
 MAX_POINTS: Final = 65536
+MAX_DIGITS: Final = 40  # of a scale: floats have 17
 _DIGIT: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
 _NUMBER: Final = r"(?:0[xX][0-9A-Fa-f]{1,8}|[0-9]{1,8})"
 _ITEM: Final = re.compile(rf"({_NUMBER})(?::({_NUMBER}))?", re.ASCII)
@@ -30,6 +31,11 @@ def reference(table: str, address: int) -> str:
     """Return the 1-based reference of a PDU address: five digits, beyond 9999 six."""
     number = address + 1
     return f"{_DIGIT[table]}{number:0{4 if number <= 9999 else 5}d}"
+
+
+def place(point: Point) -> str:
+    """Return where a point is, both ways: ``holding address 2008, reference 42009``."""
+    return f"{point.register} address {point.address}, reference {reference(point.register, point.address)}"
 
 
 @dataclass(frozen=True)
@@ -187,11 +193,12 @@ def _names(profile: Profile) -> str:
 
 def _decimal(key: str, text: str) -> Decimal:
     try:
-        if not text.isascii():  # Decimal takes the digits of every script
+        if not text.isascii() or len(text) > MAX_DIGITS:  # Decimal takes the digits of every script
             raise InvalidOperation
         return Decimal(text)
     except InvalidOperation:
-        raise LocalProtocolError(f"--{key} {text!r} is no number (write one like 0.1 or -40)") from None
+        cure = "write one like 0.1 or -40"
+        raise LocalProtocolError(f"--{key} {text[:MAX_DIGITS]!r} is no number ({cure})") from None
 
 
 def _as_options(text: str) -> str:

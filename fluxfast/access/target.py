@@ -1,10 +1,10 @@
 """Who is asked: units behind a host and port, or devices of a site file."""
 
 import fnmatch
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from pydantic_core import PydanticCustomError
@@ -69,7 +69,7 @@ class Unit:
 
 def is_site(text: str) -> bool:
     """Whether it names a site file or a folder of them, and not a host."""
-    return text.lower().endswith((".yaml", ".yml")) or Path(text).exists()
+    return text.lower().endswith((".yaml", ".yml")) or os.path.exists(text)  # which never raises
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:
@@ -110,16 +110,16 @@ def find_devices(fleet: Fleet, word: str, file: str) -> Sequence[Device]:
 
     ``file`` is the site file, for the ConfigError when there is none, or when a name has several.
     """
-    if _GLOB.search(word):
-        found = [d for d in fleet.devices if any(fnmatch.fnmatchcase(x, word) for x in (d.id, d.name))]
-        if found:
-            return found
     exact = [d for d in fleet.devices if d.id == word] or [d for d in fleet.devices if d.name == word]
     if len(exact) == 1:
         return exact
     if exact:
         ids = ", ".join(f"{device.id} (site {device.site})" for device in exact)
         raise _no_device(file, f"{len(exact)} devices have the name '{word}'", f"write an id: {ids}")
+    if _GLOB.search(word):  # names may hold brackets too
+        found = [d for d in fleet.devices if any(fnmatch.fnmatchcase(x, word) for x in (d.id, d.name))]
+        if found:
+            return found
     known = [name for device in fleet.devices for name in (device.id, device.name)]
     raise _no_device(file, f"no device '{word}'", nearest(word, known)[:300])
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxfast import modbus
 from fluxfast.access.read import Answer, UnitReader
-from fluxfast.access.selection import Form, Selection, is_address
+from fluxfast.access.selection import Form, Selection, is_address, place, reference
 from fluxfast.access.target import Unit
 from fluxfast.config import Device
 from fluxfast.errors import LocalProtocolError
@@ -73,6 +73,24 @@ class Write:
         return [a.reading.raw for a in answers] == [reading.raw for reading in self.new]
 
 
+def plan_writes(
+    unit: Unit, items: Sequence[str], form: Form, function_code: int | None = None
+) -> list[Write]:
+    """Return the write of each item (``plan_write``); LocalProtocolError too if two are for one address."""
+    writes = [plan_write(unit, item, form, function_code) for item in items]
+    taken: dict[tuple[str, int], int] = {}
+    for number, write in enumerate(writes):
+        for point in write.points:
+            for address in range(point.address, point.address + point.size):
+                other = taken.setdefault((point.register, address), number)
+                if other != number:
+                    at = f"{point.register} address {address}, reference {reference(point.register, address)}"
+                    raise LocalProtocolError(
+                        f"'{items[other]}' and '{items[number]}' both write {at} (write it once)"
+                    )
+    return writes
+
+
 def plan_write(unit: Unit, item: str, form: Form, function_code: int | None = None) -> Write:
     """Return the write of ``ADDRESS=VALUE[,VALUE…]`` or, to a device of a site file, of ``POINT=VALUE``.
 
@@ -88,10 +106,17 @@ def plan_write(unit: Unit, item: str, form: Form, function_code: int | None = No
     if unit.device is None:
         raise LocalProtocolError(f"{where!r} is no address (names are those of a site file's devices)")
     point = _writable(unit.device.profile, where)
-    registers = encode(point, what)
-    _refuse_too_much_power(unit.device, point, registers)
+    registers = _encoded(point, what)
     function_code = _function_code(point, len(registers), unit.device.profile, function_code)
-    return Write(unit, (point,), registers, function_code)
+    write = Write(unit, (point,), registers, function_code)
+    (reading,) = write.new
+    if reading.value is None:
+        raise LocalProtocolError(
+            f"{place(point)}: {point.name} cannot be {what}: for its profile this stands for no value "
+            "(not_implemented)"
+        )
+    _refuse_too_much_power(unit.device, reading)
+    return write
 
 
 def write_values(
@@ -105,7 +130,7 @@ def write_values(
     form = replace(form, base=0, type=fitting(form, values))
     points = form.points(f"{address}:{len(values)}")
     registers = tuple(
-        word for point, text in zip(points, values, strict=True) for word in encode(point, text)
+        word for point, text in zip(points, values, strict=True) for word in _encoded(point, text)
     )
     if len(registers) > MAX_VALUES:
         raise LocalProtocolError(
@@ -126,6 +151,13 @@ def fitting(form: Form, values: Sequence[str]) -> str | None:
     """Return the type of a form; of registers without one int16 where a value is negative."""
     is_plain = form.type is None and form.table == "holding" and form.bit is None
     return "int16" if is_plain and any(text.strip()[:1] in ("-", "−") for text in values) else form.type
+
+
+def _encoded(point: Point, text: str) -> tuple[int, ...]:
+    try:
+        return encode(point, text)
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"{place(point)}: {error}") from None
 
 
 def _function_code(point: Point, size: int, profile: Profile | None, wanted: int | None) -> int:
@@ -151,24 +183,23 @@ def _writable(profile: Profile, name: str) -> Point:
     if not point.writable:
         can = ", ".join(p.name for p in profile.points.values() if p.writable) or "none"
         raise LocalProtocolError(
-            f"{name} is only read: its profile says access: ro (may be written: {can}; if it should be, "
-            f"override access in the site file)"
+            f"{place(point)}: {name} is only read: its profile says access: ro (may be written: {can}; "
+            f"if it should be, override access in the site file)"
         )
     return point
 
 
-def _refuse_too_much_power(device: Device, point: Point, registers: tuple[int, ...]) -> None:
+def _refuse_too_much_power(device: Device, new: Reading) -> None:
     """A setpoint by hand stays within the bounds that a station keeps too: the unit's rated power."""
-    control = device.profile.control
+    control, point = device.profile.control, new.point
     if not isinstance(control, BatteryControl) or control.setpoint != point.name:
         return
     if device.rated_power_kw is None:
         return
-    (reading,) = Write(Unit.of(device), (point,), registers, 16).new
-    power_kw = float(reading.value or 0) * POWER_UNITS.get(point.unit, 1.0)
+    power_kw = float(new.value or 0) * POWER_UNITS.get(point.unit, 1.0)
     if abs(power_kw) > device.rated_power_kw:
         raise LocalProtocolError(
-            f"{point.name} cannot be {reading.value} {point.unit}: {device.name} is rated "
+            f"{place(point)}: {point.name} cannot be {new.value} {point.unit}: {device.name} is rated "
             f"±{device.rated_power_kw:g} kW (rated_power_kw of the site file)"
         )
 

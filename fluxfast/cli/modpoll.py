@@ -4,19 +4,23 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
+from typing import Final
 
 import click
 
 from fluxfast import __version__
 from fluxfast.access import modpoll_options
+from fluxfast.access.cure import NO_SUCH_ADDRESS, cure, failure
 from fluxfast.access.guard import sole_writer
 from fluxfast.access.modpoll import Command as Asked
 from fluxfast.access.read import Answer, Links, UnitReader
+from fluxfast.cli.interrupted import told_when_interrupted
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS, Command
 from fluxfast.constants import ExceptionCode
 from fluxfast.errors import ExceptionResponseError
-from fluxfast.profiles.document import one_line
 from fluxfast.table import quality
+
+_NOBODY: Final = (quality.REFUSED, quality.UNREACHABLE, quality.NO_HOST)  # to begin with: no use to go on
 
 
 class _OwnLanguage(Command):
@@ -68,7 +72,7 @@ def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:
         return
     click.echo("\n".join(command.header()) + "\n")
     if command.values:
-        with sole_writer(command.unit):
+        with sole_writer(command.unit), told_when_interrupted():
             asyncio.run(_write(command))
         count = len(command.values)
         click.echo(f"Written {count} reference{'s' * (count != 1)}.")
@@ -99,9 +103,10 @@ async def _poll(command: Asked) -> int:
     async with links:
         while not ending.is_set():
             click.echo(f"-- Polling slave...{'' if command.once else ' (Ctrl-C to stop)'}")
-            codes.append(_tell(command, await links.read(), is_first=not codes))
+            answers = await links.read()
+            codes.append(_tell(command, answers, is_first=not codes))
             sys.stdout.flush()
-            if command.once:
+            if command.once or (len(codes) == 1 and answers[0].reading.code in _NOBODY):
                 break
             due_s = max(due_s + command.every_s, loop.time())
             with suppress(TimeoutError):
@@ -118,9 +123,11 @@ def _tell(command: Asked, answers: list[Answer], *, is_first: bool) -> int:
         click.echo("\n".join(command.lines([answer.reading for answer in answers])))
         return DONE
     failed = next(answer for answer in answers if not answer.was_read)
-    click.secho(f"{one_line(failed.reason or 'no answer')}!", fg="red", err=True)
-    if is_first and failed.reading.code == quality.EXCEPTION + ExceptionCode.ILLEGAL_DATA_ADDRESS:
+    click.secho(f"{failure(failed)}!", fg="red", err=True)
+    if is_first and failed.reading.code == NO_SUCH_ADDRESS:
         _tell_address(command, failed.reading.point.address)
+    elif is_first and (helps := cure(failed)):
+        click.echo(helps, err=True)
     return COULD_NOT
 
 

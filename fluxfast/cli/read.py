@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fluxfast.access.cure import cures
 from fluxfast.access.read import AT_ONCE, Answer, Links, UnitReader
 from fluxfast.access.selection import Form, Selection, is_address, join, select_addresses, select_points
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint, parse_units
@@ -18,7 +19,6 @@ from fluxfast.cli.options import DURATION, JSON, Command, load_fleet
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.readings import (
     exit_code,
-    line_of,
     print_csv,
     print_json,
     print_raw,
@@ -28,8 +28,6 @@ from fluxfast.cli.readings import (
 from fluxfast.cli.watching import Show, watch
 from fluxfast.cli.words import plural
 from fluxfast.config import Device
-from fluxfast.constants import ExceptionCode
-from fluxfast.table import quality
 
 PATIENCE_S = 0.5  # what takes longer shows how far it is
 
@@ -97,7 +95,7 @@ def read(
             raise click.UsageError("--unit is for a host; of a device the site file says it")
         readers = _of_site(Path(target), what, everything, given)
     else:
-        readers = _of_host(target, what, everything, units or "1", form_of(given))
+        readers = _of_host(target, what, everything, "1" if units is None else units, form_of(given))
     links = Links(readers, timeout_s=timeout, retry_count=retries, keep=every is not None)
     if every is not None and len(links) > AT_ONCE:
         raise click.UsageError(f"--watch is for up to {AT_ONCE} hosts, not {len(links)} (try fluxfast top)")
@@ -105,10 +103,11 @@ def read(
     if every is None:
         answers = asyncio.run(_once(links, len(readers)))
         assert show is not None
-        show(answers)
+        show(answers, [None] * len(answers))
     else:
         answers = asyncio.run(watch(links, every, count, show))
-    _hint(answers, given)
+    for line in cures(answers):
+        click.secho(line, fg="red", err=True)
     sys.exit(exit_code(answers))
 
 
@@ -189,28 +188,14 @@ async def _once(links: Links, units: int) -> list[Answer]:
 
 
 def _shower(*, as_csv: bool, as_raw: bool, as_json: bool, again: bool) -> Show | None:
-    """Return what prints the answers of a read; None for the live table."""
+    """Return what prints the answers of a read; None for the table of what is watched."""
     if as_json:
         return print_json
     if as_raw:
-        return print_raw
+        return lambda answers, _: print_raw(answers)
     if as_csv:
         headers = itertools.chain([True], itertools.repeat(False))
-        return lambda answers: print_csv(answers, with_header=next(headers))
+        return lambda answers, tracks: print_csv(answers, tracks, with_header=next(headers))
     if not again:
-        return lambda answers: print_table(table_of(answers))
-    if sys.stdout.isatty():
-        return None
-    return lambda answers: click.echo(line_of(answers))
-
-
-def _hint(answers: Sequence[Answer], given: dict[str, Any]) -> None:
-    """Say what an illegal address often comes from."""
-    refused = quality.EXCEPTION + ExceptionCode.ILLEGAL_DATA_ADDRESS
-    all_are = answers and all(answer.reading.code == refused for answer in answers)
-    if all_are and answers[0].unit.device is None and given.get("base") != "1":
-        click.echo(
-            f"address {answers[0].reading.point.address} is refused: addresses here count from 0; if "
-            "yours count from 1, as modpoll's do, add --base 1",
-            err=True,
-        )
+        return lambda answers, tracks: print_table(table_of(answers, tracks))
+    return None

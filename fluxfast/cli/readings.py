@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fluxfast.access.cure import failure
 from fluxfast.access.read import Answer
 from fluxfast.access.selection import reference
-from fluxfast.access.watch import Track, Watched
+from fluxfast.access.watch import Track
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS
 from fluxfast.cli.words import plural
 from fluxfast.profiles import Point
@@ -29,6 +30,7 @@ COLOURS: Final = {"good": "green", "uncertain": "yellow", "bad": "red"}
 NONE: Final = "–"
 WORDS_A_LINE: Final = 8
 WIDE: Final = 10_000  # only a terminal is narrow
+Tracks = Sequence[Track | None]  # of each answer; None where it is read once
 
 
 def exit_code(answers: Sequence[Answer]) -> int:
@@ -38,10 +40,10 @@ def exit_code(answers: Sequence[Answer]) -> int:
     return FINDINGS if any(answer.reading.code for answer in answers) else DONE
 
 
-def as_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON values."""
+def as_json(answer: Answer, track: Track | None) -> dict[str, Any]:
+    """Return an answer as JSON values, with what was seen of it if it is watched."""
     reading, point, device = answer.reading, answer.reading.point, answer.unit.device
-    return {
+    fields = {
         "time": moment(answer.time_us),
         "site": None if device is None else device.site,
         "device": None if device is None else device.id,
@@ -62,24 +64,31 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "raw": reading.raw.hex() or None,
         "took_ms": None if answer.took_ms is None else round(answer.took_ms, 3),
     }
+    if track is not None:
+        fields |= {
+            "changed": track.has_changed,
+            "min": track.minimum,
+            "max": track.maximum,
+            "per_s": track.rate_per_s,
+        }
+    return fields
 
 
-def print_json(answers: Sequence[Answer]) -> None:
+def print_json(answers: Sequence[Answer], tracks: Tracks) -> None:
     """Print a JSON object a line for each answer."""
-    click.echo("".join(json.dumps(as_json(answer)) + "\n" for answer in answers), nl=False)
+    rows = map(as_json, answers, tracks)
+    click.echo("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), nl=False)
 
 
-def print_csv(answers: Sequence[Answer], *, with_header: bool) -> None:
+def print_csv(answers: Sequence[Answer], tracks: Tracks, *, with_header: bool) -> None:
     """Print a line of CSV for each answer, the same fields as in JSON."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = [as_json(answer) for answer in answers]
+    rows = list(map(as_json, answers, tracks))
     if with_header:
         writer.writerow(rows[0])
     for row in rows:
-        value = row["value"]
-        row["value"] = "" if value is None else plain(value)
-        writer.writerow("" if cell is None else one_line(str(cell)) for cell in row.values())
+        writer.writerow("" if cell is None else plain(cell) for cell in row.values())
     click.echo(text.getvalue(), nl=False)
 
 
@@ -94,10 +103,7 @@ def print_raw(answers: Sequence[Answer]) -> None:
                 click.echo(f"{place}{register:8}  {address:5}  {reference(register, address):>6}  {line}")
     for answer in answers:
         if not answer.was_read:
-            point = answer.reading.point
-            click.echo(
-                f"{answer.unit.name}: {point.name} (address {point.address}): {answer.reason}", err=True
-            )
+            click.echo(failure(answer), err=True)
 
 
 def print_table(table: Table) -> None:
@@ -105,25 +111,19 @@ def print_table(table: Table) -> None:
     Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
-def table_of(answers: Sequence[Answer]) -> Table:
-    """Return a row for each answer."""
-    return _table(answers, [None] * len(answers))
-
-
-def table_of_watched(watched: Watched) -> Table:
-    """Return a row for each point, with what was seen of it; what has just changed stands out."""
-    return _table([track.last for track in watched.tracks if track.last is not None], watched.tracks)
-
-
-def line_of(answers: Sequence[Answer]) -> str:
-    """Return the time and the values of one unit in a line."""
+def line_of(answers: Sequence[Answer], tracks: Tracks) -> str:
+    """Return the time and the values in a line, each with its address and reference; * marks a change."""
     several = len({answer.unit for answer in answers}) > 1
     cells = []
-    for answer in answers:
+    for answer, track in zip(answers, tracks, strict=True):
         point = answer.reading.point
         name = f"{answer.unit.name} {point.name}" if several else point.name
-        cells.append(f"{name}={shown(answer.reading)}{f' {point.unit}' if point.unit else ''}"
-                     if answer.reading.value is not None else f"{name}={NONE} ({answer.reason})")  # fmt: skip
+        value = f"{shown(answer.reading)}{f' {point.unit}' if point.unit else ''}"
+        if answer.reading.value is None:
+            value = f"{NONE} ({one_line(answer.reason or '')})"
+        changed = "*" if track is not None and track.has_changed else ""
+        at = f"{point.address}, {reference(point.register, point.address)}"
+        cells.append(f"{name} ({at})={value}{changed}")
     return f"{moment(answers[0].time_us)}  {'  '.join(cells)}"
 
 
@@ -155,8 +155,8 @@ def raw_words(raw: bytes, point: Point) -> str:
     return str(raw[0]) if point.in_bit_table and raw else raw.hex(" ", 2).upper()
 
 
-def _table(answers: Sequence[Answer], tracks: Sequence[Track | None]) -> Table:
-    """Return a row for each answer; with its track, if there is one, in place of its registers."""
+def table_of(answers: Sequence[Answer], tracks: Tracks) -> Table:
+    """Return a row for each answer; if it is watched with what was seen of it in place of its registers."""
     units = {answer.unit for answer in answers}
     is_watched = tracks[0] is not None
     by_name = any(answer.unit.device is not None for answer in answers)

@@ -1,4 +1,4 @@
-"""``fluxfast read --watch``: reads on a grid until told to end; a live table, or a line for each read."""
+"""``fluxfast read --watch``: on a grid until told to end; live, or a line a read, and a summary."""
 
 import asyncio
 import signal
@@ -6,29 +6,31 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
+import click
 from rich.console import Console
 from rich.live import Live
 
 from fluxfast.access.read import Answer, Links
 from fluxfast.access.watch import Watched
-from fluxfast.cli.readings import print_table, table_of_watched
+from fluxfast.cli.readings import Tracks, line_of, print_table, table_of
 
-Show = Callable[[Sequence[Answer]], None]
+Show = Callable[[Sequence[Answer], Tracks], None]
 
 
 async def watch(links: Links, every_s: float, count: int | None, show: Show | None) -> list[Answer]:
     """Read until Ctrl-C or ``count`` reads are done; return the last answers.
 
-    ``show`` prints each read; without it a live table is shown, and at the end once more for good.
+    ``show`` prints each read; without it a terminal shows a live table and a pipe gets a line for each one,
+    and at the end stands a table of what was seen.
     """
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
     watched, answers = Watched(), list[Answer]()
-    live = (
-        Live(console=Console(highlight=False), auto_refresh=False, transient=True) if show is None else None
-    )
+    live = None
+    if show is None and sys.stdout.isatty():
+        live = Live(console=Console(highlight=False), auto_refresh=False, transient=True)
     began_s = loop.time()
     with live or nullcontext():
         async with links:
@@ -43,14 +45,16 @@ async def watch(links: Links, every_s: float, count: int | None, show: Show | No
                 answers = reading.result()
                 watched.add(answers)
                 if show is not None:
-                    show(answers)
-                    sys.stdout.flush()
-                elif live is not None:
-                    live.update(table_of_watched(watched), refresh=True)
+                    show(answers, watched.tracks)
+                elif live is None:
+                    click.echo(line_of(answers, watched.tracks))
+                else:
+                    live.update(table_of(answers, watched.tracks), refresh=True)
+                sys.stdout.flush()
                 if watched.reads != count:
                     await _until_next(began_s, every_s, ending)
     if show is None and answers:
-        print_table(table_of_watched(watched))
+        print_table(table_of(answers, watched.tracks))
     return answers
 
 

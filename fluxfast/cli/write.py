@@ -12,11 +12,12 @@ import click
 from fluxfast.access.carry_out import Answers, Result, carry_out, look, planned
 from fluxfast.access.guard import sole_writer
 from fluxfast.access.read import Answer
-from fluxfast.access.selection import is_address, reference
+from fluxfast.access.selection import is_address, place, reference
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint
-from fluxfast.access.write import Write, plan_write
+from fluxfast.access.write import Write, plan_writes
 from fluxfast.cli import completing
 from fluxfast.cli.addressing import TIMEOUT, form_of, form_options, refuse_for_names
+from fluxfast.cli.interrupted import told_when_interrupted
 from fluxfast.cli.options import BAD_INPUT, COULD_NOT, DONE, FINDINGS, JSON, Command, load_fleet
 from fluxfast.cli.readings import NONE, shown
 from fluxfast.config import Fleet
@@ -79,9 +80,9 @@ def write(
     """
     fleet, unit, items = _target(target, what, unit_id, given)
     code = None if function_code is None else int(function_code)
-    writes = [plan_write(unit, item, form_of(given), code) for item in items]
+    writes = plan_writes(unit, items, form_of(given), code)
     if not dry_run:
-        if not yes and not sys.stdin.isatty():
+        if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: closed
             click.secho(
                 "nobody can be asked here (add --yes to write at once, or --dry-run)", fg="red", err=True
             )
@@ -98,8 +99,9 @@ def write(
     if dry_run:
         return
     if not yes and not click.confirm("Write?", err=as_json):
+        click.echo("nothing was written", err=True)
         sys.exit(FINDINGS)
-    with sole_writer(unit, fleet):
+    with sole_writer(unit, fleet), told_when_interrupted():
         sys.exit(asyncio.run(_write(plans, timeout, as_json=as_json)))
 
 
@@ -149,10 +151,8 @@ def _propose(plan: Result, *, with_frame: bool, to_stderr: bool) -> None:
     for old, new in zip(plan.before, one.new, strict=True):
         point = new.point
         change = click.style(f"{point.name}: {_was(old)} → {_value(new)}", bold=True)
-        where = f"{one.unit.name}, {point.register} address {point.address}"
-        number = reference(point.register, point.address)
         click.echo(
-            f"{change}   {where}, reference {number}, function code {one.function_code}", err=to_stderr
+            f"{change}   {one.unit.name}, {place(point)}, function code {one.function_code}", err=to_stderr
         )
     if one.wears_flash:
         click.secho("  it is kept in flash, which wears out: write it rarely", fg="yellow", err=to_stderr)
@@ -162,19 +162,21 @@ def _propose(plan: Result, *, with_frame: bool, to_stderr: bool) -> None:
 
 def _tell(result: Result) -> None:
     """Say what became of a write."""
-    names = ", ".join(point.name for point in result.write.points)
+    first = result.write.points[0]
+    names = f"{', '.join(point.name for point in result.write.points)} ({place(first)})"
     if result.outcome == "left out":
         click.secho(f"{names}: not written, because of that", fg="red", err=True)
     elif result.outcome == "written":
         click.echo(f"{names}: written; it cannot be read back")
     elif result.outcome == "held":
         for new in result.write.new:
-            click.secho(f"{new.point.name}: reads {_value(new)} now", fg="green")
+            click.secho(f"{new.point.name} ({place(new.point)}): reads {_value(new)} now", fg="green")
     elif result.error is not None:
         click.secho(f"{names}: {one_line(str(result.error))}", fg="red", err=True)
     for now, new in zip(result.after, result.write.new, strict=True):
         if result.outcome in ("differs", "unread", "uncertain"):
-            click.secho(f"{new.point.name}: told {_value(new)}, and now it is {_was(now)}", fg="red")
+            told = f"{new.point.name} ({place(new.point)}): told {_value(new)}"
+            click.secho(f"{told}, and now it is {_was(now)}", fg="red")
 
 
 def _was(answer: Answer | None) -> str:

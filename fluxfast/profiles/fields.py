@@ -53,7 +53,8 @@ def parse_number(value: Any) -> Decimal:
         cure = f"write {value.lstrip('0') or 0}" if isinstance(value, str) and value.isdecimal() else ""
         raise wrong(f"must be a number, not {describe(value)}", cure)
     number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite() or abs(number) > _LARGEST or 0 < abs(number) < 1 / _LARGEST:
+    size = number.copy_abs()  # abs() rounds: 1e-9999999 to 0, and 1e9999999 it cannot
+    if not number.is_finite() or size > _LARGEST or 0 < size < 1 / _LARGEST:
         raise wrong(f"{value} is out of reach", "use a number between 1e-30 and 1e30")
     return number
 

@@ -63,6 +63,10 @@ def test_modulo_10000_and_bits_and_help() -> None:
 
 
 def test_nobody_there() -> None:
-    done = tool("modpoll", "-p", "1", "-1", HOST)
-    assert (done.code, done.err) == (3, "connection refused!\n")
+    done = tool("modpoll", "-p", "1", "-l", "10", HOST)  # it does not poll for ever what was never there
+    assert (done.code, done.err) == (
+        3,
+        f"{HOST}:1 unit 1, holding address 0, reference 40001: connection refused!\n"
+        "nothing listens there: check host and port, 502 is usual\n",
+    )
     assert tool("modpoll", "-p", "1", HOST, "5").code == 3

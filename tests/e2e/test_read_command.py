@@ -118,7 +118,7 @@ def test_a_unit_that_refuses_everything_is_not_asked_for_ever() -> None:
     with serving(memory) as place:
         done = tool("read", place, "0:1000", "--json")
     assert (done.code, len(done.rows)) == (3, 1000)
-    assert "add --base 1" in done.err
+    assert "with --base 1" in done.err
     assert len(memory.requests) < 150
 
 
@@ -198,6 +198,10 @@ def test_nobody_there() -> None:
     done = tool("read", f"{HOST}:1", "5")
     assert done.code == 3
     assert "bad: connection refused" in done.out
+    assert done.err == (
+        f"{HOST}:1 unit 1, holding address 5, reference 40006: connection refused "
+        "(nothing listens there: check host and port, 502 is usual)\n"
+    )
 
 
 def test_points_by_name_pattern_and_address(site: Path) -> None:
@@ -244,6 +248,12 @@ def test_a_whole_site_with_every_builtin_profile(site: Path) -> None:
         (["read", "1.2.3.4", "5", "--watch", "200"], "write one like 5s, 250ms"),
         (["read", "1.2.3.4", "5", "--timeout", "0s"], "timeout"),
         (["read", "1.2.3.4:x", "5"], "a port is 1 to 65535"),
+        (["read", "", "5"], "'' is not a host name"),
+        (["read", "a" * 5000, "5"], "is not a host name"),
+        (["read", "1.2.3.4", "5", "--unit", ""], "'' is no unit identifier"),
+        (["read", "1.2.3.4", "5", "--scale", "1e-400000000"], "out of reach"),
+        (["read", "1.2.3.4", "5", "--scale", "1e400000000"], "out of reach"),
+        (["read", "1.2.3.4", "5", "--scale", "0." + "1" * 500], "is no number"),
     ],
 )
 def test_bad_input_is_told_with_its_cure(site: Path, args: list[str], says: str) -> None:
@@ -261,8 +271,18 @@ def test_watching_in_a_pipe_is_a_line_a_read() -> None:
         as_json = tool("read", place, "5", "--watch", "20ms", "--count", "3", "--json")
         as_csv = tool("read", place, "5", "--watch", "20ms", "--count", "3", "--csv")
     assert (done.code, as_json.code, as_csv.code) == (0, 0, 0)
-    assert re.fullmatch(r"(2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z  holding_5=7\n){3}", done.out)
+    lines = done.out.splitlines()
+    pattern = r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z  holding_5 \(5, 40006\)=7"
+    assert all(re.fullmatch(pattern, line) for line in lines[:3])
+    assert [line.split() for line in lines[3:]] == [
+        [f"{place}", "unit", "1:", "3", "reads"],
+        ["value", "min", "max", "per", "s", "address", "reference"],
+        ["7", "7", "7", "0", "5", "40006"],
+    ]
     assert [row["value"] for row in as_json.rows] == [7, 7, 7]
+    assert [as_json.rows[0][key] for key in ("changed", "min", "max", "per_s")] == [False, 7, 7, None]
+    assert as_json.rows[2]["per_s"] == 0
+    assert next(csv.reader(io.StringIO(as_csv.out)))[-4:] == ["changed", "min", "max", "per_s"]
     assert len({row["time"] for row in as_json.rows}) == 3
     assert len(as_csv.out.splitlines()) == 4  # one header
 

@@ -2,7 +2,9 @@
 
 import os
 import pty
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from fluxfast.access.target import Unit
 from fluxfast.errors import FluxfastError
 from fluxfast.running import Running
 from fluxfast.watchdog import SiteLocks
-from tests.support.command import FLUXFAST
+from tests.support.command import FLUXFAST, started
 from tests.support.memory import Memory
 from tests.support.scripted import ScriptedServer, Servers
 from tests.support.tool import tool
@@ -31,6 +33,7 @@ points:
   flags: {address: 15, type: uint16, bits: [0, 3], access: rw}
   soe: {address: 16, type: uint16}
   energy: {address: 20, type: uint32, access: rw}
+  rare: {address: 22, type: int16, access: rw, not_implemented: [-32768]}
   relay: {register: coil, address: 3, type: bool, access: rw}
 """
 
@@ -101,8 +104,11 @@ def test_a_point_by_name_shows_old_and_new(tmp_path: Path) -> None:
     assert lines[2].startswith("secret: unknown (it is only written) → 5")
     assert "kept in flash" in lines[4]
     assert lines[-5:] == [
-        "power: reads -50 kW now", "mode: reads ISLAND now", "secret: written; it cannot be read back",
-        "kept: reads 1 now", "relay: reads 1 now",
+        "power (holding address 10, reference 40011): reads -50 kW now",
+        "mode (holding address 12, reference 40013): reads ISLAND now",
+        "secret (holding address 13, reference 40014): written; it cannot be read back",
+        "kept (holding address 14, reference 40015): reads 1 now",
+        "relay (coil address 3, reference 00004): reads 1 now",
     ]  # fmt: skip
     (row,) = as_json.rows
     assert [row[key] for key in ("old", "new", "reads", "outcome")] == [0.0, 12.3, 12.3, "held"]
@@ -111,10 +117,17 @@ def test_a_point_by_name_shows_old_and_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "item", "says"),
     [
-        ("Odd", "power=101", "it may be -100 to 100 kW"),
+        (
+            "Odd",
+            "power=101",
+            "holding address 10, reference 40011: power cannot be '101': it may be -100 to 100",
+        ),
+        ("Odd", "power=0x7FFF", "it may be -100 to 100 kW"),
         ("Odd", "power=nan", "no finite number"),
         ("Odd", "power=inf", "no finite number"),
         ("Odd", "power=1e400", "it may be"),
+        ("Odd", "power=1e-99999999", "no finite number"),
+        ("Odd", "rare=-32768", "stands for no value"),
         ("Odd", "power=５", "no number"),
         ("Odd", "power=1_0", "no number"),
         ("Odd", "power=1.5", "write 1 or 2"),
@@ -154,7 +167,8 @@ def test_what_must_not_be_written_is_refused_before_anything_is_sent(
         ["5=1", "--table", "input"], ["5=1", "--table", "discrete"], ["5=1", "--unit", "0"],
         ["5=1,2", "--fc", "6"], ["5=1", "--fc", "5"], ["5=1", "--bit", "3"],
         ["65535=1,2"], ["5=" + ",".join(["1"] * 124)], ["soe=1"],
-        ["5=2", "--table", "coil"], ["5=40000,-1"], ["5"], ["5=ä", "--type", "string", "--length", "2"],
+        ["5=2", "--table", "coil"], ["5=40000,-1"], ["5"], ["5=1", "5=2"],
+        ["4=1,2", "5=2"], ["5=ä", "--type", "string", "--length", "2"],
     ],
 )  # fmt: skip
 def test_plain_addresses_are_refused_likewise(args: list[str]) -> None:
@@ -169,8 +183,13 @@ def test_without_anybody_to_ask_it_needs_yes() -> None:
     memory = Memory()
     with serving(memory) as place:
         done = tool("write", place, "5=1")
-    assert (done.code, memory.requests) == (2, [])
+        command = [*FLUXFAST, "write", place, "5=1"]
+        closed = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, text=True, timeout=20
+        )
+    assert (done.code, closed.returncode, memory.requests) == (2, 2, [])
     assert "--yes" in done.err
+    assert done.err == closed.stderr
 
 
 @pytest.mark.parametrize(("answer", "code", "writes"), [("y", 0, 1), ("", 1, 0)])
@@ -198,7 +217,7 @@ def test_a_unit_that_holds_something_else_is_a_finding() -> None:
         done = tool("write", place, "5=100", "--yes")
         as_json = tool("write", place, "5=100", "--yes", "--json")
     assert (done.code, as_json.code) == (1, 1)
-    assert "holding_5: told 100, and now it is 50" in done.out
+    assert "holding_5 (holding address 5, reference 40006): told 100, and now it is 50" in done.out
     assert (as_json.rows[0]["outcome"], as_json.rows[0]["reads"]) == ("differs", 50)
 
 
@@ -211,7 +230,7 @@ def test_a_write_without_an_answer_is_sent_once_and_said_to_be_uncertain() -> No
     assert len(memory.writes) == 1
     assert "may have been carried out" in done.err
     assert "now it is 100" in done.out
-    assert "holding_6: not written" in done.err
+    assert "holding_6 (holding address 6, reference 40007): not written" in done.err
 
 
 def test_what_the_unit_refuses_ends_the_rest() -> None:
@@ -234,7 +253,10 @@ def test_a_peer_that_closes_after_each_answer_is_written_to() -> None:
 def test_nobody_there_is_told_before_any_question() -> None:
     done = tool("write", f"{HOST}:1", "5=1", "--yes")
     assert done.code == 3
-    assert "connection refused; nothing was written" in done.err
+    assert done.err == (
+        f"{HOST}:1 unit 1, holding address 5, reference 40006: connection refused; nothing was written "
+        "(nothing listens there: check host and port, 502 is usual)\n"
+    )
     assert "would be sent" in tool("write", f"{HOST}:1", "5=1", "--dry-run").out
 
 
@@ -271,3 +293,15 @@ def test_a_unit_that_a_station_commands_is_not_written_to_under_any_name_of_its_
     refuse_commanded(Unit("127.0.0.1", 502, 2), [station])
     refuse_commanded(Unit("127.0.0.1", 503, 1), [station])
     refuse_commanded(Unit("127.0.0.2", 502, 1), [station])
+
+
+def test_ctrl_c_in_the_middle_of_a_write_says_what_nobody_knows() -> None:
+    memory = Memory()
+    memory.answers_writes = False
+    with serving(memory) as place, started("write", place, "5=1", "--yes", "--timeout", "60s") as process:
+        while not memory.writes:
+            time.sleep(0.01)
+        code, _, err, _ = process.end(signal.SIGINT)
+    assert code == 3
+    assert err.startswith("interrupted: the write may have been carried out")
+    assert len(memory.writes) == 1

@@ -59,6 +59,7 @@ def test_devices_go_by_id_by_name_and_by_pattern() -> None:
     assert find_devices(all_, "b", "f") == [b]
     assert find_devices(all_, "*", "f") == [a, b, c]
     assert find_devices(all_, "North-?", "f") == [c]
+    assert find_devices(fleet(a, replace(c, name="[a]")), "[a]", "f")[0].id == "North-2"  # not the pattern
     with pytest.raises(
         ConfigError, match=r"2 devices have the name 'North' \(write an id: a \(site S\), b \(site T\)\)"
     ):
