@@ -267,8 +267,8 @@ def test_reasons_are_those_of_the_code() -> None:
 
 
 def test_the_readme_lists_the_commands() -> None:
-    listed = re.findall(r"^\| `fluxfast (\w+)", README.read_text(), re.M)
-    assert listed == list(COMMANDS)
+    rows = re.findall(r"^\| (`fluxfast .*?) \|", README.read_text(), re.M)
+    assert [name for row in rows for name in re.findall(r"`fluxfast (\w+)", row)] == list(COMMANDS)
 
 
 def test_the_manual_is_that_of_the_code(tmp_path: Path) -> None:

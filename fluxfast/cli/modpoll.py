@@ -32,7 +32,7 @@ class _OwnLanguage(Command):
         return []
 
 
-@click.command(cls=_OwnLanguage, short_help="Poll or write like modpoll.", add_help_option=False)
+@click.command(cls=_OwnLanguage, add_help_option=False)
 @click.argument("args", metavar="[OPTIONS] HOST [VALUES]...", nargs=-1)
 @click.pass_context
 def modpoll(ctx: click.Context, args: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from fluxfast.cli.profile_sheet import from_csv
 from fluxfast.cli.profile_sunspec import from_sunspec
 
 
-@click.group(short_help="Make, check and print register maps.")
+@click.group()
 def profile() -> None:
     """Make, check and print profiles: the register maps of device types.
 
