@@ -1,8 +1,10 @@
-"""What stands above the devices: which station it is, and how it goes, in three lines."""
+"""What stands above the devices: which station it is, and how it goes, in three lines; below: the keys."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
@@ -92,6 +94,19 @@ def fit_parts(parts: list[tuple[str, str]], width: int) -> Text:
             continue
         line.append(gap)
         line.append("".join(c if c.isprintable() else "?" for c in text), style)
+    return line
+
+
+def keys(hints: Sequence[tuple[str, str, str]], width: int) -> Text:
+    """Return the line of keys: (key, what it does, its action, which a click does too)."""
+    line = Text(no_wrap=True)
+    for key, text, action in hints:
+        hint = Text.assemble((key, "bold"), f" {text}")
+        hint.stylize(Style.from_meta({"@click": action}))
+        gap = "  " if line else ""
+        if line.cell_len + len(gap) + hint.cell_len <= width:
+            line.append(gap)
+            line.append_text(hint)
     return line
 
 
