@@ -20,11 +20,11 @@ STYLES: Final = {
     "uncertain": Style(color="yellow"),
     "bad": Style(color="red", bold=True),
     "faint": Style(color="bright_black"),
-    "strong": Style(bold=True),
+    "head": Style(underline=True),
+    "sorted": Style(underline=True, bold=True),
+    "cursor": Style(reverse=True),
 }
-HEAD: Final = Style(underline=True)
-SORTED: Final = Style(underline=True, bold=True)
-CURSOR: Final = Style(reverse=True)
+HEAD: Final = STYLES["head"]
 _Line = tuple[tuple[str, str], ...]  # pieces of text and their styles
 
 
@@ -160,18 +160,16 @@ class Grid(ScrollView, can_focus=True):
         """Return one line of the screen."""
         if y >= len(self._lines):
             return Strip.blank(self.size.width)
-        line, style = self._lines[y], Style()
+        line, rest = self._lines[y], HEAD if y == 0 else STYLES[""]
         if line and line[-1][1] == "cursor":
-            line, style = line[:-1], CURSOR
-        is_head = y == 0
+            line, rest = (("".join(text for text, _ in line), "cursor"),), STYLES["cursor"]
         segments: list[Segment] = []
         for text, name in line:
-            own = (SORTED if name == "sorted" else HEAD) if is_head else STYLES[name] + style
-            if segments and segments[-1].style == own:
-                segments[-1] = Segment(segments[-1].text + text, own)
+            if segments and segments[-1].style == STYLES[name]:  # the fewer changes, the fewer bytes
+                segments[-1] = Segment(segments[-1].text + text, STYLES[name])
             else:
-                segments.append(Segment(text, own))
-        return Strip(segments).adjust_cell_length(self.size.width, HEAD if is_head else style)
+                segments.append(Segment(text, STYLES[name]))
+        return Strip(segments).adjust_cell_length(self.size.width, rest)
 
     def on_resize(self) -> None:
         """Fit the columns into the new width."""

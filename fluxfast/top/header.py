@@ -17,6 +17,10 @@ _FAINT: Final = "bright_black"
 class Lines(Widget):
     """Some lines of text; unlike a Static, a new text of them does not lay the screen out anew."""
 
+    DEFAULT_CSS = """
+    Lines { link-style: none; link-style-hover: reverse; link-background-hover: ansi_default; }
+    """
+
     def __init__(self, **options: Any) -> None:
         """Begin empty."""
         super().__init__(**options)

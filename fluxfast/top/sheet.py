@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
 
 GAP: Final = 1  # between two columns
-Cell = tuple[str, str]  # text, and its style: "", good, uncertain, bad, faint or strong
+Cell = tuple[str, str]  # text, and its style: "", good, uncertain, bad or faint
 
 
 @dataclass(frozen=True)
