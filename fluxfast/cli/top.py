@@ -105,7 +105,8 @@ def _print(station: Running, filter_: str, sort: str | None, as_json: bool) -> N
     about, status, sheet = asyncio.run(look(station, filter_, sort))
     if as_json:
         devices = [sheet.as_dict(int(row)) for row in sheet.order]
-        click.echo(json.dumps({"station": about, "status": status, "devices": devices}))
+        of_station = {key: value for key, value in about.items() if key not in ("endpoints", "commanded")}
+        click.echo(json.dumps({"station": of_station, "status": status, "devices": devices}))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in as_text(sheet, width):
