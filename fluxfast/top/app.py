@@ -131,10 +131,12 @@ class TopApp(App[None]):
             next_at = loop.time()
             status_at = next_at + STATUS_S
             while True:
+                if loop.time() >= status_at:
+                    status_at = loop.time() + STATUS_S
+                    status = await view.status()  # while it pauses, to learn whether the station is there
+                    if not self._paused:
+                        self._take_status(status)
                 if not self._paused:
-                    if loop.time() >= status_at:
-                        status_at = loop.time() + STATUS_S
-                        self._take_status(await view.status())
                     if (detail := self._detail) is not None:
                         detail.show(await view.device(detail.device))
                     else:

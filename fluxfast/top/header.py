@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
-from fluxfast.top.sheet import number
+from fluxfast.top.sheet import number, printable
 
 _Part = tuple[str, str]  # text and style
 _FAINT: Final = "bright_black"
@@ -86,18 +86,18 @@ def rates(status: dict[str, Any], width: int) -> Text:
 def message(status: dict[str, Any]) -> Text:
     """Return the newest message, if there is one."""
     texts = status["messages"]
-    return Text(f"! {texts[-1]}" if texts else "", "red", no_wrap=True, overflow="ellipsis")
+    return Text(f"! {printable(texts[-1])}" if texts else "", "red", no_wrap=True, overflow="ellipsis")
 
 
 def fit_parts(parts: list[tuple[str, str]], width: int) -> Text:
     """Return as many of the parts, from the first on, as there is room for."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    for text, style in parts:
+    for text, style in ((printable(text), style) for text, style in parts):
         gap = "   " if line else ""
         if line and line.cell_len + len(gap) + len(text) > width:
             continue
         line.append(gap)
-        line.append("".join(c if c.isprintable() else "?" for c in text), style)
+        line.append(text, style)
     return line
 
 

@@ -11,6 +11,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from fluxfast.running import Running
+from fluxfast.top.sheet import printable
 
 HELP: Final = """\
 fluxfast top
@@ -86,4 +87,5 @@ def described(station: Running) -> str:
     """Return a station on one line."""
     n = len(station.sites)
     sites = station.sites[0] if n == 1 else f"{n:,} sites"
-    return f"process {station.pid}: {sites}, {len(station.endpoints):,} endpoints, {station.file}"
+    text = f"process {station.pid}: {sites}, {len(station.endpoints):,} endpoints, {station.file}"
+    return printable(text)

@@ -95,7 +95,7 @@ def test_where_nothing_runs_and_nothing_is_given(tmp_path, monkeypatch):
     ("arguments", "said"),
     [
         ([], "this is no terminal: give --once for a table, or --json"),
-        (["--every", "10ms"], "100ms or less often"),
+        (["--every", "10ms"], "100ms to 30s"),
         (["--sort", "colour"], "'colour' is not one of"),
     ],
 )
