@@ -82,7 +82,7 @@ class DeviceColumns:
         """Return what the tables hold now, as an Arrow stream: the same rows.
 
         ``code`` (table.quality) and ``latency_ms`` (NaN: no answer) as of the last tick; ``age_s`` since the
-        newest answer. NaN where a device has no such value or it is bad: ``soe_pct``; ``power_kw`` as measured;
+        newest answer. NaN where a device has no such value or it is bad: ``soe_pct``; ``power_kw``, measured;
         ``shown_kw``, the setpoint as its register shows it. Of units of sites that decide: ``setpoint_kw``,
         and ``usable`` (control.reasons; 0: in use), else NaN and NOT_CONTROLLED.
         """
