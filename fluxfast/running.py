@@ -29,6 +29,11 @@ OPERATED_S: Final = 5.0  # for a station to do what it is told
 AGAIN_S: Final = 0.05
 ANSWER_S: Final = 3.0  # for one answer to who watches
 MAX_ANSWER: Final = 64 << 20  # bytes
+NO_STATION: Final = "what is there is no station of this version"
+FLEET: Final = ("device", "name", "site", "profile", "kind", "endpoint", "unit")
+NEWEST: Final = (
+    "code", "latency_ms", "age_s", "soe_pct", "power_kw", "shown_kw", "setpoint_kw", "usable"
+)  # fmt: skip
 _LIMIT: Final = 1 << 20  # bytes that wait to be read
 
 
@@ -178,17 +183,15 @@ class View:
 
     async def about(self) -> dict[str, Any]:
         """Return who it is: ``pid``, ``file``, ``sites``, ``every_ms``, ``since`` (UTC µs), ``version``, …"""
-        about: dict[str, Any] = (await self._ask({"do": "about"}))[0]["about"]
-        return about
+        return await self._about("about", {"do": "about"})
 
     async def status(self) -> dict[str, Any]:
         """Return its Status as ``run --json`` shows it, a second old at the most."""
-        status: dict[str, Any] = (await self._ask({"do": "status"}))[0]["status"]
-        return status
+        return await self._about("status", {"do": "status"})
 
     async def fleet(self) -> "pa.RecordBatch":
         """Return what does not change, a row per device (DeviceColumns.fleet)."""
-        return _batch((await self._ask({"do": "fleet"}))[1])
+        return _batch((await self._ask({"do": "fleet"}))[1], FLEET)
 
     async def devices(self, after: int | None = None) -> "tuple[int, pa.RecordBatch | None]":
         """Return the ticks done, and the newest values, in the rows of ``fleet`` (DeviceColumns.newest).
@@ -197,12 +200,19 @@ class View:
         """
         request = {"do": "devices"} if after is None else {"do": "devices", "after": after}
         answer, stream = await self._ask(request)
-        return int(answer["tick"]), _batch(stream) if stream else None
+        if not isinstance(answer.get("tick"), int):
+            raise FluxfastError(NO_STATION)
+        return answer["tick"], _batch(stream, NEWEST) if stream else None
 
     async def device(self, id_: str) -> dict[str, Any]:
         """Return all of one device; its ``frames`` are those since the last time (DeviceView.as_dict)."""
-        device: dict[str, Any] = (await self._ask({"do": "device", "id": id_}))[0]["device"]
-        return device
+        return await self._about("device", {"do": "device", "id": id_})
+
+    async def _about(self, what: str, request: dict[str, Any]) -> dict[str, Any]:
+        found = (await self._ask(request))[0].get(what)
+        if not isinstance(found, dict):
+            raise FluxfastError(NO_STATION)
+        return found
 
     async def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         if self._reader is None or self._writer is None:
@@ -211,28 +221,32 @@ class View:
             async with asyncio.timeout(ANSWER_S):
                 self._writer.write(json.dumps(request).encode() + b"\n")
                 line = await self._reader.readline()
-                answer = json.loads(line) if line.endswith(b"\n") else None
-                stream = b""
-                if answer is not None and (size := answer.get("bytes", 0)):
-                    stream = await self._reader.readexactly(size)
+                answer, stream = json.loads(line) if line.endswith(b"\n") else {"ended": True}, b""
+                if isinstance(answer, dict) and (size := answer.get("bytes", 0)):
+                    stream = await self._reader.readexactly(min(int(size), MAX_ANSWER))
         except TimeoutError:
             raise FluxfastError("the station does not answer") from None
         except (OSError, asyncio.IncompleteReadError):
+            answer = {"ended": True}
+        except (ValueError, TypeError, RecursionError):
             answer = None
-        except ValueError:
-            raise FluxfastError("what is there is no station of this version") from None
-        if answer is None:
+        if not isinstance(answer, dict):
+            raise FluxfastError(NO_STATION)
+        if "ended" in answer:
             raise FluxfastError("the station has ended")
         if "error" in answer:
             raise FluxfastError(str(answer["error"]))
         return answer, stream
 
 
-def _batch(stream: bytes) -> "pa.RecordBatch":
+def _batch(stream: bytes, columns: Sequence[str]) -> "pa.RecordBatch":
     import pyarrow as pa
 
-    with pa.ipc.open_stream(stream) as reader:
-        return reader.read_next_batch()
+    try:
+        with pa.ipc.open_stream(stream) as reader:
+            return reader.read_next_batch().select(columns)
+    except (pa.ArrowException, KeyError, StopIteration):
+        raise FluxfastError(NO_STATION) from None
 
 
 # ---- operating one: the other side of control_socket ----

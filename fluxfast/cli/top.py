@@ -14,10 +14,11 @@ from fluxfast.cli.options import DURATION, JSON, Command, load_fleet, refuse_ser
 from fluxfast.errors import FluxfastError, MissingExtraError
 from fluxfast.running import Running, running_stations
 from fluxfast.top.devices import SORTABLE
+from fluxfast.top.sheet import printable
 from fluxfast.top.snapshot import as_text, look
 from fluxfast.top.stations import OwnStation, polling
 
-LEAST_EVERY_S = 0.1
+LEAST_EVERY_S, MOST_EVERY_S = 0.1, 30.0
 
 
 @click.command(cls=Command)
@@ -28,7 +29,7 @@ LEAST_EVERY_S = 0.1
     type=DURATION,
     default="200ms",
     show_default=True,
-    help="How often to look; 100ms or more.",
+    help="How often to look, 100ms to 30s.",
 )
 @click.option(
     "--filter", "filter_", metavar="TEXT", default="", help="Only devices in which all words of it stand."
@@ -61,13 +62,13 @@ def top(site: Path | None, every_s: float, filter_: str, sort: str | None, once:
       2  the site file or an option is wrong
       3  no station runs, or it has ended
     """
-    if every_s < LEAST_EVERY_S:
-        raise click.BadParameter("look every 100ms or less often", param_hint="--every")
+    if not LEAST_EVERY_S <= every_s <= MOST_EVERY_S:
+        raise click.BadParameter("look every 100ms to 30s", param_hint="--every")
     with _stations(site) as stations:
         if once or as_json:
             _print(_only(stations()), filter_, sort, as_json)
             return
-        if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             raise click.UsageError("this is no terminal: give --once for a table, or --json")
         _app(stations, every_s, filter_, sort)
 
@@ -88,6 +89,8 @@ def _stations(site: Path | None) -> Iterator[Callable[[], Sequence[Running]]]:
     if polling(fleet):
         yield lambda: polling(fleet)
         return
+    if sys.stderr.isatty():
+        click.echo("no station polls that: starting one that only reads …", err=True)
     with OwnStation(site) as own:
         yield own.running
 
@@ -97,7 +100,7 @@ def _only(stations: Sequence[Running]) -> Running:
         raise FluxfastError("the station has ended")
     if len(stations) > 1:
         some = ", ".join(f"{station.file} (process {station.pid})" for station in stations)
-        raise click.UsageError(f"several stations run here: give the SITE of one of {some}")
+        raise click.UsageError(printable(f"several stations run here: give the SITE of one of {some}"))
     return stations[0]
 
 
@@ -105,7 +108,8 @@ def _print(station: Running, filter_: str, sort: str | None, as_json: bool) -> N
     about, status, sheet = asyncio.run(look(station, filter_, sort))
     if as_json:
         devices = [sheet.as_dict(int(row)) for row in sheet.order]
-        click.echo(json.dumps({"station": about, "status": status, "devices": devices}))
+        of_station = {key: value for key, value in about.items() if key not in ("endpoints", "commanded")}
+        click.echo(json.dumps({"station": of_station, "status": status, "devices": devices}))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in as_text(sheet, width):

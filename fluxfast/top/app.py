@@ -9,7 +9,7 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import ContentSwitcher, Footer, Input
+from textual.widgets import ContentSwitcher, Input
 
 from fluxfast.errors import FluxfastError
 from fluxfast.running import Running, View
@@ -32,14 +32,13 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Screen { background: ansi_default; color: ansi_default; }
-    #title, #counts, #rates, #message, #bar { height: 1; }
+    #title, #counts, #rates, #message, #bar, #keys { height: 1; }
     #message { display: none; }
     #message.open { display: block; }
     ContentSwitcher { height: 1fr; }
     Grid { height: 1fr; }
     #filter { display: none; height: 1; border: none; padding: 0; background: ansi_default; }
     #filter.open { display: block; }
-    Footer { background: ansi_default; }
     Grid, VerticalScroll {
         scrollbar-color: ansi_bright_black; scrollbar-color-hover: ansi_white;
         scrollbar-color-active: ansi_white; scrollbar-background: ansi_default;
@@ -47,15 +46,21 @@ class TopApp(App[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit", "Quit"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("tab", "switch", "Devices/sites", priority=True),
-        Binding("space", "pause", "Pause"),
-        Binding("d", "view('devices')", "Devices", show=False),
-        Binding("s", "view('sites')", "Sites", show=False),
-        Binding("escape", "leave", "Back", show=False),
+        Binding("q,ctrl+c", "quit"),
+        Binding("question_mark", "help"),
+        Binding("slash", "filter"),
+        Binding("tab", "switch", priority=True),
+        Binding("space", "pause"),
+        Binding("d", "view('devices')"),
+        Binding("s", "view('sites')"),
+        Binding("escape", "leave"),
     ]
+    HINTS: ClassVar = [
+        ("q", "quit", "app.quit"), ("?", "help", "app.help"), ("/", "filter", "app.filter"),
+        ("< >", "sort", "app.grid('sort_next(1)')"), ("r", "turn", "app.grid('reverse')"),
+        ("Tab", "sites", "app.switch"), ("Enter", "open", "app.grid('open')"),
+        ("Space", "pause", "app.pause"),
+    ]  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class TopApp(App[None]):
         # Kept, not looked for: what the station tells may come in while the screen is being taken away.
         self._head = {id_: header.Lines(id=id_) for id_ in ("title", "counts", "rates", "message", "bar")}
         self._grids = {"devices": Grid(self.devices, id="devices"), "sites": Grid(self.sites, id="sites")}
+        self._keys = header.Lines(id="keys")
         self._switcher = ContentSwitcher(initial="devices")
         self._box = Input(placeholder="filter", id="filter", select_on_focus=False)
 
@@ -87,7 +93,7 @@ class TopApp(App[None]):
             with self._switcher:
                 yield from self._grids.values()
         yield self._box
-        yield Footer()
+        yield self._keys
 
     def on_mount(self) -> None:
         """Begin to watch."""
@@ -125,10 +131,12 @@ class TopApp(App[None]):
             next_at = loop.time()
             status_at = next_at + STATUS_S
             while True:
+                if loop.time() >= status_at:
+                    status_at = loop.time() + STATUS_S
+                    status = await view.status()  # while it pauses, to learn whether the station is there
+                    if not self._paused:
+                        self._take_status(status)
                 if not self._paused:
-                    if loop.time() >= status_at:
-                        status_at = loop.time() + STATUS_S
-                        self._take_status(await view.status())
                     if (detail := self._detail) is not None:
                         detail.show(await view.device(detail.device))
                     else:
@@ -181,6 +189,7 @@ class TopApp(App[None]):
     def _show_header(self) -> None:
         width = self.size.width
         state = " ".join(filter(None, [self._state, "PAUSED" if self._paused else ""]))
+        self._keys.show(header.keys(self.HINTS, width))
         self._head["title"].show(header.title(self._about, self._status, state, width))
         if self._status is not None:
             self._head["counts"].show(header.counts(self._status, width))
@@ -237,6 +246,10 @@ class TopApp(App[None]):
             self._close_filter()
             return
         self.action_view("sites" if self._shown.sheet is self.devices else "devices")
+
+    async def action_grid(self, action: str) -> None:
+        """Do what a key of the table does."""
+        await self.run_action(action, self._shown)
 
     def action_pause(self) -> None:
         """Leave the screen as it is, or go on."""

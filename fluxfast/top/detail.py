@@ -7,11 +7,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from fluxfast.top.devices import CLASSES, SIGNS
 from fluxfast.top.grid import Grid
-from fluxfast.top.header import Lines, fit_parts
+from fluxfast.top.header import Lines, fit_parts, keys
 from fluxfast.top.points import FRAMES_KEPT, FrameSheet, PointSheet
 from fluxfast.top.sheet import number, seconds
 
@@ -25,13 +24,18 @@ class DetailScreen(Screen[None]):
 
     DEFAULT_CSS = """
     DetailScreen #about { height: 4; }
+    DetailScreen #keys { height: 1; }
     DetailScreen #both { layout: vertical; height: 1fr; }
     DetailScreen.wide #both { layout: horizontal; }
     DetailScreen Grid { width: 1fr; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "app.pop_screen", "Back"),
+        Binding("escape,backspace", "app.pop_screen"),
     ]
+    HINTS: ClassVar = [
+        ("Esc", "back", "app.pop_screen"), ("Tab", "registers/frames", "app.switch"),
+        ("?", "help", "app.help"), ("Space", "pause", "app.pause"), ("q", "quit", "app.quit"),
+    ]  # fmt: skip
 
     def __init__(self, device: str) -> None:
         """Watch a device."""
@@ -39,7 +43,7 @@ class DetailScreen(Screen[None]):
         self.device = device
         self._points, self._frames = PointSheet(), FrameSheet()
         self._newest: dict[str, Any] | None = None
-        self._about = Lines(id="about")
+        self._about, self._keys = Lines(id="about"), Lines(id="keys")
         self._about.show(Text(f"{device} …"))
         self._grids = (Grid(self._points, id="points"), Grid(self._frames, tail=FRAMES_KEPT, id="frames"))
 
@@ -48,7 +52,7 @@ class DetailScreen(Screen[None]):
         yield self._about
         with Container(id="both"):
             yield from self._grids
-        yield Footer()
+        yield self._keys
 
     def on_mount(self) -> None:
         """Let the keys go to the registers first."""
@@ -57,6 +61,7 @@ class DetailScreen(Screen[None]):
     def on_resize(self) -> None:
         """Side by side where there is room."""
         self.set_class(self.size.width >= WIDE, "wide")
+        self._keys.show(keys(self.HINTS, self.size.width))
         if self._newest is not None:
             self._show_about(self._newest)
 

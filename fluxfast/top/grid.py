@@ -20,11 +20,11 @@ STYLES: Final = {
     "uncertain": Style(color="yellow"),
     "bad": Style(color="red", bold=True),
     "faint": Style(color="bright_black"),
-    "strong": Style(bold=True),
+    "head": Style(underline=True),
+    "sorted": Style(underline=True, bold=True),
+    "cursor": Style(reverse=True),
 }
-HEAD: Final = Style(underline=True)
-SORTED: Final = Style(underline=True, bold=True)
-CURSOR: Final = Style(reverse=True)
+HEAD: Final = STYLES["head"]
 _Line = tuple[tuple[str, str], ...]  # pieces of text and their styles
 
 
@@ -39,16 +39,18 @@ class Grid(ScrollView, can_focus=True):
     Grid { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; background: ansi_default; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,g", "move_to(0)", "First", show=False),
-        Binding("end,G", "move_to(-1)", "Last", show=False),
-        Binding("enter", "open", "Open", show=False),
-        Binding("greater_than_sign", "sort_next(1)", "Sort", key_display="< >"),
-        Binding("less_than_sign", "sort_next(-1)", "Sort", show=False),
-        Binding("r", "reverse", "Reverse"),
+        Binding("up,k", "move(-1)"),
+        Binding("down,j", "move(1)"),
+        Binding("pageup", "page(-1)"),
+        Binding("pagedown", "page(1)"),
+        Binding("home,g", "move_to(0)"),
+        Binding("end,G", "move_to(-1)"),
+        Binding("left,h", "shift(-12)"),
+        Binding("right,l", "shift(12)"),
+        Binding("enter", "open"),
+        Binding("greater_than_sign", "sort_next(1)"),
+        Binding("less_than_sign", "sort_next(-1)"),
+        Binding("r", "reverse"),
     ]
 
     class Opened(Message):
@@ -64,6 +66,7 @@ class Grid(ScrollView, can_focus=True):
         super().__init__(**options)
         self.sheet = sheet
         self._tail = tail
+        self._shift = 0  # characters of the last column that have gone to the left
         self._row: int | None = None  # which the cursor is on; None: on the first, whichever that is
         self._fitted: list[tuple[Column, int]] = []
         self._lines: list[_Line] = []  # as they are on the screen
@@ -132,6 +135,8 @@ class Grid(ScrollView, can_focus=True):
         pieces = []
         for n, (column, width) in enumerate(self._fitted):
             text, style = self.sheet.cell(row, column.key)
+            if self._shift and n == len(self._fitted) - 1:
+                text = "…" + text[self._shift + 1 :]
             gap = " " * GAP if n else ""
             pieces.append((gap + fitted(text, width, column.right), style))
         if at == self.cursor and not self._tail:
@@ -155,18 +160,16 @@ class Grid(ScrollView, can_focus=True):
         """Return one line of the screen."""
         if y >= len(self._lines):
             return Strip.blank(self.size.width)
-        line, style = self._lines[y], Style()
+        line, rest = self._lines[y], HEAD if y == 0 else STYLES[""]
         if line and line[-1][1] == "cursor":
-            line, style = line[:-1], CURSOR
-        is_head = y == 0
+            line, rest = (("".join(text for text, _ in line), "cursor"),), STYLES["cursor"]
         segments: list[Segment] = []
         for text, name in line:
-            own = (SORTED if name == "sorted" else HEAD) if is_head else STYLES[name] + style
-            if segments and segments[-1].style == own:
-                segments[-1] = Segment(segments[-1].text + text, own)
+            if segments and segments[-1].style == STYLES[name]:  # the fewer changes, the fewer bytes
+                segments[-1] = Segment(segments[-1].text + text, STYLES[name])
             else:
-                segments.append(Segment(text, own))
-        return Strip(segments).adjust_cell_length(self.size.width, HEAD if is_head else style)
+                segments.append(Segment(text, STYLES[name]))
+        return Strip(segments).adjust_cell_length(self.size.width, rest)
 
     def on_resize(self) -> None:
         """Fit the columns into the new width."""
@@ -211,6 +214,11 @@ class Grid(ScrollView, can_focus=True):
         top = self.scroll_offset.y
         if not top <= at < top + self._room:
             self.scroll_to(y=at if at < top else at - self._room + 1, animate=False, immediate=True)
+        self.renew()
+
+    def action_shift(self, by: int) -> None:
+        """Move the last column's text to the left or to the right."""
+        self._shift = max(self._shift + by, 0)
         self.renew()
 
     def action_open(self) -> None:

@@ -1,12 +1,14 @@
-"""What stands above the devices: which station it is, and how it goes, in three lines."""
+"""What stands above the devices: which station it is, and how it goes, in three lines; below: the keys."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
-from fluxfast.top.sheet import number
+from fluxfast.top.sheet import number, printable
 
 _Part = tuple[str, str]  # text and style
 _FAINT: Final = "bright_black"
@@ -14,6 +16,10 @@ _FAINT: Final = "bright_black"
 
 class Lines(Widget):
     """Some lines of text; unlike a Static, a new text of them does not lay the screen out anew."""
+
+    DEFAULT_CSS = """
+    Lines { link-style: none; link-style-hover: reverse; link-background-hover: ansi_default; }
+    """
 
     def __init__(self, **options: Any) -> None:
         """Begin empty."""
@@ -80,18 +86,31 @@ def rates(status: dict[str, Any], width: int) -> Text:
 def message(status: dict[str, Any]) -> Text:
     """Return the newest message, if there is one."""
     texts = status["messages"]
-    return Text(f"! {texts[-1]}" if texts else "", "red", no_wrap=True, overflow="ellipsis")
+    return Text(f"! {printable(texts[-1])}" if texts else "", "red", no_wrap=True, overflow="ellipsis")
 
 
 def fit_parts(parts: list[tuple[str, str]], width: int) -> Text:
     """Return as many of the parts, from the first on, as there is room for."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    for text, style in parts:
+    for text, style in ((printable(text), style) for text, style in parts):
         gap = "   " if line else ""
         if line and line.cell_len + len(gap) + len(text) > width:
             continue
         line.append(gap)
-        line.append("".join(c if c.isprintable() else "?" for c in text), style)
+        line.append(text, style)
+    return line
+
+
+def keys(hints: Sequence[tuple[str, str, str]], width: int) -> Text:
+    """Return the line of keys: (key, what it does, its action, which a click does too)."""
+    line = Text(no_wrap=True)
+    for key, text, action in hints:
+        hint = Text.assemble((key, "bold"), f" {text}")
+        hint.stylize(Style.from_meta({"@click": action}))
+        gap = "  " if line else ""
+        if line.cell_len + len(gap) + hint.cell_len <= width:
+            line.append(gap)
+            line.append_text(hint)
     return line
 
 

@@ -11,11 +11,13 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from fluxfast.running import Running
+from fluxfast.top.sheet import printable
 
 HELP: Final = """\
 fluxfast top
 
  ↑ ↓ PgUp PgDn  move; Home, End: first, last
+ ← →            more of the last column
  Enter, click   one device: registers, frames
  Esc            back; end a filter
  Tab, d, s      devices, sites
@@ -43,7 +45,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen VerticalScroll { width: 54; height: auto; max-height: 100%; border: round; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,enter,space", "dismiss", "Back", priority=True)
+        Binding("escape,q,question_mark,enter,space", "dismiss", priority=True)
     ]
 
     def compose(self) -> ComposeResult:
@@ -63,7 +65,7 @@ class ChoiceScreen(ModalScreen[Running]):
     ChoiceScreen { align: center middle; }
     ChoiceScreen OptionList { width: 90%; height: auto; max-height: 80%; border: round; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "app.quit", "Quit", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "app.quit", priority=True)]
 
     def __init__(self, stations: Sequence[Running]) -> None:
         """Offer some stations."""
@@ -85,4 +87,5 @@ def described(station: Running) -> str:
     """Return a station on one line."""
     n = len(station.sites)
     sites = station.sites[0] if n == 1 else f"{n:,} sites"
-    return f"process {station.pid}: {sites}, {len(station.endpoints):,} endpoints, {station.file}"
+    text = f"process {station.pid}: {sites}, {len(station.endpoints):,} endpoints, {station.file}"
+    return printable(text)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
 
 GAP: Final = 1  # between two columns
-Cell = tuple[str, str]  # text, and its style: "", good, uncertain, bad, faint or strong
+Cell = tuple[str, str]  # text, and its style: "", good, uncertain, bad or faint
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,16 @@ def _needed(columns: Sequence[Column]) -> int:
 
 def fitted(text: str, width: int, right: bool = False) -> str:
     """Return text as wide as it shall be, without what could upset a terminal."""
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = printable(text)
     size = len(text) if text.isascii() else cell_len(text)
     if size > width:
         return set_cell_size(text, width - 1) + "…" if width else ""
     return " " * (width - size) + text if right else text + " " * (width - size)
+
+
+def printable(text: str) -> str:
+    """Return text with what could upset a terminal escaped: devices and files may hold anything."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def ranks(texts: Iterable[str]) -> NDArray[np.float64]:

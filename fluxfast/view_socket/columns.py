@@ -81,8 +81,8 @@ class DeviceColumns:
     def newest(self) -> bytes:
         """Return what the tables hold now, as an Arrow stream: the same rows.
 
-        ``code`` (table.quality) and ``latency_ms`` (NaN: bad) as of the last tick; ``age_s`` since the newest
-        answer. NaN where a device has no such value or it is bad: ``soe_pct``; ``power_kw`` as measured;
+        ``code`` (table.quality) and ``latency_ms`` (NaN: no answer) as of the last tick; ``age_s`` since the
+        newest answer. NaN where a device has no such value or it is bad: ``soe_pct``; ``power_kw``, measured;
         ``shown_kw``, the setpoint as its register shows it. Of units of sites that decide: ``setpoint_kw``,
         and ``usable`` (control.reasons; 0: in use), else NaN and NOT_CONTROLLED.
         """
@@ -93,7 +93,9 @@ class DeviceColumns:
         now_ns = self._poller.reactor.now_ns()
         for name, places in self._places.items():
             table = self._poller[name]
-            codes[places], latency_ms[places] = table.row_quality, table.latency_ms
+            codes[places] = table.row_quality
+            # Below 0: its newest answer is of an earlier tick.
+            latency_ms[places] = np.where(table.latency_ms >= 0, table.latency_ms, np.nan)
             newest_ns = table.received_ns.max(axis=0)
             age_s[places] = np.where(newest_ns > 0, (now_ns - newest_ns) / 1e9, np.nan)
         for role in self._roles:

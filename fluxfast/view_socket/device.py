@@ -50,7 +50,7 @@ class DeviceView:
             "unit": device.modbus.unit,
             "quality": quality.quality_name(code),
             "reason": quality.reason(code),
-            "latency_ms": None if np.isnan(latency_ms) else latency_ms,
+            "latency_ms": latency_ms if latency_ms >= 0 else None,  # below: of an earlier tick; NaN: bad
             "link": self._of_link(),
             "requests": self._of_requests(),
             "control": self._of_control(),
