@@ -1,12 +1,12 @@
-"""A /20 with 300 devices among everything else: fluxfast scan and nmap's modbus-discover side by side.
+"""A network with devices among everything else: fluxfast scan and nmap's modbus-discover side by side.
 
-    python benchmarks/bench_scan.py [NMAP_LIMIT_S]
+    python benchmarks/bench_scan.py [PREFIX] [NMAP_LIMIT_S]
 
-127.0.0.0/20 on one port: 300 simulated devices; 40 servers each that accept and say nothing, that reset, that
-drop every SYN; 8 each of HTTP, SSH, TLS, echo and random bytes. All other addresses refuse. A device that is
-not reported is missed; anything else that is reported as Modbus is false. nmap runs twice, as its manual has
-it and until its first unit, each for NMAP_LIMIT_S at most (600). What it does not show: a real network, where
-nobody refuses for an address that is not there.
+A /PREFIX (20) on loopback, one port. Of 4,096 addresses 300 are simulated devices; 40 each accept and say
+nothing, reset, or drop every SYN; 8 each are HTTP, SSH, TLS, echo and random bytes; all others refuse. A
+device that is not reported is missed; anything else that is reported as Modbus is false. nmap runs until the
+first unit of each host and, as its manual has it, for all of them, NMAP_LIMIT_S each (600; 0: not at all).
+What it does not show: a real network, where nobody refuses for an address that is not there.
 """
 
 import json
@@ -26,10 +26,9 @@ from fluxfast.config import load
 from fluxfast.sim import Simulator
 from tests.support.scan_peers import Zoo, echo, random_bytes, replies, resets, says_first, silence
 
-NETWORK = "127.0.0.0/20"
 PORT = 15502
-DEVICES = 300
-LIMIT_S = 600.0
+PREFIX, LIMIT_S = 20, 600.0
+DEVICES = 300  # of 4,096 addresses, as are the numbers of the others
 OTHERS = {
     "silence": (silence, 40),
     "resets": (resets, 40),
@@ -46,21 +45,22 @@ def address(number: int) -> str:
     return socket.inet_ntoa(struct.pack(">I", 0x7F000000 + number))
 
 
-def addresses() -> tuple[list[str], dict[str, list[str]]]:
+def addresses(prefix: int) -> tuple[list[str], dict[str, list[str]]]:
     """Return where the devices are, and the others by kind; spread over the network."""
-    kinds = ["device"] * DEVICES + ["black hole"] * BLACK_HOLES
-    kinds += [kind for kind, (_, count) in OTHERS.items() for _ in range(count)]
-    step = 4096 // len(kinds)
+    size = 1 << 32 - prefix
+    counts = {"device": DEVICES, "black hole": BLACK_HOLES} | {kind: n for kind, (_, n) in OTHERS.items()}
+    kinds = [kind for kind, count in counts.items() for _ in range(max(count * size // 4096, 1))]
     places: dict[str, list[str]] = {}
-    for number in range(len(kinds)):  # 7 is prime to the number of kinds: neighbours differ
-        places.setdefault(kinds[number * 7 % len(kinds)], []).append(address(5 + number * step))
+    for number in range(len(kinds)):  # 7 is prime to their number: neighbours differ
+        where = 5 + number * (size // len(kinds))
+        places.setdefault(kinds[number * 7 % len(kinds)], []).append(address(where))
     return places.pop("device"), places
 
 
-def site_file() -> str:
+def site_file(prefix: int) -> str:
     types = ("powerpack", "acuvim2", "acuvim2_vendor")
     lines: dict[str, list[str]] = {"bess": [], "meters": []}
-    for number, host in enumerate(addresses()[0]):
+    for number, host in enumerate(addresses(prefix)[0]):
         type_ = types[number % 3]
         lines["bess" if type_ == "powerpack" else "meters"].append(
             f"    - {{id: d{number}, type: {type_}, modbus: {{host: {host}, port: {PORT}}}}}\n"
@@ -68,9 +68,9 @@ def site_file() -> str:
     return "devices:\n" + "".join(f"  {kind}:\n{''.join(some)}" for kind, some in lines.items())
 
 
-def serve(site: Path) -> None:
+def serve(prefix: int, site: Path) -> None:
     """Be all of them until stdin ends."""
-    _, others = addresses()
+    _, others = addresses(prefix)
     peers = {(host, PORT): OTHERS[kind][0] for kind in OTHERS for host in others[kind]}
     kept = []
     for host in others["black hole"]:  # a queue for one, which is ours: the kernel drops what else comes
@@ -81,9 +81,9 @@ def serve(site: Path) -> None:
         sys.stdin.read()
 
 
-def scan() -> tuple[set[str], float, str]:
+def scan(network: str) -> tuple[set[str], float, str]:
     began = time.monotonic()
-    command = [sys.executable, "-m", "fluxfast", "scan", NETWORK, "-p", str(PORT), "--json"]
+    command = [sys.executable, "-m", "fluxfast", "scan", network, "-p", str(PORT), "--json"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     took_s = time.monotonic() - began
     results = [json.loads(line) for line in out.splitlines()]
@@ -92,18 +92,18 @@ def scan() -> tuple[set[str], float, str]:
     return found, took_s, f"{named} profiles, {results[-1]['requests']:,} requests"
 
 
-def nmap(limit_s: float, *, aggressive: bool) -> tuple[set[str], float, str]:
+def nmap(network: str, limit_s: float, *, aggressive: bool) -> tuple[set[str], float, str]:
     began = time.monotonic()
     arguments = ["--script-args", "modbus-discover.aggressive=true"] if aggressive else []
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = ["nmap", "-p", str(PORT), "-n", "-Pn", "-T5", "--script", "+modbus-discover", *arguments,
-                   "-oX", report.name, NETWORK]  # fmt: skip
+                   "-oX", report.name, network]  # fmt: skip
         try:
             subprocess.run(command, capture_output=True, timeout=limit_s, check=True)
             text = Path(report.name).read_text()
         except subprocess.TimeoutExpired:  # what it has written is what it has found
             text = Path(report.name).read_text().rpartition("</host>")[0] + "</host></nmaprun>"
-            return *_reported(text)[:1], time.monotonic() - began, "not finished"
+            return _reported(text)[0], time.monotonic() - began, "not finished"
     found, units = _reported(text)
     return found, time.monotonic() - began, f"{units} units"
 
@@ -121,22 +121,24 @@ def _reported(xml: str) -> tuple[set[str], int]:
 
 
 def main() -> None:
-    limit_s = float(sys.argv[1]) if len(sys.argv) > 1 else LIMIT_S
-    devices = set(addresses()[0])
+    prefix = int(sys.argv[1]) if len(sys.argv) > 1 else PREFIX
+    limit_s = float(sys.argv[2]) if len(sys.argv) > 2 else LIMIT_S
+    network, devices = f"{address(0)}/{prefix}", set(addresses(prefix)[0])
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site.yaml"
-        site.write_text(site_file())
+        site.write_text(site_file(prefix))
         server = subprocess.Popen(
-            [sys.executable, __file__, "serve", str(site)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+            [sys.executable, __file__, "serve", str(prefix), str(site)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
-        runs = {"fluxfast scan": scan()}
-        if shutil.which("nmap"):
-            runs["nmap, first unit"] = nmap(limit_s, aggressive=False)
-            runs["nmap, aggressive"] = nmap(limit_s, aggressive=True)
+        runs = {"fluxfast scan": scan(network)}
+        if shutil.which("nmap") and limit_s:
+            runs["nmap, first unit"] = nmap(network, limit_s, aggressive=False)
+            runs["nmap, aggressive"] = nmap(network, limit_s, aggressive=True)
         server.communicate()
-    print(f"{'':18} {'time':>8} {'found':>6} {'missed':>6} {'false':>6}")
+    print(f"{network:18} {'time':>8} {'found':>6} {'missed':>6} {'false':>6}")
     for name, (found, took_s, note) in runs.items():
         hits = found & devices
         missed, false = len(devices - found), len(found - devices)
@@ -145,6 +147,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(Path(sys.argv[2]))
+        serve(int(sys.argv[2]), Path(sys.argv[3]))
     else:
         main()

@@ -380,4 +380,4 @@ def _room() -> int:
     with suppress(OSError, ValueError):  # macOS calls it infinite, and refuses
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return MAX_OPEN if soft == resource.RLIM_INFINITY else max(soft - SPARE_DESCRIPTORS, 1)
+    return MAX_OPEN if soft == resource.RLIM_INFINITY else max(soft - SPARE_DESCRIPTORS, soft // 2)

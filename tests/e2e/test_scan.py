@@ -1,14 +1,23 @@
 """A scan before everything that may stand at a port, on real sockets: all devices found, none falsely."""
 
+import ipaddress
+import json
+import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from fluxfast.config import load
 from fluxfast.modbus import build_rtu, crc16
 from fluxfast.scan import Options, Result, Scan, Verdict, candidates, parse_targets
+from fluxfast.sim import Simulator
 from tests.support import scan_peers as peers
+from tests.support.command import FLUXFAST
 from tests.support.scan_peers import Zoo, device, exception, holding, identity, mbap
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_lost")
@@ -243,3 +252,68 @@ def test_a_scan_that_is_left_closes_everything() -> None:
         run = Scan(parse_targets(["127.12.3.0/28"], [PORT]), Options()).run()
         assert next(run).verdict is Verdict.CLOSED
         run.close()
+
+
+# ---- many at once ----
+
+
+def network(first: int, types: Sequence[str]) -> tuple[str, set[str]]:
+    """Return a site file of simulated devices spread over a network, and their addresses."""
+    hosts = [f"127.12.{first + 13 * n // 256}.{13 * n % 256}" for n in range(1, len(types) + 1)]
+    lines = [
+        f"    - {{id: d{n}, type: {type_}, modbus: {{host: {host}, port: {PORT}}}}}\n"
+        for n, (host, type_) in enumerate(zip(hosts, types, strict=True))
+    ]
+    return "devices:\n  meters:\n" + "".join(lines), set(hosts)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "count"), [(24, 16), pytest.param(20, 300, marks=pytest.mark.long)], ids=["24", "20"]
+)
+def test_all_are_found_and_none_falsely(prefix: int, count: int, tmp_path: Path) -> None:
+    """Simulated devices among silence, resets, black holes and servers of something else."""
+    text, devices = network(16 * (prefix == 20) + 32, ["acuvim2", "acuvim2_vendor"] * (count // 2))
+    (tmp_path / "site.yaml").write_text(text)
+    base = int(ipaddress.ip_address("127.12.48.0" if prefix == 20 else "127.12.32.0"))
+    free = [ip for n in range(1 << 32 - prefix) if (ip := str(ipaddress.ip_address(base + n))) not in devices]
+    kinds = [case.peer for case in CASES if not case.verdict.is_found] * (count // 16)
+    others = dict(zip(free[::3], kinds, strict=False))
+    with ExitStack() as stack:
+        for ip in free[
+            1 : 3 * (count // 8) : 3
+        ]:  # a queue for one, which is ours: the kernel drops the others
+            listener = stack.enter_context(socket.create_server((ip, PORT), backlog=0))
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        stack.enter_context(Simulator(load(tmp_path / "site.yaml")).running())
+        zoo = stack.enter_context(Zoo({(ip, PORT): peer for ip, peer in others.items()}))
+        targets = parse_targets([f"{ipaddress.ip_address(base)}/{prefix}"], [PORT])
+        results = list(Scan(targets, Options(timeout_s=TIMEOUT_S, profiles=candidates())).run())
+    assert len(results) == targets.endpoints == 1 << 32 - prefix
+    assert {result.ip for result in results if result.verdict.is_found} == devices
+    assert all(result.units[0].guesses for result in results if result.verdict.is_found)
+    assert sum(result.verdict is Verdict.UNREACHABLE for result in results) == count // 8
+    assert {r.ip for r in results if r.verdict.is_open} == devices | others.keys()
+    assert set(zoo.most.values()) == {1}
+
+
+def test_few_descriptors_make_it_slower_not_wrong() -> None:
+    hosts = [f"127.12.4.{n}" for n in range(64)]
+    script = 'ulimit -n 32; exec "$@"'
+    command = [
+        "sh",
+        "-c",
+        script,
+        "sh",
+        *FLUXFAST,
+        "scan",
+        "127.12.4.0/26",
+        "-p",
+        str(PORT),
+        "-t",
+        "50ms",
+        "--json",
+    ]
+    with Zoo({(host, PORT): device(NAME) if n % 2 else peers.silence for n, host in enumerate(hosts)}):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    results = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    assert [r["verdict"] for r in results] == ["silent", "device"] * 32
