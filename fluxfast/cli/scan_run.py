@@ -71,10 +71,11 @@ def _announcement(scan: Scan) -> str:
     hosts = f"{targets.hosts:,} {'address' if targets.hosts == 1 else 'addresses'}"
     if targets.ports:
         hosts += f" on port{'s' * (len(targets.ports) > 1)} {', '.join(map(str, targets.ports))}"
-    quick_s, slow_s = scan.expected_s
+    quick, slow = map(_seconds, scan.expected_s)
+    slower = f", up to {slow} where nobody answers" if slow != quick else ""
     return (
-        f"scanning {hosts}, at most {scan.rate_per_s:,.0f} connects/s: {_seconds(quick_s)}, up to"
-        f" {_seconds(slow_s)} where nobody answers; only reads, one connection and one question at a time"
+        f"scanning {hosts}, at most {scan.rate_per_s:,.0f} connects/s: {quick}{slower};"
+        " only reads, one connection and one question at a time"
     )
 
 

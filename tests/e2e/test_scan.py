@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import pytest
 from fluxfast.config import load
 from fluxfast.modbus import build_rtu, crc16
 from fluxfast.scan import Options, Result, Scan, Verdict, candidates, parse_targets
+from fluxfast.scan.prober import Connect, Opened, Prober, Talk
 from fluxfast.sim import Simulator
+from tests.e2e.conftest import descriptors
 from tests.support import scan_peers as peers
 from tests.support.command import FLUXFAST
 from tests.support.scan_peers import Zoo, device, exception, holding, identity, mbap
@@ -294,6 +297,35 @@ def test_all_are_found_and_none_falsely(prefix: int, count: int, tmp_path: Path)
     assert sum(result.verdict is Verdict.UNREACHABLE for result in results) == count // 8
     assert {r.ip for r in results if r.verdict.is_open} == devices | others.keys()
     assert set(zoo.most.values()) == {1}
+
+
+def test_pacing() -> None:
+    """Never more often than was allowed, which also a slow machine cannot break."""
+    targets = parse_targets(["127.12.5.0-127.12.5.99"], [PORT])
+    began_s = time.monotonic()
+    assert len(list(Scan(targets, Options(), rate_per_s=200).run())) == 100
+    assert time.monotonic() - began_s > 0.9 * 100 / 200 - 0.01
+
+
+def test_few_connects_wait_for_an_answer() -> None:
+    """Of twenty addresses that drop every SYN, never more than five are tried at once."""
+
+    def talk(ip: str) -> Talk[Opened]:
+        opened = yield Connect(ip, PORT)
+        most.append(len(descriptors()) - before)
+        assert isinstance(opened, Opened)
+        return opened
+
+    hosts = [f"127.12.6.{n}" for n in range(1, 21)]
+    most: list[int] = []
+    with ExitStack() as stack:
+        for host in hosts:
+            listener = stack.enter_context(socket.create_server((host, PORT), backlog=0))
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        prober = Prober[Opened](1000, 0.1, max_unanswered=5)
+        before = len(descriptors())
+        assert list(prober.run(map(talk, hosts))) == [Opened.UNREACHABLE] * 20
+    assert 1 <= max(most) <= 5
 
 
 def test_few_descriptors_make_it_slower_not_wrong() -> None:
