@@ -170,11 +170,14 @@ def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
     if result.name and result.ip:
         place += f" ({result.name})"
     detail = result.detail or (result.swept if result.verdict is Verdict.GATEWAY else "")
-    if detail or not (result.units or result.missing):
+    after = ""
+    if result.verdict in (Verdict.DEVICE, Verdict.EXCEPTION) and detail:
+        after = f"; {detail}"
+    elif detail or not (result.units or result.missing):
         yield place, verdict, "", "", detail
         place = verdict = ""
     for unit in result.units:
-        yield place, verdict, str(unit.id), result.devices.get(unit.id, ""), str(unit)
+        yield place, verdict, str(unit.id), result.devices.get(unit.id, ""), str(unit) + after
         place = verdict = ""
     for missing in result.missing:
         yield place, verdict, str(missing), result.devices[missing], "missing"
