@@ -24,6 +24,7 @@ from fluxfast.scan import (
 from fluxfast.scan.scan import RATE_PER_S
 from fluxfast.scan.targets import MAX_UNASKED
 
+MAX_TIMEOUT_S: Final = 60.0
 _STEPS: Final = [step.word for step in Step]
 _SITE_SUFFIXES: Final = (".yaml", ".yml")
 
@@ -54,7 +55,7 @@ _SITE_SUFFIXES: Final = (".yaml", ".yml")
     "--rate",
     type=click.FloatRange(1, 100_000),
     default=RATE_PER_S,
-    show_default=True,
+    show_default=f"{RATE_PER_S:g}",
     help="Connects per second at most.",
 )
 @click.option(
@@ -124,6 +125,8 @@ def scan(
     step = Step(_STEPS.index(max_step))
     if no_identify:
         step = min(step, Step.REGISTER)
+    if not 0.001 <= timeout <= MAX_TIMEOUT_S:
+        raise click.UsageError(f"--timeout is 1ms to {MAX_TIMEOUT_S:g}s (most devices answer within 500ms)")
     if save is not None and save.exists() and not force:
         raise click.UsageError(f"{save} exists (replace it by --force, or name another)")
     try:

@@ -21,6 +21,8 @@ _COLORS: Final = {
     Verdict.SILENT: "yellow", Verdict.BUSY: "yellow", Verdict.NOT_MODBUS: "yellow",
 }  # fmt: skip
 
+REFRESH_S: Final = 0.1  # of the bar
+
 
 def run_scan(
     scan: Scan, lost: Sequence[Device] = (), *, large: bool = False, show_all: bool = False,
@@ -36,34 +38,91 @@ def run_scan(
     if not endpoints and not lost:
         raise click.UsageError("there is no address left to look at (see --exclude)")
     click.echo(_announcement(scan), err=True)
-    results = [_lost(device) for device in lost]
-    interrupted = False
+    seen = _Seen(scan, [_lost(device) for device in lost], show_all)
     try:
         with Bar("scanning") as bar:
-            found = 0
             for result in scan.run():
-                results.append(result)
-                found += result.verdict.is_found
-                speed = scan.done / max(scan.took_s, 0.001)
-                bar.update(scan.done, endpoints, f"{found:,} found, {speed:,.0f}/s")
+                seen.take(result)
+                if scan.took_s - seen.took_s > REFRESH_S:
+                    seen.took_s = scan.took_s
+                    found = f"{sum(seen.counts[v] for v in Verdict if v.is_found):,} found"
+                    bar.update(scan.done, endpoints, f"{found}, {scan.done / seen.took_s:,.0f}/s")
     except KeyboardInterrupt:
-        interrupted = True
-    took_s = scan.took_s
-    results.sort(key=lambda result: result.order)
-    listed = [result for result in results if show_all or result.devices or result.verdict.is_open]
+        seen.is_complete = False
+    seen.took_s = scan.took_s
+    seen.results.sort(key=lambda result: result.order)
     if as_json:
-        for result in listed:
+        for result in seen.results:
             click.echo(json.dumps({"event": "result", **result.as_json()}))
-        click.echo(json.dumps(_summary(scan, results, took_s, interrupted)))
+        click.echo(json.dumps(seen.as_json()))
     else:
-        _print(listed)
-        click.echo(_closing(scan, results, took_s, interrupted))
+        _print(seen.results)
+        click.echo(str(seen))
     if save is not None:
-        count = save_site(results, save, force)
+        count = save_site(seen.results, save, force)
         click.echo(f"saved {plural(count, 'devices')} in {save}; see fluxfast check {save}", err=True)
-    configured = [result for result in results if result.devices]
-    well = not any(r.missing for r in configured) if configured else any(r.verdict.is_found for r in results)
-    sys.exit(DONE if well else FINDINGS)
+    sys.exit(DONE if seen.is_well else FINDINGS)
+
+
+class _Seen:
+    """What has come so far: the results that are shown, and the numbers of all."""
+
+    def __init__(self, scan: Scan, results: list[Result], show_all: bool) -> None:
+        self.results = results
+        self.counts = Counter(result.verdict for result in results)
+        self.took_s = 0.0
+        self.is_complete = True
+        self._scan = scan
+        self._show_all = show_all
+
+    def take(self, result: Result) -> None:
+        """Count a result, and keep it if it is shown: of a large network that is a small part."""
+        self.counts[result.verdict] += 1
+        if self._show_all or result.devices or result.verdict.is_open:
+            self.results.append(result)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether anything was found, or all devices of a site file."""
+        if any(result.devices for result in self.results):
+            return self._missing == 0
+        return any(result.verdict.is_found for result in self.results)
+
+    @property
+    def _missing(self) -> int:
+        return sum(len(result.missing) for result in self.results)
+
+    @property
+    def _units(self) -> int:
+        return sum(len(result.units) for result in self.results)
+
+    def __str__(self) -> str:
+        """Return all numbers in a line."""
+        found = sum(self.counts[verdict] for verdict in Verdict if verdict.is_found)
+        parts = [f"{plural(self._units, 'units')} at {plural(found, 'ports')}"]
+        parts += [f"{self.counts[v]:,} {v.value}" for v in Verdict if self.counts[v] and not v.is_found]
+        scan = self._scan
+        cut = "" if self.is_complete else f"; interrupted after {scan.done:,} of {scan.targets.endpoints:,}"
+        return (
+            f"{', '.join(parts)}; {plural(scan.connects, 'connects')}, {plural(scan.requests, 'requests')}"
+            f" in {self.took_s:.1f} s{cut}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them as JSON values."""
+        return {
+            "event": "summary",
+            "hosts": self._scan.targets.hosts,
+            "ports": self._scan.targets.endpoints,
+            "done": self._scan.done,
+            "complete": self.is_complete,
+            "units_found": self._units,
+            "verdicts": {v.value.replace(" ", "_"): self.counts[v] for v in Verdict},
+            "missing": self._missing,
+            "connects": self._scan.connects,
+            "requests": self._scan.requests,
+            "took_s": round(self.took_s, 3),
+        }
 
 
 def _announcement(scan: Scan) -> str:
@@ -71,10 +130,11 @@ def _announcement(scan: Scan) -> str:
     hosts = f"{targets.hosts:,} {'address' if targets.hosts == 1 else 'addresses'}"
     if targets.ports:
         hosts += f" on port{'s' * (len(targets.ports) > 1)} {', '.join(map(str, targets.ports))}"
-    quick_s, slow_s = scan.expected_s
+    quick, slow = map(_seconds, scan.expected_s)
+    slower = f", up to {slow} where nobody answers" if slow != quick else ""
     return (
-        f"scanning {hosts}, at most {scan.rate_per_s:,.0f} connects/s: {_seconds(quick_s)}, up to"
-        f" {_seconds(slow_s)} where nobody answers; only reads, one connection and one question at a time"
+        f"scanning {hosts}, at most {scan.rate_per_s:,.0f} connects/s: {quick}{slower};"
+        " only reads, one connection and one question at a time"
     )
 
 
@@ -110,47 +170,15 @@ def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
     if result.name and result.ip:
         place += f" ({result.name})"
     detail = result.detail or (result.swept if result.verdict is Verdict.GATEWAY else "")
-    if detail or not (result.units or result.missing):
+    after = ""
+    if result.verdict in (Verdict.DEVICE, Verdict.EXCEPTION) and detail:
+        after = f"; {detail}"
+    elif detail or not (result.units or result.missing):
         yield place, verdict, "", "", detail
         place = verdict = ""
     for unit in result.units:
-        yield place, verdict, str(unit.id), result.devices.get(unit.id, ""), str(unit)
+        yield place, verdict, str(unit.id), result.devices.get(unit.id, ""), str(unit) + after
         place = verdict = ""
     for missing in result.missing:
         yield place, verdict, str(missing), result.devices[missing], "missing"
         place = verdict = ""
-
-
-def _closing(scan: Scan, results: Sequence[Result], took_s: float, interrupted: bool) -> str:
-    counts = Counter(result.verdict for result in results)
-    units = sum(len(result.units) for result in results)
-    parts = [
-        f"{units:,} {'unit' if units == 1 else 'units'} at {sum(r.verdict.is_found for r in results):,} ports"
-    ]
-    parts += [
-        f"{counts[verdict]:,} {verdict.value}"
-        for verdict in Verdict
-        if not verdict.is_found and counts[verdict]
-    ]
-    cut = f"; interrupted after {scan.done:,} of {scan.targets.endpoints:,}" if interrupted else ""
-    return (
-        f"{', '.join(parts)}; {plural(scan.connects, 'connects')}, {plural(scan.requests, 'requests')}"
-        f" in {took_s:.1f} s{cut}"
-    )
-
-
-def _summary(scan: Scan, results: Sequence[Result], took_s: float, interrupted: bool) -> dict[str, Any]:
-    counts = Counter(result.verdict for result in results)
-    return {
-        "event": "summary",
-        "hosts": scan.targets.hosts,
-        "ports": scan.targets.endpoints,
-        "done": scan.done,
-        "complete": not interrupted,
-        "units_found": sum(len(result.units) for result in results),
-        "verdicts": {verdict.value.replace(" ", "_"): counts[verdict] for verdict in Verdict},
-        "missing": sum(len(result.missing) for result in results),
-        "connects": scan.connects,
-        "requests": scan.requests,
-        "took_s": round(took_s, 3),
-    }

@@ -27,9 +27,6 @@ from fluxfast.scan.questions import Question
 
 MAX_OPEN: Final = 4096  # connections at once
 SPARE_DESCRIPTORS: Final = 64
-# Addresses that nobody answers for cost a neighbour table entry for 3 s, of which Linux has 1,024 by default,
-# for everything on the machine; a station that polls from here needs some of them.
-UNANSWERED_PER_S: Final = 300
 PATIENCE: Final = 5  # an answer that has begun may take so many timeouts, as long as bytes keep coming
 DRAIN_S: Final = 0.5  # for the peer's FIN after ours
 MAX_DRAINED: Final = 1 << 16  # bytes read meanwhile
@@ -100,18 +97,20 @@ class _Visit(Generic[T]):
     deadline_s: float = 0.0
     last_s: float = 0.0  # when an answer that has begun must have ended
     drained: int = 0
-    counts_unanswered: bool = False
 
 
 class Prober(Generic[T]):
     """Talks to many hosts at once, one connection each."""
 
-    def __init__(self, rate_per_s: float, timeout_s: float) -> None:
-        """Begin at most ``rate_per_s`` connections a second; connecting may take ``timeout_s``."""
+    def __init__(self, rate_per_s: float, timeout_s: float, max_unanswered: int | None = None) -> None:
+        """Begin at most ``rate_per_s`` connections a second; connecting may take ``timeout_s``.
+
+        At most ``max_unanswered`` of them may wait for the peer's first word (none: any number).
+        """
         self._interval_s = 1 / rate_per_s
         self._timeout_s = timeout_s
         self._slot_s = 0.0
-        self._max_unanswered = max(round(UNANSWERED_PER_S * timeout_s), 1)
+        self._max_unanswered = max_unanswered
         self._unanswered = 0
         self._selector = selectors.DefaultSelector()
         self._max_open = min(MAX_OPEN, _room())
@@ -160,9 +159,7 @@ class Prober(Generic[T]):
             visit = self._due[0]
             wish = visit.wish
             assert isinstance(wish, Connect)
-            # Nobody else is bothered by addresses of this machine.
-            visit.counts_unanswered = not wish.ip.startswith("127.") and wish.ip != "::1"
-            if visit.counts_unanswered and self._unanswered >= self._max_unanswered:
+            if self._max_unanswered is not None and self._unanswered >= self._max_unanswered:
                 return
             self._due.popleft()
             # A late wake-up may catch up on 10 ms.
@@ -187,7 +184,7 @@ class Prober(Generic[T]):
             self._no_room(visit, OSError(number, os.strerror(number)))
             return
         self.connects += 1
-        self._unanswered += visit.counts_unanswered
+        self._unanswered += 1
         visit.state = _State.CONNECTING
         if number in (0, errno.EINPROGRESS):
             self._selector.register(visit.sock, selectors.EVENT_WRITE, visit)
@@ -197,7 +194,7 @@ class Prober(Generic[T]):
 
     def _connected(self, visit: _Visit[T], number: int) -> None:
         """Go on with what became of a connect: 0 or an errno."""
-        self._unanswered -= visit.counts_unanswered
+        self._unanswered -= 1
         assert isinstance(visit.wish, Connect)
         assert visit.sock is not None
         if number:
@@ -380,4 +377,4 @@ def _room() -> int:
     with suppress(OSError, ValueError):  # macOS calls it infinite, and refuses
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return MAX_OPEN if soft == resource.RLIM_INFINITY else max(soft - SPARE_DESCRIPTORS, 1)
+    return MAX_OPEN if soft == resource.RLIM_INFINITY else max(soft - SPARE_DESCRIPTORS, soft // 2)

@@ -25,7 +25,7 @@ MAX_REASONS: Final = 3  # values that are shown as the reason
 
 @dataclass(frozen=True)
 class Candidate:
-    """A profile that units are compared with; ``type`` is its name in a site file."""
+    """A profile that units are compared with; ``type`` is its name in a site file, or its absolute path."""
 
     profile: Profile
     type: str
@@ -89,7 +89,7 @@ def candidates(folder: Path | None = None) -> list[Candidate]:
     for path in sorted(folder.glob("*.yaml")) if folder is not None else ():
         document = read_profile(path)
         if is_profile(document):
-            found.append(Candidate(build_profile(document), str(path)))
+            found.append(Candidate(build_profile(document), str(path.absolute())))
     return found
 
 

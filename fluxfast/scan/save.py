@@ -62,7 +62,7 @@ def _device(result: Result, unit: Unit, folder: Path) -> Iterator[str]:
     best, *others = unit.guesses
     host = result.name or result.ip
     port = "" if result.port == DEFAULT_PORT else f", port: {result.port}"
-    address = f"{result.ip}{port and f'-{result.port}'}-{unit.id}".replace(":", ".")
+    address = f"{result.ip}{port and f'-{result.port}'}-{unit.id}".replace(":", "-")
     type_ = best.type
     if os.sep in type_:
         type_ = os.path.relpath(type_, folder)

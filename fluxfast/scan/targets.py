@@ -176,6 +176,8 @@ def _parse_numbers(text: str, low: int, high: int, what: str, example: str) -> t
 def _parse(word: str) -> Range | None:
     """Return the range that a word means; None for a name."""
     try:
+        if "%" in word:
+            raise ValueError("the interface would be lost")
         if "/" in word:
             return _network(word)
         if "-" in word and word[:1].isdigit():

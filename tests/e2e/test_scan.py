@@ -1,19 +1,31 @@
 """A scan before everything that may stand at a port, on real sockets: all devices found, none falsely."""
 
+import ipaddress
+import json
+import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from fluxfast.config import load
 from fluxfast.modbus import build_rtu, crc16
 from fluxfast.scan import Options, Result, Scan, Verdict, candidates, parse_targets
+from fluxfast.scan.prober import Connect, Opened, Prober, Talk
+from fluxfast.sim import Simulator
+from tests.e2e.conftest import descriptors
 from tests.support import scan_peers as peers
+from tests.support.command import FLUXFAST
 from tests.support.scan_peers import Zoo, device, exception, holding, identity, mbap
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_lost")
 PORT = 15503
-TIMEOUT_S = 0.25
+TIMEOUT_S = 0.4
 READS = {3, 4, 17, 43}
 
 
@@ -201,16 +213,18 @@ def test_verdict(scanned: Scanned, case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_manners(scanned: Scanned, case: Case) -> None:
-    """One connection and one question at a time, reads only, a goodbye by FIN."""
+    """One connection at a time, reads only, a goodbye by FIN."""
     host = HOSTS[case.name]
     assert scanned.zoo.most[host] == 1
     if case.ends_well:
         assert "rst" not in scanned.zoo.ends[host]
-    for request in scanned.zoo.requests[host]:
-        if request[:2] == b"\1\3" and crc16(request[:-2]) == int.from_bytes(request[-2:], "little"):
-            continue  # the one in RTU
-        assert len(request) == 6 + int.from_bytes(request[4:6], "big")  # a single one
-        assert request[7] in READS
+    sent = b"".join(scanned.zoo.requests[host])
+    while sent:
+        if sent[:2] == b"\1\3" and crc16(sent[:6]) == int.from_bytes(sent[6:8], "little"):
+            sent = sent[8:]  # the one in RTU
+            continue
+        assert sent[7] in READS
+        sent = sent[6 + int.from_bytes(sent[4:6], "big") :]
 
 
 def test_nobody_else_is_found(scanned: Scanned) -> None:
@@ -243,3 +257,97 @@ def test_a_scan_that_is_left_closes_everything() -> None:
         run = Scan(parse_targets(["127.12.3.0/28"], [PORT]), Options()).run()
         assert next(run).verdict is Verdict.CLOSED
         run.close()
+
+
+# ---- many at once ----
+
+
+def network(first: int, types: Sequence[str]) -> tuple[str, set[str]]:
+    """Return a site file of simulated devices spread over a network, and their addresses."""
+    hosts = [f"127.12.{first + 13 * n // 256}.{13 * n % 256}" for n in range(1, len(types) + 1)]
+    lines = [
+        f"    - {{id: d{n}, type: {type_}, modbus: {{host: {host}, port: {PORT}}}}}\n"
+        for n, (host, type_) in enumerate(zip(hosts, types, strict=True))
+    ]
+    return "devices:\n  meters:\n" + "".join(lines), set(hosts)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "count"), [(24, 16), pytest.param(20, 300, marks=pytest.mark.long)], ids=["24", "20"]
+)
+def test_all_are_found_and_none_falsely(prefix: int, count: int, tmp_path: Path) -> None:
+    """Simulated devices among silence, resets, black holes and servers of something else."""
+    text, devices = network(16 * (prefix == 20) + 32, ["acuvim2", "acuvim2_vendor"] * (count // 2))
+    (tmp_path / "site.yaml").write_text(text)
+    base = int(ipaddress.ip_address("127.12.48.0" if prefix == 20 else "127.12.32.0"))
+    free = [ip for n in range(1 << 32 - prefix) if (ip := str(ipaddress.ip_address(base + n))) not in devices]
+    kinds = [case.peer for case in CASES if not case.verdict.is_found] * (count // 16)
+    others = dict(zip(free[::3], kinds, strict=False))
+    with ExitStack() as stack:
+        for ip in free[
+            1 : 3 * (count // 8) : 3
+        ]:  # a queue for one, which is ours: the kernel drops the others
+            listener = stack.enter_context(socket.create_server((ip, PORT), backlog=0))
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        stack.enter_context(Simulator(load(tmp_path / "site.yaml")).running())
+        zoo = stack.enter_context(Zoo({(ip, PORT): peer for ip, peer in others.items()}))
+        targets = parse_targets([f"{ipaddress.ip_address(base)}/{prefix}"], [PORT])
+        results = list(Scan(targets, Options(timeout_s=TIMEOUT_S, profiles=candidates())).run())
+    assert len(results) == targets.endpoints == 1 << 32 - prefix
+    assert {result.ip for result in results if result.verdict.is_found} == devices
+    assert all(result.units[0].guesses for result in results if result.verdict.is_found)
+    assert sum(result.verdict is Verdict.UNREACHABLE for result in results) == count // 8
+    assert {r.ip for r in results if r.verdict.is_open} == devices | others.keys()
+    assert set(zoo.most.values()) == {1}
+
+
+def test_pacing() -> None:
+    """Never more often than was allowed, which also a slow machine cannot break."""
+    targets = parse_targets(["127.12.5.0-127.12.5.99"], [PORT])
+    began_s = time.monotonic()
+    assert len(list(Scan(targets, Options(), rate_per_s=200).run())) == 100
+    assert time.monotonic() - began_s > 0.9 * 100 / 200 - 0.01
+
+
+def test_few_connects_wait_for_an_answer() -> None:
+    """Of twenty addresses that drop every SYN, never more than five are tried at once."""
+
+    def talk(ip: str) -> Talk[Opened]:
+        opened = yield Connect(ip, PORT)
+        most.append(len(descriptors()) - before)
+        assert isinstance(opened, Opened)
+        return opened
+
+    hosts = [f"127.12.6.{n}" for n in range(1, 21)]
+    most: list[int] = []
+    with ExitStack() as stack:
+        for host in hosts:
+            listener = stack.enter_context(socket.create_server((host, PORT), backlog=0))
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        prober = Prober[Opened](1000, 0.1, max_unanswered=5)
+        before = len(descriptors())
+        assert list(prober.run(map(talk, hosts))) == [Opened.UNREACHABLE] * 20
+    assert 1 <= max(most) <= 5
+
+
+def test_few_descriptors_make_it_slower_not_wrong() -> None:
+    hosts = [f"127.12.4.{n}" for n in range(64)]
+    script = 'ulimit -n 32; exec "$@"'
+    command = [
+        "sh",
+        "-c",
+        script,
+        "sh",
+        *FLUXFAST,
+        "scan",
+        "127.12.4.0/26",
+        "-p",
+        str(PORT),
+        "-t",
+        "50ms",
+        "--json",
+    ]
+    with Zoo({(host, PORT): device(NAME) if n % 2 else peers.silence for n, host in enumerate(hosts)}):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    results = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    assert [r["verdict"] for r in results] == ["silent", "device"] * 32

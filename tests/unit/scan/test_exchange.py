@@ -92,6 +92,15 @@ def test_a_late_answer_counts_for_its_own_question() -> None:
     assert len(exchange.late) == 1
 
 
+def test_what_comes_late_and_is_no_answer_counts_for_nothing() -> None:
+    for unit, response in ((8, ANSWERS[HOLDING]), (7, ANSWERS[SERVER_ID]), (7, HOLDING.pdu)):
+        exchange, first = asked(HOLDING)
+        exchange.expire(2.0)
+        exchange.ask(7, IDENTIFICATION, 2.0)
+        assert exchange.receive(mbap(first, unit, response), 3.0) is None
+        assert exchange.late == []
+
+
 def test_garbage_breaks_it_for_good() -> None:
     exchange, transaction_id = asked(HOLDING)
     reply = exchange.receive(b"SSH-2.0-x\r\n", 2.0)

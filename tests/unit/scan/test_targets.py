@@ -76,7 +76,7 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     "word",
     ["10.0.0.300", "10.0.0.0/33", "10.0.0.1-", "10.0.0.9-3", "10.0.0.9-10.0.0.3", "10.0.0.1-fd00::", "::g",
-     "10.0.0.1:502", "1.2.3.4/x", "10.0.0.1-300", "", "-"],
+     "10.0.0.1:502", "1.2.3.4/x", "10.0.0.1-300", "", "-", "fe80::1%1"],
 )  # fmt: skip
 def test_words_that_mean_nothing(word: str) -> None:
     with pytest.raises(LocalProtocolError, match="write"):
