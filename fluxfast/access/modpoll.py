@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fluxfast.access.selection import Form, Selection, reference, select_addresses
+from fluxfast.access.selection import Form, Selection, select_addresses
 from fluxfast.access.target import Unit
 from fluxfast.access.write import Write, write_values
 from fluxfast.constants import DEFAULT_PORT
 from fluxfast.errors import LocalProtocolError
 from fluxfast.plan.blocks import READ_FUNCTION
+from fluxfast.profiles.point import reference
 from fluxfast.values import Reading
 
 _TABLE_TEXT: Final = {

@@ -15,27 +15,20 @@ from fluxfast.errors import LocalProtocolError
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.profiles import Point, Profile, Quirks
 from fluxfast.profiles.findings import nearest, validate
-from fluxfast.profiles.point import BIT_TABLES
+from fluxfast.profiles.point import BIT_TABLES, REFERENCE_DIGITS
 from fluxfast.profiles.types import BYTE_ORDERS, SWAPPED_BYTES, SWAPPED_WORDS, TYPES, TypeName
 
 ORDERS: Final = ("big", "little", "byte-swap", "word-swap")
 MAX_POINTS: Final = 65536
 MAX_DIGITS: Final = 40  # of a scale: floats have 17
-_DIGIT: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
 _NUMBER: Final = r"(?:0[xX][0-9A-Fa-f]{1,8}|[0-9]{1,8})"
 _ITEM: Final = re.compile(rf"({_NUMBER})(?::({_NUMBER}))?", re.ASCII)
 _GLOB: Final = re.compile(r"[*?\[]")
 
 
-def reference(table: str, address: int) -> str:
-    """Return the 1-based reference of a PDU address: five digits, beyond 9999 six."""
-    number = address + 1
-    return f"{_DIGIT[table]}{number:0{4 if number <= 9999 else 5}d}"
-
-
 def place(point: Point) -> str:
     """Return where a point is, both ways: ``holding address 2008, reference 42009``."""
-    return f"{point.register} address {point.address}, reference {reference(point.register, point.address)}"
+    return f"{point.register} address {point.address}, reference {point.reference}"
 
 
 @dataclass(frozen=True)
@@ -210,7 +203,7 @@ def _as_options(text: str) -> str:
 
 def _meant(text: str) -> str:
     """Return what a number that is too large probably is: a reference."""
-    tables = {str(digit): table for table, digit in _DIGIT.items()}
+    tables = {str(digit): table for table, digit in REFERENCE_DIGITS.items()}
     if len(text) == 6 and text.isdecimal() and text[0] in tables and 1 <= int(text[1:]) <= 65536:
         table, number = tables[text[0]], int(text[1:])
         option = "" if table == "holding" else f" --table {table}"

@@ -6,13 +6,14 @@ from typing import Final
 
 from fluxfast import modbus
 from fluxfast.access.read import Answer, UnitReader
-from fluxfast.access.selection import Form, Selection, is_address, place, reference
+from fluxfast.access.selection import Form, Selection, is_address, place
 from fluxfast.access.target import Unit
 from fluxfast.config import Device
 from fluxfast.errors import LocalProtocolError
 from fluxfast.profiles import BatteryControl, Point, Profile
 from fluxfast.profiles.control import POWER_UNITS
 from fluxfast.profiles.findings import nearest
+from fluxfast.profiles.point import reference
 from fluxfast.values import Decoder, Reading, block_of, encode
 
 MAX_VALUES: Final = 123  # MAP 6.12: registers of one request; coils in the same measure are plenty

@@ -14,6 +14,14 @@ def profile() -> None:
     """Make, check and print profiles: the register maps of device types.
 
     PROFILE is a built-in one's name, or the path of a file. What a profile can say: docs/profiles.md.
+
+    \b
+    Examples:
+      fluxfast profile doc powerpack
+      fluxfast profile from-csv registers.csv -o pcs.yaml
+      fluxfast profile from-sunspec 192.168.1.100 -o inverter.yaml
+
+    Exit code: 0 done, 1 done with findings, 2 bad input, 3 could not be done.
     """
 
 

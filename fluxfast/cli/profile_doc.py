@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fluxfast.access.selection import reference
 from fluxfast.cli import completing
 from fluxfast.cli.options import Command
 from fluxfast.cli.words import plural
@@ -80,7 +79,7 @@ def _cells(point: Point) -> dict[str, str]:
         "point": point.name,
         "address": str(point.address),
         "hex": f"0x{point.address:04X}",
-        "reference": reference(point.register, point.address),
+        "reference": point.reference,
         "table": "" if point.register == "holding" else point.register,
         "type": f"{point.type}{length}{bits}",
         "order": order,
@@ -268,7 +267,7 @@ def _as_json(profile: Profile) -> dict[str, Any]:
         "title": profile.title,
         "version": profile.version,
         "points": [
-            {"reference": reference(point.register, point.address)} | point.model_dump(by_alias=True)
+            {"reference": point.reference} | point.model_dump(by_alias=True)
             for point in profile.points.values()
         ],
         "quirks": profile.quirks.model_dump(),

@@ -16,12 +16,12 @@ from rich.text import Text
 
 from fluxfast.access.cure import failure
 from fluxfast.access.read import Answer
-from fluxfast.access.selection import reference
 from fluxfast.access.watch import Track
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS
 from fluxfast.cli.words import plural
 from fluxfast.profiles import Point
 from fluxfast.profiles.document import one_line
+from fluxfast.profiles.point import reference
 from fluxfast.table import quality
 from fluxfast.values import Reading, Value
 
@@ -54,7 +54,7 @@ def as_json(answer: Answer, track: Track | None) -> dict[str, Any]:
         "point": point.name,
         "table": point.register,
         "address": point.address,
-        "reference": reference(point.register, point.address),
+        "reference": point.reference,
         "type": point.type,
         "value": reading.value,
         "label": reading.label,
@@ -122,7 +122,7 @@ def line_of(answers: Sequence[Answer], tracks: Tracks) -> str:
         if answer.reading.value is None:
             value = f"{NONE} ({one_line(answer.reason or '')})"
         changed = "*" if track is not None and track.has_changed else ""
-        at = f"{point.address}, {reference(point.register, point.address)}"
+        at = f"{point.address}, {point.reference}"
         cells.append(f"{name} ({at})={value}{changed}")
     return f"{moment(answers[0].time_us)}  {'  '.join(cells)}"
 
@@ -204,7 +204,7 @@ def _cells(answer: Answer, track: Track | None) -> Iterator[tuple[str, Text]]:
     yield "unit", Text(point.unit)
     yield "quality", Text(_why(answer), COLOURS[quality_])
     yield "address", Text(str(point.address))
-    yield "reference", Text(reference(point.register, point.address))
+    yield "reference", Text(point.reference)
     yield "raw", Text(raw_words(reading.raw, point))
     if track is not None:
         yield "min", _short(track.minimum)

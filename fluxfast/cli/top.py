@@ -34,7 +34,12 @@ LEAST_EVERY_S, MOST_EVERY_S = 0.1, 30.0
 @click.option(
     "--filter", "filter_", metavar="TEXT", default="", help="Only devices in which all words of it stand."
 )
-@click.option("--sort", type=click.Choice(SORTABLE), help="Sort the devices by a column.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    type=click.Choice(SORTABLE),
+    help=f"Sort the devices by one of {', '.join(SORTABLE)}.",
+)
 @click.option("--once", is_flag=True, help="Print the devices once, as a table.")
 @JSON
 def top(site: Path | None, every_s: float, filter_: str, sort: str | None, once: bool, as_json: bool) -> None:

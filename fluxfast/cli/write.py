@@ -12,7 +12,7 @@ import click
 from fluxfast.access.carry_out import Answers, Result, carry_out, look, planned
 from fluxfast.access.guard import sole_writer
 from fluxfast.access.read import Answer
-from fluxfast.access.selection import is_address, place, reference
+from fluxfast.access.selection import is_address, place
 from fluxfast.access.target import Unit, find_devices, is_site, parse_endpoint
 from fluxfast.access.write import Write, plan_writes
 from fluxfast.cli import completing
@@ -208,7 +208,7 @@ def _print_json(result: Result) -> None:
             "point": point.name,
             "table": point.register,
             "address": point.address,
-            "reference": reference(point.register, point.address),
+            "reference": point.reference,
             "type": point.type,
             "unit": point.unit or None,
             "function_code": one.function_code,

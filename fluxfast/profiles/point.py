@@ -30,7 +30,7 @@ from fluxfast.profiles.types import (
 FAST: Final = "fast"  # the poll group that is read every tick
 MAX_FLOAT16: Final = 65504
 BIT_TABLES: Final = ("coil", "discrete")
-_REFERENCE: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
+REFERENCE_DIGITS: Final = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}
 RESERVED_COLUMNS: Final = frozenset(
     {"time", "site", "device", "quality", "reason", "latency_ms", "run", "date"}
 )
@@ -108,6 +108,11 @@ Table = Literal["holding", "input", "coil", "discrete"]
 _PLAIN_ORDER: Final = cast(ByteOrder, "")  # replaced by the plain order of the type
 
 
+def reference(table: str, address: int) -> str:
+    """Return the 1-based reference of a PDU address: five digits, beyond 9999 six."""
+    return f"{REFERENCE_DIGITS[table]}{address + 1:0{4 if address < 9999 else 5}}"
+
+
 class Point(FileModel):
     """One value: ``raw × scale + offset`` in ``unit``. Addresses are PDU addresses, 0-based."""
 
@@ -151,9 +156,8 @@ class Point(FileModel):
 
     @property
     def reference(self) -> str:
-        """Its 1-based reference: holding register 2008 is 42009. Five digits, beyond 9999 six."""
-        digits = 4 if self.address < 9999 else 5
-        return f"{_REFERENCE[self.table]}{self.address + 1:0{digits}}"
+        """Its 1-based reference: holding register 2008 is 42009."""
+        return reference(self.table, self.address)
 
     @property
     def kind(self) -> Kind:

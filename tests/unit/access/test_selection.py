@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxfast.access.selection import Form, reference, select_addresses, select_points
+from fluxfast.access.selection import Form, select_addresses, select_points
 from fluxfast.errors import LocalProtocolError
 from fluxfast.profiles import Quirks, load_profile
+from fluxfast.profiles.point import reference
 from fluxfast.profiles.types import BYTE_ORDERS, TYPES
 
 
