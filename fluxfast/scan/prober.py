@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
+from fluxfast.errors import TransportError
 from fluxfast.scan.exchange import Exchange, Kind, Reply
 from fluxfast.scan.questions import Question
 
@@ -167,26 +168,22 @@ class Prober(Generic[T]):
             self._connect(visit, wish)
 
     def _connect(self, visit: _Visit[T], wish: Connect) -> None:
-        try:
-            visit.sock = socket.socket(socket.AF_INET6 if ":" in wish.ip else socket.AF_INET)
-        except OSError as error:
-            self._no_room(visit, error)
-            return
-        visit.sock.setblocking(False)
-        visit.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         visit.ended, visit.drained = False, 0
         visit.exchange = Exchange()
         try:
+            visit.sock = socket.socket(socket.AF_INET6 if ":" in wish.ip else socket.AF_INET)
+            visit.sock.setblocking(False)
+            visit.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             number = visit.sock.connect_ex((wish.ip, wish.port))
-        except OSError as error:  # an IPv6 scope that is none
+        except OSError as error:  # no descriptor; no IPv6 here
             number = error.errno or errno.EINVAL
         if number in _NO_ROOM:
-            self._no_room(visit, OSError(number, os.strerror(number)))
+            self._no_room(visit, number)
             return
         self.connects += 1
         self._unanswered += 1
         visit.state = _State.CONNECTING
-        if number in (0, errno.EINPROGRESS):
+        if number in (0, errno.EINPROGRESS) and visit.sock is not None:
             self._selector.register(visit.sock, selectors.EVENT_WRITE, visit)
             self._wait(visit, self._timeout_s)
         else:
@@ -196,8 +193,7 @@ class Prober(Generic[T]):
         """Go on with what became of a connect: 0 or an errno."""
         self._unanswered -= 1
         assert isinstance(visit.wish, Connect)
-        assert visit.sock is not None
-        if number:
+        if number or visit.sock is None:
             self._close(visit)
             self._go_on(visit, _OPENED_BY_ERRNO.get(number, Opened.UNREACHABLE))
             return
@@ -208,12 +204,12 @@ class Prober(Generic[T]):
         else:
             self._go_on(visit, Opened.UP)
 
-    def _no_room(self, visit: _Visit[T], error: OSError) -> None:
+    def _no_room(self, visit: _Visit[T], number: int) -> None:
         """No descriptor or buffer is left: fewer at once from now on, and this one again a little later."""
-        others = len(self._visits) - 1
-        if error.errno not in _NO_ROOM or not others:
-            raise error
         self._close(visit)
+        others = len(self._visits) - 1
+        if not others:
+            raise TransportError(f"cannot open a connection: {os.strerror(number)} (see ulimit -n)")
         self._max_open = max(others // 2, 1)
         self._slot_s = self._now_s + NO_ROOM_S
         self._due.append(visit)
