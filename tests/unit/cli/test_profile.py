@@ -173,7 +173,7 @@ def test_a_register_list() -> None:
     assert report["columns"]["address"] == "Register"
     assert "is no ROLE=HEADING" in run("from-csv", "meter.csv", "--map", "place=Register", code=2).output
     assert "out.yaml is there already" in run("from-csv", "meter.csv", "-o", "out.yaml", code=2).output
-    assert "cannot be read" in run("from-csv", "none.csv", code=2).output
+    assert "no such file" in run("from-csv", "none.csv", code=2).output
 
 
 # ---- from-sunspec ----
