@@ -291,11 +291,9 @@ _SAID_ORDER: Final = re.compile(
 
 def order_said_in(text: str) -> str | None:
     """Return the byte order that a remark speaks of: ``U32 with the low word first``."""
-    match = _SAID_ORDER.search(text)
-    if match is None:
-        return None
-    about_words = "endian" in match[0].lower() and re.search(r"\bword", text, re.IGNORECASE)
-    return parse_order(f"word {match[0]}" if about_words else match[0])
+    said = " ".join(_SAID_ORDER.findall(text))
+    about_words = "endian" in said.lower() and re.search(r"\bword", text, re.IGNORECASE)
+    return parse_order(f"word {said}" if about_words else said)
 
 
 # ---- numbers and units ----

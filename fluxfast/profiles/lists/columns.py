@@ -31,7 +31,7 @@ ROLES: Final = (
 
 # (role, how sure, words of the heading). The surest choice is made first.
 _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
-    ("address", 10, r"addr|adress|direccion|indirizzo|endereco"),
+    ("address", 10, r"addr|adress|\badr\b|direccion|indirizzo|endereco"),
     ("address", 9, r"^(?:modbus |start |starting )?reg(?:ister)? ?(?:no|nr|num|number|nummer|id)\b"
         r"|registernummer"),
     ("address", 8, r"\b(?:reference|referenz|modbus ref)\b"),
@@ -41,7 +41,8 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
     ("name", 10, r"\bname\b|^name|bezeichnung|\bsignal|variable|nombre|\bnom\b|^tag\b|tagname|datenpunkt"),
     ("name", 9, r"designation|libelle|denominazione|denominacion|descrizione"),
     ("name", 8, r"\bparameter|data ?point|\bpoint\b|\bitem\b|\blabel\b|messwert|messgrosse|measur|data name"),
-    ("name", 5, r"^value$|^quantity$|^function$|^data$|^register$|^content|^definition|grosse|^wert$|^title"),
+    ("name", 5, r"^value$|^text$|^quantity$|^function$|^data$|^register$|^content|^definition|grosse|^wert$"
+        r"|^title"),
     ("type", 10, r"data ?type|daten ?typ|datentyp|data ?format|number format|value type|type of data"
         r"|encoding"),
     ("type", 8, r"^type$|^typ$|^format$|^tipo$|^var type|tipo d[ei] dat|type de donnee"),
@@ -59,7 +60,7 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
         r"|\bscala\b|coefficient|^sf$|\blsb\b|^ratio"),
     ("scale", 7, r"^accuracy|^precision|^step|increment|^mult"),
     ("offset", 8, r"^offset$|value offset|^bias|zero offset|nullpunkt"),
-    ("unit", 10, r"^(?:eng(?:ineering)? )?units?$|einheit|^uom|unidad|^unita|^unite|^eu$|unit of|^dimension"),
+    ("unit", 10, r"^(?:eng(?:ineering)? )?units?$|einheit|^uom|unidad|^unita|^unite|^eu$|unit of|^dim"),
     ("unit", 6, r"\bunits?\b(?! id)"),
     ("access", 10, r"access|zugriff|^r ?w$|^rw|read write|^r o|^ro rw|lesen schreiben|acces|permission"
         r"|^rd ?wr|writ|schreib"),

@@ -243,6 +243,7 @@ PDU address (dec);Description;Format;Resolution;Unit;Read/Write
 Offset;Point;Type;SF;Unit;Permission
 Adresse;Désignation;Format;Facteur;Unité;Accès
 Dirección;Descripción;Tipo de dato;Escala;Unidades;Acceso
+Adr.;Text;Typ;Faktor;Dim.;Zugriff
 Address(Hex);Parameter;Object Type;Resolution;Unit;Type of access
 """
 

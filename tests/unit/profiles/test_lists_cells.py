@@ -118,6 +118,7 @@ def test_orders(text: str, order: str | None) -> None:
     [
         ("Energy, low word first", "CDAB"), ("Low-Word zuerst", "CDAB"), ("MSW first", "ABCD"),
         ("word order: little endian", "CDAB"), ("little-endian", "DCBA"), ("words swapped, CDAB", "CDAB"),
+        ("Big-endian, word swapped", "CDAB"), ("Big-endian", "ABCD"), ("word order: big-endian", "ABCD"),
         ("lower limit of the power", None), ("le facteur", None), ("high word", None),
     ],
 )  # fmt: skip
