@@ -99,7 +99,7 @@ def _tell(found: Found, made: Made) -> None:
     """Tell on stderr what was found: the profile itself may go to stdout."""
     said = found.common
     about = " ".join(filter(None, (said.manufacturer, said.model, said.version, said.serial_number)))
-    click.echo(f"SunSpec at {found.base}: {about or 'no common model'}", err=True)
+    click.echo(f"SunSpec at {found.base}: {about or 'the device does not say what it is'}", err=True)
     models = ", ".join(str(model.id) for model in found.models if model not in made.unknown)
     click.echo(f"models {models}", err=True)
     for model in made.unknown:

@@ -135,7 +135,8 @@ class _Maker:
             label = group.get("label") or group.get("desc") or group["name"]
             title = f"Model {model.id}, {label}: {model.address} to {model.end - 1}"
             self._above[first] = [title, *_names("Not implemented on this device:", left_out)]
-        if rest := model.end - max((f.address + f.size for f in fields), default=model.address + 2):
+        rest = model.end - max((field.address + field.size for field in fields), default=model.address + 2)
+        if rest and all(field.raw(words) for field in fields):  # else a count may be missing
             self._remarks.append(f"model {model.id}: {rest} registers at its end are not in its definition")
 
     def _is_wanted(self, field: Field, words: Mapping[int, int]) -> bool:
