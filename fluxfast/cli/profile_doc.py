@@ -19,6 +19,7 @@ from fluxfast.cli.options import Command
 from fluxfast.cli.words import plural
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
 from fluxfast.profiles import BatteryControl, MeterControl, Point, Profile, builtin_profiles, load_profile
+from fluxfast.profiles.document import one_line
 from fluxfast.profiles.point import FAST
 from fluxfast.profiles.types import BYTE_ORDERS, TYPES
 from fluxfast.profiles.write import point_fields
@@ -75,7 +76,7 @@ def _cells(point: Point) -> dict[str, str]:
         "" if len(BYTE_ORDERS[TYPES[point.type].width]) == 2 and not point.swap_bytes else point.byte_order
     )
     fields = point_fields(point)
-    return {
+    cells = {
         "point": point.name,
         "address": str(point.address),
         "hex": f"0x{point.address:04X}",
@@ -93,6 +94,7 @@ def _cells(point: Point) -> dict[str, str]:
         "no value": _raws(fields.get("not_implemented")),
         "description": point.description,
     }
+    return {column: one_line(cell) for column, cell in cells.items()}
 
 
 def _raws(raws: Any) -> str:
@@ -151,10 +153,11 @@ def _control(profile: Profile) -> Iterator[str]:
         yield (
             f"Control writes {control.setpoint} with function code {function}, positive discharges, at least"
             f" every {control.refresh_ns / 1e9:g} s, while {control.ready.point} is"
-            f" {' or '.join(control.ready.labels)}; it reads the state of energy from {control.soe}."
+            f" {' or '.join(map(one_line, control.ready.labels))}; it reads the state of energy from"
+            f" {control.soe}."
         )
         if control.source is not None:
-            yield f"Before, it writes {control.source.labels[0]} to {control.source.point}."
+            yield f"Before, it writes {one_line(control.source.labels[0])} to {control.source.point}."
         if control.heartbeat is not None:
             beat = control.heartbeat
             yield f"Meanwhile it writes {beat.point} ({beat.kind}) every {beat.every_ns / 1e9:g} s."
@@ -165,7 +168,7 @@ def _control(profile: Profile) -> Iterator[str]:
 
 def _title(profile: Profile) -> str:
     listed = f"{profile.name}, version {profile.version}, {plural(len(profile.points), 'points')}"
-    return f"{profile.title} ({listed})" if profile.title else listed
+    return f"{one_line(profile.title)} ({listed})" if profile.title else listed
 
 
 def _text(profile: Profile, _: Sequence[str], rows: Sequence[dict[str, str]]) -> None:

@@ -5,12 +5,20 @@ from pathlib import Path
 import click
 
 from fluxfast.errors import FluxfastError
+from fluxfast.profiles.fields import POINT_NAME
 
 OUT = click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False),
     help="Write the profile to this file instead of to the output.",
 )  # fmt: skip
 FORCE = click.option("--force", is_flag=True, help="Write over a file that is there.")
+
+
+def refuse_name(name: str) -> None:
+    """Raise for what cannot be a profile's name."""
+    if not POINT_NAME.fullmatch(name):
+        cure = "give --name: a letter, then up to 62 letters, digits or underscores"
+        raise click.BadParameter(f"'{name}' is not a profile name ({cure})", param_hint="--name")
 
 
 def refuse_existing(out: Path | None, force: bool, hint: str = "--out") -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from fluxfast.cli.options import DONE, FINDINGS, JSON, Command
-from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, save, warn
+from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, refuse_name, save, warn
 from fluxfast.cli.words import plural
-from fluxfast.profiles.fields import POINT_NAME
 from fluxfast.profiles.findings import nearest
 from fluxfast.profiles.lists.bases import BASES
 from fluxfast.profiles.lists.columns import ROLES, judge
@@ -71,9 +70,7 @@ def from_csv(
     refuse_existing(out, force)
     chosen = _chosen(maps)
     name = name or slug((out or file).stem) or "device"
-    if not POINT_NAME.fullmatch(name):
-        cure = "give --name: a letter, then up to 62 letters, digits or underscores"
-        raise click.BadParameter(f"'{name}' is not a profile name ({cure})", param_hint="--name")
+    refuse_name(name)
     found = read_sheet(file, judge, sheet)
     read = read_registers(found, name, base=base, order=order.upper(), chosen=chosen)
     text = profile_text(read.profile, read.comments)

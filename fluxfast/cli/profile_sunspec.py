@@ -9,12 +9,11 @@ import click
 
 from fluxfast.access.target import parse_endpoint
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, Command
-from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, save, warn
+from fluxfast.cli.profile_out import FORCE, OUT, refuse_existing, refuse_name, save, warn
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.words import plural
 from fluxfast.client import Client
 from fluxfast.errors import FluxfastError, TransportError
-from fluxfast.profiles.fields import POINT_NAME
 from fluxfast.profiles.write import profile_text
 from fluxfast.sunspec import Found, Made, discover, make_profile
 from fluxfast.sunspec.definitions import definition
@@ -64,9 +63,8 @@ def from_sunspec(
     address, port = parse_endpoint(host)
     refuse_existing(out, force)
     name = name if name is not None or out is None else out.stem
-    if name is not None and not POINT_NAME.fullmatch(name):
-        cure = "give --name: a letter, then up to 62 letters, digits or underscores"
-        raise click.BadParameter(f"'{name}' is not a profile name ({cure})", param_hint="--name")
+    if name is not None:
+        refuse_name(name)
     definition(1)  # tells what to install
     found, made = asyncio.run(_make(Client(address, port, unit_id=unit, timeout_s=timeout, retry_count=1),
                                     keep_all, bits, name))  # fmt: skip
@@ -101,7 +99,7 @@ def _tell(found: Found, made: Made) -> None:
     """Tell on stderr what was found: the profile itself may go to stdout."""
     said = found.common
     about = " ".join(filter(None, (said.manufacturer, said.model, said.version, said.serial_number)))
-    click.echo(f"SunSpec at {found.base}: {about or 'no common model'}", err=True)
+    click.echo(f"SunSpec at {found.base}: {about or 'the device does not say what it is'}", err=True)
     models = ", ".join(str(model.id) for model in found.models if model not in made.unknown)
     click.echo(f"models {models}", err=True)
     for model in made.unknown:

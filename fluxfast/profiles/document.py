@@ -76,10 +76,28 @@ class Document:
 def read_document(path: Path) -> Document:
     """Read one YAML file whose top is a mapping; raise ``ConfigError`` when nothing can be made of it."""
     shown = str(path)
-    data = _read(path, shown)
+    cure = "declare like devices together with count:, or split the file into a folder of files"
+    data = read_file(path, cure)
     document = parse_document(_decode(data, shown), shown)
     document.sha256 = hashlib.sha256(data).hexdigest()
     return document
+
+
+def read_file(path: Path, cure_of_size: str = "") -> bytes:
+    """Return a regular file's bytes; raise ``ConfigError`` if there is none or it is too large."""
+    shown = str(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise _fatal(shown, None, "not a regular file", "")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _fatal(shown, None, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB", cure_of_size)
+        return path.read_bytes()
+    except ConfigError:
+        raise
+    except (FileNotFoundError, ValueError):  # ValueError: no file system has a name with a NUL in it
+        raise _fatal(shown, None, "no such file", "") from None
+    except OSError as error:
+        raise _fatal(shown, None, f"cannot be read: {error.strerror}", "") from None
 
 
 def parse_document(text: str, shown: str) -> Document:
@@ -125,24 +143,6 @@ def _line(event: yaml.Event) -> int:
 
 def _fatal(shown: str, line: int | None, message: str, cure: str) -> ConfigError:
     return ConfigError([make_problem(shown, line, "", message, cure)])
-
-
-def _read(path: Path, shown: str) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise _fatal(shown, None, "not a regular file", "")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise _fatal(
-                shown, None, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB",
-                "declare like devices together with count:, or split the file into a folder of files",
-            )  # fmt: skip
-        return path.read_bytes()
-    except ConfigError:
-        raise
-    except (FileNotFoundError, ValueError):  # ValueError: no file system has a name with a NUL in it
-        raise _fatal(shown, None, "no such file", "") from None
-    except OSError as error:
-        raise _fatal(shown, None, f"cannot be read: {error.strerror}", "") from None
 
 
 def _decode(data: bytes, shown: str) -> str:

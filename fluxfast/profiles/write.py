@@ -58,8 +58,9 @@ def _lines(profile: Profile, comments: Comments) -> Iterator[str]:
         *lines, last = _wrapped("  ", _scalar(name), point_fields(point))
         yield from lines
         yield f"{last}  # {one_line(comments.beside[name])}" if name in comments.beside else last
-    if profile.control is not None:
-        yield from _wrapped("", "control", _fields(profile.control))
+    for key, part in (("control", profile.control), ("fingerprint", profile.fingerprint)):
+        if part is not None:
+            yield from _wrapped("", key, _fields(part))
     yield from _remarks(comments.end)
 
 

@@ -129,13 +129,14 @@ class _Maker:
         for field in fields:
             if field.address in kept:
                 self._entries += self._entries_of(model, ordinal, field, words)
-            elif field.type == "sunssf" and field.address in used and field.raw(words) is not None:
+            elif field.type == "sunssf" and field.address in used and self._is_wanted(field, words):
                 self._entries.append(Entry(model, ordinal, field.path, point_keys(field, ONE, is_slow=True)))
         if len(self._entries) > first:
             label = group.get("label") or group.get("desc") or group["name"]
             title = f"Model {model.id}, {label}: {model.address} to {model.end - 1}"
             self._above[first] = [title, *_names("Not implemented on this device:", left_out)]
-        if rest := model.end - max((f.address + f.size for f in fields), default=model.address + 2):
+        rest = model.end - max((field.address + field.size for field in fields), default=model.address + 2)
+        if rest and all(field.raw(words) for field in fields):  # else a count may be missing
             self._remarks.append(f"model {model.id}: {rest} registers at its end are not in its definition")
 
     def _is_wanted(self, field: Field, words: Mapping[int, int]) -> bool:
@@ -180,7 +181,7 @@ class _Maker:
             if pending:
                 above[entry.name], pending = pending, []
         if not points:
-            listed = ", ".join(f"{model.id}" for model in found.models) or "none"
+            listed = ", ".join(dict.fromkeys(f"{model.id}" for model in found.models)) or "none"
             raise FluxfastError(f"no model that has a definition and a value (models: {listed})")
         quirks: dict[str, Any] = {
             "max_gap": MAX_READ_REGISTERS,  # a model answers for all of its registers
@@ -205,18 +206,19 @@ class _Maker:
 
 
 def _readable(models: tuple[Model, ...], registers: Registers) -> list[list[int]]:
-    """Return the ranges that may be read: the models that have points, without what the device refuses."""
+    """Return the ranges that may be read: models, without what the device refuses, up to its borders."""
     refused = {at for field in registers.refused for at in range(field.address, field.address + field.size)}
+    borders = registers.borders
     ranges = []
     for model in models:
         start = None
         for at in range(model.address, model.end + 1):
             inside = at < model.end and at not in refused and definition(model.id) is not None
-            if inside and start is None:
-                start = at
-            elif not inside and start is not None:
+            if start is not None and (not inside or at in borders):
                 ranges.append([start, at - 1])
                 start = None
+            if inside and start is None:
+                start = at
     return ranges
 
 

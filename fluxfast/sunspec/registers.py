@@ -1,7 +1,8 @@
 """Reads the registers of models, and learns what the device refuses.
 
 A read covers whole fields only: some devices refuse to give half a value. What is refused is cut in two
-until only that is left out which is refused by itself.
+until only that is left out which is refused by itself. Where both halves come and the whole does not, it is
+too long, or it is over a border: that shows when longer reads come elsewhere.
 """
 
 from collections.abc import Sequence
@@ -28,13 +29,23 @@ class Registers:
         self._client = client
         self.words: dict[int, int] = {}
         self.refused: list[Field] = []
-        self._too_long: int | None = None  # the shortest read that was refused though its parts were not
+        self._cut: list[tuple[int, int]] = []  # where halves came though the whole did not, and its length
         self._longest = 0
 
     @property
     def max_registers(self) -> int:
-        """The longest read to be asked for."""
-        return MAX_READ_REGISTERS if self._too_long is None else min(self._longest, self._too_long)
+        """The longest read that the device answers, as far as is known."""
+        return MAX_READ_REGISTERS if self._too_long is None else self._longest
+
+    @property
+    def borders(self) -> set[int]:
+        """The addresses that a read must not run over, but may begin at."""
+        return {address for address, quantity in self._cut if quantity <= self._longest}
+
+    @property
+    def _too_long(self) -> int | None:
+        """The shortest read that was refused for its length."""
+        return min((quantity for _, quantity in self._cut if quantity > self._longest), default=None)
 
     async def read(self, fields: Sequence[Field]) -> None:
         """Read adjacent fields."""
@@ -48,14 +59,15 @@ class Registers:
 
     def _as_many_as_fit(self, fields: Sequence[Field]) -> list[Field]:
         taken: list[Field] = []
+        most = MAX_READ_REGISTERS if self._too_long is None else (self._longest + self._too_long) // 2
         for field in fields:
-            if taken and field.address + field.size - taken[0].address > self.max_registers:
+            if taken and field.address + field.size - taken[0].address > most:
                 break
             taken.append(field)
         return taken
 
     async def _read(self, fields: Sequence[Field]) -> bool:
-        """Read fields in one request, or in halves; return whether all of them came."""
+        """Read fields in one request, or in halves; return whether all of them came in the one."""
         address = fields[0].address
         quantity = fields[-1].address + fields[-1].size - address
         try:
@@ -70,10 +82,10 @@ class Registers:
                 self.refused += fields
                 return False
             half = len(fields) // 2
-            complete = [await self._read(fields[:half]), await self._read(fields[half:])]
-            if all(complete):
-                self._too_long = min(quantity - 1, self._too_long or quantity)
-            return all(complete)
+            whole = [await self._read(fields[:half]), await self._read(fields[half:])]
+            if all(whole):
+                self._cut.append((fields[half].address, quantity))
+            return False
         self.words.update(enumerate(words, address))
         self._longest = max(self._longest, quantity)
         return True

@@ -90,12 +90,12 @@ def missing(model_id: int, name: str) -> Any:
 
 def serving_image(
     image: Image, *, unit: int = 1, most: int = 125, silent: range = range(0), closes: range = range(0),
-    pause_s: float = 0.0, requests: list[Request] | None = None,
+    border: int | None = None, requests: list[Request] | None = None,
 ) -> Answer:  # fmt: skip
     """Return an answer by these registers.
 
-    Other units and other addresses get an exception, as do reads of more than ``most``; reads that begin in
-    ``silent`` get nothing, in ``closes`` the end of the connection.
+    Other units and other addresses get an exception, as do reads of more than ``most`` or over ``border``;
+    reads that begin in ``silent`` get nothing, in ``closes`` the end of the connection.
     """
 
     async def answer(peer: Peer) -> None:
@@ -104,8 +104,6 @@ def serving_image(
             if requests is not None:
                 requests.append(request)
             wanted = range(request.address, request.address + request.quantity)
-            if pause_s:
-                await _sleep(pause_s)
             if request.address in silent:
                 continue
             if request.address in closes:
@@ -113,16 +111,11 @@ def serving_image(
             if request.unit_id != unit:
                 await peer.send(request.reply(pdu=bytes([0x80 | request.function_code, 11])))
             elif (
-                request.function_code != 3 or request.quantity > most or any(at not in image for at in wanted)
-            ):
+                request.function_code != 3 or request.quantity > most or border in wanted[1:]
+                or any(at not in image for at in wanted)
+            ):  # fmt: skip
                 await peer.send(request.reply(pdu=bytes([0x80 | request.function_code, 2])))
             else:
                 await peer.send(request.reply([image[at] for at in wanted]))
 
     return answer
-
-
-async def _sleep(seconds: float) -> None:
-    import asyncio
-
-    await asyncio.sleep(seconds)

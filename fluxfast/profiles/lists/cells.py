@@ -48,7 +48,7 @@ _HEX: Final = re.compile(r"(?:0x|&h|\$|16#)([0-9a-f]{1,5})|([0-9][0-9a-f]{0,4})h
 _REFERENCE: Final = re.compile(r"([134])[x:][ _-]?([0-9]{1,5})", re.IGNORECASE)
 _PREFIXED: Final = re.compile(r"%?(hr|ir|di|mw|iw|co)[ .:_-]?([0-9]{1,5})", re.IGNORECASE)
 _THOUSANDS: Final = re.compile(r"[0-9]{1,3}[,' ][0-9]{3}")
-_RANGE: Final = re.compile(r"\s*(?:-|–|—|~|…|\.\.+|\bto\b|\bbis\b|/|,|&)\s*", re.IGNORECASE)
+_RANGE: Final = re.compile(r"\s*(?:-|–|—|[~～∼]|…|\.\.+|\bto\b|\bbis\b|/|,|&)\s*", re.IGNORECASE)
 _BIT: Final = re.compile(r"(.*?[0-9a-fh])\s*(?:[.:]|\bbit\s*)([0-9]{1,2})", re.IGNORECASE)
 _DIGITS: Final[dict[str, TableName]] = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 _PREFIXES: Final[dict[str, TableName]] = {
@@ -150,13 +150,15 @@ def parse_table(text: str) -> Functions | None:
 
 _ACCESS: Final[dict[str, Literal["ro", "rw", "wo"]]] = {
     **dict.fromkeys(
-        ("r", "ro", "read", "readonly", "rd", "lesen", "nurlesen", "lesend", "l", "lecture"), "ro"
+        ("r", "ro", "read", "readonly", "rd", "lesen", "nurlesen", "lesend", "l", "lecture", "lectura",
+         "lettura", "lectureseule", "sololectura", "solalettura"), "ro",
     ),
     **dict.fromkeys(
         ("rw", "wr", "readwrite", "writeread", "readandwrite", "lesenschreiben", "lesenundschreiben", "ls",
-         "rdwr", "writable", "writeable"), "rw",
+         "rdwr", "writable", "writeable", "lectureecriture", "lecturaescritura", "letturascrittura"), "rw",
     ),
-    **dict.fromkeys(("w", "wo", "write", "writeonly", "schreiben", "nurschreiben", "s"), "wo"),
+    **dict.fromkeys(("w", "wo", "write", "writeonly", "schreiben", "nurschreiben", "s", "ecriture",
+                     "escritura", "scrittura"), "wo"),
 }  # fmt: skip
 
 
@@ -206,6 +208,7 @@ _KINDS: Final[tuple[tuple[str, Literal["signed", "unsigned", "float", "bool", "s
     ),
     (r"^i|int|short|long", "signed"),
 )
+_SIZED: Final = re.compile(r"\b([1-8]) ?(word|byte|reg)(?:ister)?s?\b")
 _WIDTHS: Final = (
     (r"lword|qword|longlong|long long|lint|lreal|double(?! ?word)|quad", 64),
     (r"dword|double ?word|dint|\blong|ulong", 32),
@@ -229,11 +232,15 @@ def parse_kind(text: str) -> Kind | None:
     if kind == "string":
         # STR16, string[16], STRING 16: characters, unless a column has the registers
         (length,) = (length,) if length or len(numbers) != 1 else numbers
+        if length and re.search(r"\d ?(?:word|reg)", words):
+            length *= 2
         return Kind("string", length=length)
     if kind == "bool":
         return Kind("bool", 16, order=order)
     widths = numbers & {8, 16, 32, 64, 128}
-    if not widths and (found := next((bits for one, bits in _WIDTHS if re.search(one, words)), None)):
+    if match := _SIZED.search(words):  # IEEE754 2 words
+        widths = {int(match[1]) * (8 if match[2] == "byte" else 16)}
+    elif not widths and (found := next((bits for one, bits in _WIDTHS if re.search(one, words)), None)):
         widths = {found}
     if len(widths) > 1 or not widths <= {16, 32, 64} or (length is not None and length not in widths):
         return None
@@ -274,20 +281,41 @@ def parse_order(text: str) -> str | None:
     return "ABCD" if big else None
 
 
+_SAID_ORDER: Final = re.compile(
+    r"(?:\b(?:low|lower|high|higher|least|most)[ -]?(?:significant )?word|\b[lm]sw\b)[ -]*(?:(?:is|comes) )?"
+    r"(?:first|zuerst|d'abord|primero)|\b(?:little|big)[- ]endian\b|\bwords?[ -]?swap(?:ped)?\b"
+    r"|\bswapped words\b|\b(?:cdab|badc|dcba)\b",
+    re.IGNORECASE,
+)
+
+
+def order_said_in(text: str) -> str | None:
+    """Return the byte order that a remark speaks of: ``U32 with the low word first``."""
+    said = " ".join(_SAID_ORDER.findall(text))
+    about_words = "endian" in said.lower() and re.search(r"\bword", text, re.IGNORECASE)
+    return parse_order(f"word {said}" if about_words else said)
+
+
 # ---- numbers and units ----
 
 _NUMBER: Final = r"[-+]?(?:[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)(?:e[-+]?[0-9]+)?"
 _SCALES: Final = (
     (re.compile(rf"[x×*]?\s*({_NUMBER})"), 1),
     (re.compile(rf"({_NUMBER})\s*[x×*]"), 1),
-    (re.compile(rf"(?:1\s*)?[/÷:]\s*({_NUMBER})"), -1),
+    (re.compile(rf"(?:(?:1\s*)?[/÷:]|div(?:ided|ide)?(?: by)?)\s*({_NUMBER})"), -1),
+    (re.compile(rf"1\s*=\s*({_NUMBER})\s*[^\W\d]*[%°]?\w*"), 1),  # 1 = 0.1 kW
+    (re.compile(rf"({_NUMBER})\s*=\s*1\s*[^\W\d]*[%°]?\w*"), -1),  # 10 = 1 kW
 )
-_POWER: Final = re.compile(r"10\s*(?:\^|\*\*|e)\s*\(?([-+]?[0-9]{1,2})\)?")
+_POWER: Final = re.compile(r"[x×*]?\s*10\s*(?:\^|\*\*|e)\s*\(?([-+]?[0-9]{1,2})\)?")
+_RAISED: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_THOUSAND_OR_ONE: Final = re.compile(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}")
 _WITH_UNIT: Final = re.compile(rf"[x×*]?\s*({_NUMBER})\s*([^\W\d_%°Ω/][\w/%°Ω²³·]*|[%°Ω]\w*)")
 
 
 def parse_number(text: str) -> Decimal | None:
-    """Return a number with a decimal point or comma."""
+    """Return a number with a decimal point or comma; None for 1,000, which may be both."""
+    if _THOUSAND_OR_ONE.fullmatch(text.strip()):
+        return None
     try:
         number = Decimal(text.strip().replace(",", ".").replace("−", "-"))
     except InvalidOperation:
@@ -296,7 +324,8 @@ def parse_number(text: str) -> Decimal | None:
 
 
 def parse_scale(text: str) -> Decimal | None:
-    """Return the factor that ``0.1``, ``0,1``, ``1/10``, ``x10``, ``10^-1`` or ``0.1 V`` means."""
+    """Return the factor that ``0.1``, ``0,1``, ``1/10``, ``x10``, ``10^-1``, ``1 = 0.1 V`` means."""
+    text = re.sub("(?<=10)[⁰¹²³⁴-⁹⁻]+", lambda raised: f"^{raised[0].translate(_RAISED)}", text)
     text = text.strip().lower().replace("−", "-")
     if match := _POWER.fullmatch(text):
         return Decimal(1).scaleb(int(match[1]))
@@ -316,7 +345,9 @@ def inverse(number: Decimal) -> Decimal | None:
 
 
 def split_unit(text: str) -> tuple[Decimal | None, str]:
-    """Return (0.1, ``kWh``) for ``0.1 kWh``, (None, the text) without a number."""
+    """Return (0.1, ``kWh``) for ``0.1 kWh``, (0.1, "") for ``0.1``, (None, the text) without a number."""
+    if re.fullmatch(_NUMBER, text.strip()):
+        return parse_number(text) or None, ""
     match = _WITH_UNIT.fullmatch(text.strip())
     number = parse_number(match[1]) if match else None
     return (number, match[2]) if match and number else (None, text.strip())
@@ -334,6 +365,17 @@ def parse_unit(text: str) -> str:
     """Return a unit as it is written elsewhere."""
     text = text.strip().strip("[]()").strip()
     return "" if is_nothing(text) else _UNITS.get(text.lower(), text)
+
+
+_IN_NAME: Final = re.compile(
+    r"[(\[]\s*([kM]?(?:Wh?|VAh?|varh?|VA[Rr]h?|V|A|Hz)|m[VAs]|%|°C|s|min|h|Ah|bar|Ω)\s*[)\]]\s*$"
+)
+
+
+def unit_in_name(name: str) -> str:
+    """Return the unit at the end of ``Voltage L1 (V)``; empty where there is none."""
+    match = _IN_NAME.search(name)
+    return match[1] if match else ""
 
 
 def parse_states(text: str) -> dict[int, str] | None:

@@ -31,7 +31,7 @@ ROLES: Final = (
 
 # (role, how sure, words of the heading). The surest choice is made first.
 _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
-    ("address", 10, r"addr|adress|direccion|indirizzo|endereco"),
+    ("address", 10, r"addr|adress|\badr\b|direccion|indirizzo|endereco"),
     ("address", 9, r"^(?:modbus |start |starting )?reg(?:ister)? ?(?:no|nr|num|number|nummer|id)\b"
         r"|registernummer"),
     ("address", 8, r"\b(?:reference|referenz|modbus ref)\b"),
@@ -39,13 +39,16 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
         r"|^modbus$"),
     ("address", 3, r"^(?:start )?offset|^no$|^index$|^hex$|^dec$|^start$|^anfang$|^von$|^from$"),
     ("name", 10, r"\bname\b|^name|bezeichnung|\bsignal|variable|nombre|\bnom\b|^tag\b|tagname|datenpunkt"),
+    ("name", 9, r"designation|libelle|denominazione|denominacion|descrizione"),
     ("name", 8, r"\bparameter|data ?point|\bpoint\b|\bitem\b|\blabel\b|messwert|messgrosse|measur|data name"),
-    ("name", 5, r"^value$|^quantity$|^function$|^data$|^register$|^content|^definition|grosse|^wert$|^title"),
+    ("name", 5, r"^value$|^text$|^quantity$|^function$|^data$|^register$|^content|^definition|grosse|^wert$"
+        r"|^title"),
     ("type", 10, r"data ?type|daten ?typ|datentyp|data ?format|number format|value type|type of data"
         r"|encoding"),
-    ("type", 8, r"^type$|^typ$|^format$|^tipo$|^var type"),
+    ("type", 8, r"^type$|^typ$|^format$|^tipo$|^var type|tipo d[ei] dat|type de donnee"),
+    ("type", 6, r"^object type$"),
     ("size", 10, r"^(?:data )?(?:size|length|len|lange|laenge)\b|\bwords?$|word count|^width|no of reg"
-        r"|number of reg"),
+        r"|number of (?:contiguous )?(?:modbus )?reg"),
     ("size", 9, r"num regs?|reg(?:ister)? (?:count|qty|size|length)|anzahl|registers? count|^count$|^qty$"),
     ("size", 6, r"^quantity$|^registers$|^regs$|^words$|^bytes$|^no registers$"),
     ("table", 10, r"function ?code|funktions?code|^fc|^fn|register ?type|registertyp|object ?type"
@@ -53,14 +56,14 @@ _HEADINGS: Final[tuple[tuple[str, int, str], ...]] = (
     ("table", 8, r"^func|^table$|^area$|read function|^functions?$|^modbus type|^type$|^reg type"),
     ("divisor", 10, r"divis|divid|teiler|^gain\b"),
     ("decimals", 10, r"decimal|nachkomma|^dp$"),
-    ("scale", 9, r"s[ck]al|factor|facteur|fattore|faktor|multipl|resolution|auflosung|coefficient|^sf$"
-        r"|\blsb\b|^ratio"),
+    ("scale", 9, r"s[ck]al|factor|facteur|fattore|faktor|multipl|resolution|auflosung|echelle|escala"
+        r"|\bscala\b|coefficient|^sf$|\blsb\b|^ratio"),
     ("scale", 7, r"^accuracy|^precision|^step|increment|^mult"),
     ("offset", 8, r"^offset$|value offset|^bias|zero offset|nullpunkt"),
-    ("unit", 10, r"^(?:eng(?:ineering)? )?units?$|einheit|^uom|unidad|^unita|^unite|^eu$|unit of|^dimension"),
+    ("unit", 10, r"^(?:eng(?:ineering)? )?units?$|einheit|^uom|unidad|^unita|^unite|^eu$|unit of|^dim"),
     ("unit", 6, r"\bunits?\b(?! id)"),
-    ("access", 10, r"access|zugriff|^r ?w$|^rw|read write|^r o|^ro rw|lesen schreiben|acceso|permission|writ"
-        r"|schreib"),
+    ("access", 10, r"access|zugriff|^r ?w$|^rw|read write|^r o|^ro rw|lesen schreiben|acces|permission"
+        r"|^rd ?wr|writ|schreib"),
     ("access", 6, r"attribute|direction|^mode$|^property|^r w|^type r w"),
     ("order", 9, r"endian|byte ?order|word ?order|reihenfolge|\bswap"),
     ("bit", 9, r"^bits?$|bit ?(?:no|nr|number|position|index|nummer)\b"),
@@ -144,8 +147,13 @@ def find_columns(sheet: Sheet, chosen: Mapping[str, str]) -> Columns:
             notes.append(column)
         elif role not in places:
             places[role] = column
-    if "name" not in places and "description" in places and "name" not in chosen:
-        places["name"] = places.pop("description")
+    if "name" not in places and "name" not in chosen:
+        if "description" in places:
+            places["name"] = places.pop("description")
+        elif notes:
+            places["name"] = notes.pop(0)
+    elif not chosen.keys() & {"name", "description"} and _names_less(places, samples):
+        places["name"], places["description"] = places["description"], places["name"]
     if "address" not in places and "offset" in places and "offset" not in chosen:
         places["address"] = places.pop("offset")  # that of the register, where nothing else is
     if "address" not in places:
@@ -156,6 +164,14 @@ def find_columns(sheet: Sheet, chosen: Mapping[str, str]) -> Columns:
     used = {*places.values(), *notes}
     unused = [cell for column, cell in enumerate(head.cells) if cell and column not in used]
     return Columns(head, places, tuple(sorted(notes)), tuple(unused), samples)
+
+
+def _names_less(places: Mapping[str, int], samples: Mapping[int, Sequence[str]]) -> bool:
+    """Whether the names repeat, as of services or groups, and the descriptions do not."""
+    if "description" not in places:
+        return False
+    names, words = (samples[places[role]] for role in ("name", "description"))
+    return 2 * len(set(names)) <= len(names) <= len(words) == len(set(words))
 
 
 def _candidates(heading: str) -> list[tuple[str, int]]:

@@ -174,6 +174,8 @@ class _Reader:
             yield f"{what} ({count:,} row{'s' * (count > 1)})"
         if "type" not in self._columns.places:
             yield "no column says the type: uint16 for one register, uint32 for two, uint64 for four"
+        if not {"scale", "divisor", "decimals"} & self._columns.places.keys():
+            yield "no column says the scale: 1, unless the unit has one (--map scale=… if there is a column)"
         if self._columns.unused:
             yield f"not used: {', '.join(self._columns.unused)}"
 

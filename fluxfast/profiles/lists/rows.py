@@ -17,6 +17,7 @@ from fluxfast.profiles.lists.cells import (
     TableName,
     inverse,
     is_nothing,
+    order_said_in,
     parse_access,
     parse_address,
     parse_kind,
@@ -28,6 +29,7 @@ from fluxfast.profiles.lists.cells import (
     parse_unit,
     plain,
     split_unit,
+    unit_in_name,
 )
 from fluxfast.profiles.lists.columns import Columns
 from fluxfast.profiles.lists.names import Names, slug
@@ -225,6 +227,9 @@ class Rows:
     def _byte_order(self, row: Row, kind: Kind, width: int) -> str:
         text = self.cell(row, "order")
         order = kind.order or self._order
+        if not text and kind.order is None and width > 16 and (said := self._said_order(row)) is not None:
+            self.counted[f"byte order {said}, as their remarks say"] += 1
+            order = said
         if text:
             words = plain(self._columns.heading("order")).split()
             about = [word for word in ("word", "byte") if word in words]  # "Word order" and "little"
@@ -236,6 +241,12 @@ class Rows:
                 raise RowError(f"'{text[:40]}' is no byte order", "write ABCD, CDAB, BADC or DCBA")
             order = found
         return _of_width(order, width)
+
+    def _said_order(self, row: Row) -> str | None:
+        """Return the byte order that the remarks of a row speak of."""
+        places = [self._columns.places.get(role) for role in ("name", "description")]
+        texts = (row.cell(place) for place in (*places, *self._columns.notes) if place is not None)
+        return next(filter(None, map(order_said_in, texts)), None)
 
     def _number_keys(self, row: Row, keys: dict[str, Any]) -> None:
         scale = self._scale(row)
@@ -253,10 +264,10 @@ class Rows:
                 raise RowError(f"'{text[:40]}' is no offset")
             if offset:
                 keys["offset"] = offset
-        keys["unit"] = parse_unit(unit)
+        states = parse_states(self.cell(row, "states")) or parse_states(unit)
+        keys["unit"] = "" if parse_states(unit) else parse_unit(unit) or unit_in_name(self.cell(row, "name"))
         if len(keys["unit"]) > 16:
             raise RowError(f"the unit '{keys['unit'][:40]}' is longer than 16 characters", "shorten it")
-        states = parse_states(self.cell(row, "states"))
         if states and scale == 1 and "offset" not in keys and TYPES[keys["type"]].is_integer:
             keys["states"] = states
 
@@ -276,8 +287,11 @@ class Rows:
                 number = inverse(number)
             if number is None or not number:
                 raise RowError(f"'{text[:40]}' is no scale", "write a number like 0.1")
-            if text.strip().lower()[:1] in "x×*":
-                self.counted["x10 multiplies: value = raw × 10"] += 1
+            if number > 1 and role == "scale" and not self._scale_is_power:
+                heading = self._columns.heading(role)
+                self.counted[
+                    f"'{heading}' multiplies: value = raw × it (--map divisor='{heading}' if not)"
+                ] += 1
             return number
         return Decimal(1)
 

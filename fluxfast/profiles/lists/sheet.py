@@ -3,18 +3,23 @@
 import csv
 import io
 import itertools
+import re
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fluxfast.errors import ConfigError, MissingExtraError
-from fluxfast.profiles.document import MAX_FILE_BYTES, make_problem
+from fluxfast.profiles.document import MAX_FILE_BYTES, make_problem, read_file
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_ROWS: Final = 100_000
+MAX_COLUMNS: Final = 256  # of a workbook's sheet
+MAX_UNPACKED_BYTES: Final = 8 * MAX_FILE_BYTES
 HEAD_ROWS: Final = 60  # in which the headings are looked for
 _EXCEL: Final = (".xlsx", ".xlsm")
+_MERGED: Final = re.compile(rb'mergeCell\s[^>]*?ref="([A-Z]{1,3}[0-9]{1,7}:[A-Z]{1,3}[0-9]{1,7})"')
 
 Judge = Callable[[Sequence["Row"]], float]  # how much rows look like the beginning of what is wanted
 
@@ -64,12 +69,7 @@ def wrong_file(path: Path | str, message: str, cure: str = "", line: int | None 
 
 
 def _decoded(path: Path) -> tuple[str, str]:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise wrong_file(path, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise wrong_file(path, f"cannot be read: {error.strerror}") from None
+    data = read_file(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace"), "UTF-16"
     if data[:4] == b"PK\x03\x04":
@@ -96,6 +96,9 @@ def _rows(path: Path, text: str, delimiter: str, most: int) -> Iterator[Row]:
         raise wrong_file(path, f"not a table: {error}", "is a quotation mark missing above?", line) from None
 
 
+# ---- Excel ----
+
+
 def _excel(path: Path, judge: Judge, name: str | None) -> Sheet:
     try:
         import openpyxl
@@ -103,36 +106,71 @@ def _excel(path: Path, judge: Judge, name: str | None) -> Sheet:
         raise MissingExtraError(
             "Excel workbooks are read by openpyxl: pip install 'fluxfast[excel]' (or save it as .csv)"
         ) from None
+    data = read_file(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise wrong_file(path, f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except OSError as error:
-        raise wrong_file(path, f"cannot be read: {error.strerror or error}") from None
-    except ConfigError:
-        raise
-    except Exception as error:  # whatever a damaged archive or its XML leads to
-        raise wrong_file(path, f"not a workbook: {error}", "open it in Excel and save it again") from None
-    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(one.file_size for one in archive.infolist()) > MAX_UNPACKED_BYTES:
+                raise wrong_file(path, f"unpacked it is larger than {MAX_UNPACKED_BYTES >> 20} MiB")
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         names = [sheet.title for sheet in book.worksheets]
         if name is not None and name not in names:
             raise wrong_file(path, f"there is no sheet '{name}'", f"its sheets: {', '.join(names)}")
         chosen = name or max(names, key=lambda one: judge(list(_cells(book[one], HEAD_ROWS))))
-        rows = tuple(_cells(book[chosen], MAX_ROWS))
+        sheet, about = book[chosen], f"Excel, sheet '{chosen}'"
+        formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True)[chosen]
+        if not _is_calculated(sheet, formulas):
+            sheet, about = formulas, f"{about}: its formulas have no values (open it in Excel and save it)"
+        rows = tuple(_cells(sheet, MAX_ROWS))
     except ConfigError:
         raise
-    except Exception as error:  # read_only: the XML of a sheet is read only now
+    except Exception as error:  # whatever a damaged archive or its XML leads to
         raise wrong_file(path, f"not a workbook: {error}", "open it in Excel and save it again") from None
-    finally:
-        book.close()
-    return Sheet(str(path), rows, f"Excel, sheet '{chosen}'", tuple(one for one in names if one != chosen))
+    return Sheet(str(path), rows, about, tuple(one for one in names if one != chosen))
+
+
+def _values(sheet: Any, most: int) -> Iterator[tuple[Any, ...]]:
+    sheet.reset_dimensions()  # some programs write wrong ones
+    yield from sheet.iter_rows(max_row=most, max_col=MAX_COLUMNS, values_only=True)
+
+
+def _is_calculated(sheet: Any, formulas: Any) -> bool:
+    """Whether formulas have values: other programs than Excel leave it to Excel to calculate them."""
+    found = [
+        value is not None
+        for values, texts in zip(_values(sheet, MAX_ROWS), _values(formulas, MAX_ROWS), strict=False)
+        for value, text in zip(values, texts, strict=False)
+        if isinstance(text, str) and text.startswith("=")
+    ]
+    return any(found) or not found
 
 
 def _cells(sheet: Any, most: int) -> Iterator[Row]:
-    for number, values in enumerate(sheet.iter_rows(max_row=most, values_only=True), 1):
-        row = Row(number, tuple(_text(value) for value in values))
-        if any(row.cells):
-            yield row
+    """Yield rows that are not empty; what stands in merged cells stands in each of them."""
+    waiting = sorted(_merged(sheet), reverse=True)
+    merged: list[tuple[int, int, int, str]] = []  # last row, columns, text
+    for number, values in enumerate(_values(sheet, most), 1):
+        cells = [_text(value) for value in values]
+        while waiting and waiting[-1][0] <= number:
+            _, last, left, right = waiting.pop()
+            merged.append((last, left, right, cells[left - 1] if left <= len(cells) else ""))
+        merged = [one for one in merged if one[0] >= number][:MAX_COLUMNS]
+        for _, left, right, text in merged:
+            right = min(right, len(cells))
+            cells[left - 1 : right] = [text] * (right - left + 1)
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            yield Row(number, tuple(cells))
+
+
+def _merged(sheet: Any) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first row, last row, first column, last column) of merged cells; read_only knows none."""
+    from openpyxl.utils import range_boundaries
+
+    with sheet._get_source() as source:
+        for match in _MERGED.finditer(source.read()):
+            left, top, right, bottom = range_boundaries(match[1].decode())
+            yield top, bottom, left, right
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fluxfast.cli.profile import profile
+from fluxfast.cli.profile_doc import FORMATS
 from fluxfast.profiles import builtin_profiles, load_profile
 from tests.support.command import free_port
 from tests.support.scripted import ScriptedServer, Servers
@@ -173,7 +174,7 @@ def test_a_register_list() -> None:
     assert report["columns"]["address"] == "Register"
     assert "is no ROLE=HEADING" in run("from-csv", "meter.csv", "--map", "place=Register", code=2).output
     assert "out.yaml is there already" in run("from-csv", "meter.csv", "-o", "out.yaml", code=2).output
-    assert "cannot be read" in run("from-csv", "none.csv", code=2).output
+    assert "no such file" in run("from-csv", "none.csv", code=2).output
 
 
 # ---- from-sunspec ----
@@ -195,3 +196,13 @@ def test_a_sunspec_device() -> None:
     assert "another unit may have it: many inverters are --unit 126" in other.stderr
     assert "connection refused" in run("from-sunspec", f"{HOST}:{free_port(HOST)}", code=3).stderr
     assert "'9' is not a profile name" in run("from-sunspec", place, "--name", "9", code=2).output
+
+
+def test_control_characters_of_a_profile_do_not_reach_the_terminal() -> None:
+    Path("odd.yaml").write_text(
+        'title: "\\e[31mred"\npoints:\n  a: {address: 0, type: uint16, description: "x\\e]0;t\\a\\ny"}\n'
+    )
+    for format_ in FORMATS:
+        printed = run("doc", "odd.yaml", "--format", format_).stdout
+        assert printed.replace("\n", "").isprintable()
+        assert "x\\x1b]0;t\\x07\\ny" in printed

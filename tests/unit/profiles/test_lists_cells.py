@@ -31,6 +31,7 @@ from fluxfast.profiles.point import Point
         ("40001-02", Address(40001, 40002, digits=5)),
         ("0x0100 to 0x0101", Address(256, 257, is_hex=True)),
         ("30001, 30002", Address(30001, 30002, digits=5)),
+        ("4000H～4001H", Address(0x4000, 0x4001, is_hex=True)),
         ("100.3", Address(100, digits=3, bit=3)),
         ("40012 bit 15", Address(40012, digits=5, bit=15)),
         ("40x22", None), ("", None), ("100.16", None), ("-5", None), ("40010-40001", None), ("1234567", None),
@@ -63,6 +64,8 @@ def test_addresses(text: str, address: Address | None) -> None:
         ("INT", Kind("signed"), None), ("UINT", Kind("unsigned"), None), ("unsigned", Kind("unsigned"), None),
         ("BOOL", Kind("bool", 16), "bool"), ("bit", Kind("bool", 16), "bool"),
         ("string[16]", Kind("string", length=16), "string"), ("STR32", Kind("string", length=32), "string"),
+        ("IEEE754 2 words", Kind("float", 32), "float32"), ("4 byte float", Kind("float", 32), "float32"),
+        ("string 8 registers", Kind("string", length=16), "string"),
         ("char(8)", Kind("string", length=8), "string"), ("ASCII", Kind("string"), "string"),
     ],
 )  # fmt: skip
@@ -85,6 +88,8 @@ def test_what_is_no_type_here(text: str) -> None:
         ("0.1", "0.1"), ("0,1", "0.1"), (".5", "0.5"), ("1", "1"), ("1/10", "0.1"), ("/100", "0.01"),
         ("÷10", "0.1"), ("x10", "10"), ("×0.1", "0.1"), ("*10", "10"), ("10x", "10"), ("10^-2", "0.01"),
         ("10^(-1)", "0.1"), ("1E-3", "0.001"), ("0.1 V", "0.1"), ("−1", "-1"), ("0.01kWh", "0.01"),
+        ("1 = 0.1 kW", "0.1"), ("100 = 1 Hz", "0.01"), ("div 10", "0.1"), ("× 10⁻³", "0.001"),
+        ("1,000", None), ("10-2", None), ("A_SF", None),
         ("1/3", None), ("0", None), ("see note", None), ("1/0", None), ("", None), ("1e999999", None),
     ],
 )  # fmt: skip
@@ -109,6 +114,19 @@ def test_orders(text: str, order: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ("Energy, low word first", "CDAB"), ("Low-Word zuerst", "CDAB"), ("MSW first", "ABCD"),
+        ("word order: little endian", "CDAB"), ("little-endian", "DCBA"), ("words swapped, CDAB", "CDAB"),
+        ("Big-endian, word swapped", "CDAB"), ("Big-endian", "ABCD"), ("word order: big-endian", "ABCD"),
+        ("lower limit of the power", None), ("le facteur", None), ("high word", None),
+    ],
+)  # fmt: skip
+def test_orders_that_remarks_speak_of(text: str, order: str | None) -> None:
+    assert cells.order_said_in(text) == order
+
+
+@pytest.mark.parametrize(
     ("text", "functions"),
     [
         ("03", Functions("holding")), ("0x04", Functions("input")), ("FC3", Functions("holding")),
@@ -126,11 +144,14 @@ def test_tables(text: str, functions: Functions | None) -> None:
 
 def test_access_units_and_states() -> None:
     words = {"R/W": "rw", "RO": "ro", "Read only": "ro", "lesen/schreiben": "rw", "W": "wo", "03/06": "rw",
-             "3": "ro", "maybe": None}  # fmt: skip
+             "3": "ro", "maybe": None, "Lecture/Écriture": "rw", "Lectura": "ro"}  # fmt: skip
     assert {text: cells.parse_access(text) for text in words} == words
     assert cells.split_unit("0.1 kWh") == (Decimal("0.1"), "kWh")
     assert cells.split_unit("0,1°C") == (Decimal("0.1"), "°C")
     assert cells.split_unit("kvar") == (None, "kvar")
+    assert cells.split_unit("0.001") == (Decimal("0.001"), "")
+    named = {"Voltage L1 (V)": "V", "Leistung [kW]": "kW", "Rated power (Pn)": "", "Current (RMS)": ""}
+    assert {text: cells.unit_in_name(text) for text in named} == named
     assert [cells.parse_unit(text) for text in ("[kW]", "-", "℃", "Percent")] == ["kW", "", "°C", "%"]
     assert cells.parse_states("0: Off; 1: On") == {0: "Off", 1: "On"}
     assert cells.parse_states("0=Standby, 1=Run, 0x10=Fault") == {0: "Standby", 1: "Run", 16: "Fault"}
@@ -171,4 +192,5 @@ def test_no_cell_is_too_odd(text: str) -> None:
 PARSERS = (
     cells.parse_address, cells.parse_kind, cells.parse_scale, cells.parse_order, cells.parse_table,
     cells.parse_access, cells.parse_states, cells.parse_unit, cells.split_unit,
+    cells.order_said_in, cells.unit_in_name,
 )  # fmt: skip
