@@ -27,7 +27,7 @@ from fluxfast.sim import Simulator
 from tests.support.scan_peers import Zoo, echo, random_bytes, replies, resets, says_first, silence
 
 NETWORK = "127.0.0.0/20"
-PORT = 15522
+PORT = 15502
 LIMIT_S = 300.0
 DEVICES = 300
 OTHERS = {

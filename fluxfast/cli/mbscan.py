@@ -7,6 +7,7 @@ from fluxfast.cli.scan_run import run_scan
 from fluxfast.constants import DEFAULT_PORT
 from fluxfast.errors import LocalProtocolError
 from fluxfast.scan import Options, Scan, candidates, parse_ports, parse_targets, parse_units
+from fluxfast.scan.examination import TIMEOUT_S
 
 
 @click.command(cls=Command)
@@ -15,7 +16,7 @@ from fluxfast.scan import Options, Scan, candidates, parse_ports, parse_targets,
     "-p", "--port", "ports", default=str(DEFAULT_PORT), show_default=True, help="Ports, like 502,5020."
 )
 @click.option(
-    "-t", "--timeout", type=click.FloatRange(0.001, 60), default=0.5, show_default=True,
+    "-t", "--timeout", type=click.FloatRange(0.001, 60), default=TIMEOUT_S, show_default=True,
     help="Seconds for connecting, and for each answer.",
 )  # fmt: skip
 @click.option("-u", "-a", "--units", metavar="UNITS", help="Unit identifiers to ask, like 1-247.")

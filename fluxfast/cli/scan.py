@@ -21,6 +21,7 @@ from fluxfast.scan import (
     parse_units,
     site_targets,
 )
+from fluxfast.scan.examination import TIMEOUT_S
 from fluxfast.scan.scan import RATE_PER_S
 from fluxfast.scan.targets import MAX_UNASKED
 
@@ -47,7 +48,7 @@ _SITE_SUFFIXES: Final = (".yaml", ".yml")
     "-t",
     "--timeout",
     type=DURATION,
-    default="500ms",
+    default=f"{1000 * TIMEOUT_S:g}ms",
     show_default=True,
     help="For connecting, and for each answer.",
 )
@@ -126,7 +127,7 @@ def scan(
     if no_identify:
         step = min(step, Step.REGISTER)
     if not 0.001 <= timeout <= MAX_TIMEOUT_S:
-        raise click.UsageError(f"--timeout is 1ms to {MAX_TIMEOUT_S:g}s (most devices answer within 500ms)")
+        raise click.UsageError(f"--timeout is 1ms to {MAX_TIMEOUT_S:g}s (most devices answer within 100ms)")
     if save is not None and save.exists() and not force:
         raise click.UsageError(f"{save} exists (replace it by --force, or name another)")
     try:

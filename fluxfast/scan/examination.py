@@ -19,6 +19,7 @@ from fluxfast.scan.recognition import Candidate
 from fluxfast.scan.result import Result, Verdict
 from fluxfast.scan.targets import Target
 
+TIMEOUT_S: Final = 0.4  # a device on the same network takes a tenth of it; what comes later still counts
 DEFAULT_UNITS: Final = (1, 255, 0)
 ALL_UNITS: Final = range(1, 248)
 # Asked first where one unit answers and others are denied: most of these are no gateways, but particular.
@@ -35,7 +36,7 @@ _SWEEP: Final = (IDENTIFICATION, HOLDING)
 class Options:
     """How a scan asks."""
 
-    timeout_s: float = 0.5
+    timeout_s: float = TIMEOUT_S
     units: tuple[int, ...] | None = None  # none: 1, 255, 0, and all of a gateway
     max_step: Step = Step.PROFILE
     gateway_budget_s: float = 30.0  # 0: no sweep

@@ -20,11 +20,11 @@ from fluxfast.scan.prober import Connect, Opened, Prober, Talk
 from fluxfast.sim import Simulator
 from tests.e2e.conftest import descriptors
 from tests.support import scan_peers as peers
-from tests.support.command import FLUXFAST
+from tests.support.command import FLUXFAST, free_port
 from tests.support.scan_peers import Zoo, device, exception, holding, identity, mbap
 
 pytestmark = pytest.mark.usefixtures("no_descriptor_lost")
-PORT = 15503
+PORT = free_port("127.12.1.1")
 TIMEOUT_S = 0.4
 READS = {3, 4, 17, 43}
 
@@ -244,7 +244,7 @@ def test_a_silent_gateway_is_found_by_its_units() -> None:
 
 
 def test_ports_of_a_host_are_looked_at_one_after_the_other() -> None:
-    ports = tuple(range(PORT, PORT + 5))
+    ports = tuple(range(PORT - 4, PORT + 1))
     with Zoo({("127.12.2.2", port): device(NAME) for port in ports}) as zoo:
         results = list(Scan(parse_targets(["127.12.2.2"], ports), Options()).run())
     assert [(result.port, result.verdict) for result in results] == [(port, D) for port in ports]

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 
 from fluxfast.cli.scan import scan
 from fluxfast.config import load
-from tests.support.command import FLUXFAST, Process, device_rows, fluxfast, simulating, started
+from tests.support.command import FLUXFAST, Process, device_rows, fluxfast, free_port, simulating, started
 from tests.support.registers import held_by
 from tests.support.scan_peers import Zoo, closes_at_once, device, exception, identity, silence
 
-PORT = 15504
+PORT = free_port("127.12.10.1")
 SITE = f"""\
 devices:
   bess:
@@ -65,18 +65,18 @@ def test_a_network_as_text(site: Path) -> None:
     done = run("127.12.10.0/28", "-p", PORT)
     assert done.exit_code == 0
     assert re.fullmatch(
-        r"scanning 16 addresses on port 15504, at most 2,000 connects/s: 1 s, up to 4 s where nobody answers;"
-        r" only reads, one connection and one question at a time\n",
+        rf"scanning 16 addresses on port {PORT}, at most 2,000 connects/s: 1 s, up to 3 s where nobody"
+        r" answers; only reads, one connection and one question at a time\n",
         done.stderr,
     )
     *rows, closing = done.stdout.splitlines()
     assert rows == [
-        "127.12.10.1:15504  device   1  is PowerPack BESS (says so): profile powerpack",
-        "127.12.10.2:15504  gateway     247 of 247 units asked",
+        f"127.12.10.1:{PORT}  device   1  is PowerPack BESS (says so): profile powerpack",
+        f"127.12.10.2:{PORT}  gateway     247 of 247 units asked",
         "                            2  is PowerPack BESS (says so): profile powerpack",
         "                            7  is PowerPack BESS (says so): profile powerpack",
-        "127.12.10.3:15504  device   1  is Acuvim II meter (says so): profile acuvim2",
-        "127.12.10.4:15504  device   1  fluxfast Our own meter 1",
+        f"127.12.10.3:{PORT}  device   1  is Acuvim II meter (says so): profile acuvim2",
+        f"127.12.10.4:{PORT}  device   1  fluxfast Our own meter 1",
     ]
     assert re.fullmatch(r"5 units at 4 ports, 12 closed; 16 connects, \d+ requests in \d\.\d s", closing)
 
@@ -150,22 +150,22 @@ def test_a_site_file(site: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     rows = [re.split(r"\s{2,}", line) for line in done.stdout.splitlines()[:-1]]
     assert rows == [
-        ["no-such-host.invalid:15504", "unreachable", "host not found"],
+        [f"no-such-host.invalid:{PORT}", "unreachable", "host not found"],
         ["", "1", "m2", "missing"],
-        ["127.12.10.1:15504", "device", "1", "b1", "is PowerPack BESS (says so): profile powerpack"],
-        ["127.12.10.2:15504", "gateway", "247 of 247 units asked"],
+        [f"127.12.10.1:{PORT}", "device", "1", "b1", "is PowerPack BESS (says so): profile powerpack"],
+        [f"127.12.10.2:{PORT}", "gateway", "247 of 247 units asked"],
         ["", "2", "b2", "is PowerPack BESS (says so): profile powerpack"],
         ["", "7", "is PowerPack BESS (says so): profile powerpack"],  # unconfigured
         ["", "9", "b3", "missing"],
-        ["127.12.10.33:15504", "closed", "1", "m1", "missing"],
+        [f"127.12.10.33:{PORT}", "closed", "1", "m1", "missing"],
     ]
 
 
 def test_mbscan_as_the_document_has_it(site: Path) -> None:
     done = fluxfast("mbscan", "-p", PORT, "127.12.10.0/28")
     assert done.returncode == 0
-    assert done.stderr.startswith("mbscan: as fluxfast scan 127.12.10.0/28 --port 15504 --timeout 0.5s\n")
-    assert done.stdout.splitlines()[0].startswith("127.12.10.1:15504  device   1  is PowerPack BESS")
+    assert done.stderr.startswith(f"mbscan: as fluxfast scan 127.12.10.0/28 --port {PORT} --timeout 0.4s\n")
+    assert done.stdout.splitlines()[0].startswith(f"127.12.10.1:{PORT}  device   1  is PowerPack BESS")
 
 
 def test_hosts_that_a_station_polls_are_left_alone(site: Path, tmp_path: Path) -> None:

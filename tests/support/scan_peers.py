@@ -64,7 +64,7 @@ class Zoo:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(10), "no room to listen: somebody else has the port"
         return self
 
     def __exit__(self, *_: object) -> None:
