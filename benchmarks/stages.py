@@ -4,13 +4,20 @@ A stage is made once, with everything that the product makes once; the call is w
 checks its own result once before it is measured.
 """
 
+import asyncio
+import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+import uvloop
 from bench_kernel import DT_S, make, targets
+from bench_link import simulator
+from meters import site_file
 
 from fluxfast import modbus
 from fluxfast.control.kernel import Kernel
@@ -19,6 +26,7 @@ from fluxfast.log.block import Ticks
 from fluxfast.plan.blocks import plan_blocks
 from fluxfast.plan.program import column_value, point_op
 from fluxfast.plan.structs import OP
+from fluxfast.poller import Poller
 from fluxfast.profiles import Point, Profile
 from fluxfast.profiles.types import BYTE_ORDERS, TYPES
 from fluxfast.table import Table, decode_replies
@@ -27,6 +35,8 @@ from fluxfast.table.decode import close_rows
 DEVICES: Final = 500
 POINTS: Final = 30
 FRAMES: Final = 100
+LINKS: Final = 100
+TICKS: Final = 8
 REGISTERS: Final = 90
 _CODES: Final = {
     "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
@@ -54,6 +64,7 @@ def stages() -> Iterator[Stage]:
     yield _close()
     yield _kernel()
     yield _append()
+    yield from _polling()
 
 
 def _codec() -> Iterator[Stage]:
@@ -155,3 +166,23 @@ def _append() -> Stage:
     run()
     assert ticks.values[-1].all()
     return Stage("log.append", "reading", 8 * POINTS * DEVICES, run)
+
+
+def _polling() -> Iterator[Stage]:
+    """A whole tick over real sockets, from the loop's wake-up to the closed table; 90 registers a request."""
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        site = Path(folder) / "site.yaml"
+        site.write_text(site_file(LINKS, 500, "127.44.9.1", 5411))
+        with simulator(site, max(os.sched_getaffinity(0))):
+            poller = Poller(site)
+            runner.run(poller.__aenter__())
+
+            async def ticks() -> None:
+                async for tick in poller.ticks(TICKS * 0.5):
+                    assert tick.unanswered == 0
+
+            table = poller["acuvim2_vendor"]
+            runner.run(ticks())
+            assert table.valid.all()
+            yield Stage("poll.tick", "request of 90 registers", LINKS * TICKS, lambda: runner.run(ticks()))
+            poller.close()
