@@ -90,6 +90,7 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
         len(sentinels),
         first_sentinel,
         _scaled(point),
+        not (sentinels or bits or _scaled(point) or point.limits),
         (1 << (bits[1] - bits[0] + 1)) - 1 if bits else 0,
         mul,
         add,

@@ -28,21 +28,19 @@ from fluxfast.table.quality cimport (
 
 cdef enum:
     ROWS_AT_ONCE = 256       # what close_rows keeps at hand
+    EXPONENT32 = 0x7F800000  # all ones: infinite, or not a number
 
 
 cdef inline uint64_t load_raw(const uint8_t *p, Py_ssize_t size, int swap) noexcept nogil:
-    # Byte i of the value, most significant first, lies at i with its word and its byte in the word
-    # turned around as the order asks. `size` is 2, 4 or 8.
-    cdef uint64_t raw = 0
-    cdef Py_ssize_t i, flip = 0
-    if swap == 0:  # the usual order, in one load
-        return load_u32(p) if size == 4 else load_u16(p) if size == 2 else load_u64(p)
-    if swap & SWAP_WORDS:
-        flip = size - 2
+    # `size` is 2, 4 or 8. First as in the usual order; then the bytes in each word, and the words, are turned
+    # around as the order asks.
+    cdef uint64_t raw = load_u32(p) if size == 4 else load_u16(p) if size == 2 else load_u64(p)
     if swap & SWAP_BYTES:
-        flip ^= 1
-    for i in range(size):
-        raw = (raw << 8) | p[i ^ flip]
+        raw = ((raw >> 8) & 0x00FF00FF00FF00FFULL) | ((raw & 0x00FF00FF00FF00FFULL) << 8)
+    if swap & SWAP_WORDS:
+        raw = ((raw >> 16) & 0x0000FFFF0000FFFFULL) | ((raw & 0x0000FFFF0000FFFFULL) << 16)
+        if size == 8:
+            raw = (raw >> 32) | (raw << 32)
     return raw
 
 
@@ -131,16 +129,39 @@ cdef uint8_t decode_value(
     return Q_GOOD
 
 
+cdef inline uint8_t decode_plain(const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row) noexcept nogil:
+    # What most points are: a raw value that is the value. Q_ABSENT: it is another kind.
+    cdef uint64_t raw
+    cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
+    if op.raw == RAW_FLOAT:
+        if op.size != 4 or column.kind != VALUE_FLOAT32:
+            return Q_ABSENT
+        raw = load_raw(data + op.source, 4, op.swap)
+        (<uint32_t *>cell)[0] = <uint32_t>raw
+        return Q_NAN if (raw & EXPONENT32) == EXPONENT32 else Q_GOOD
+    if op.raw > RAW_INT or column.kind < VALUE_INT64 or column.kind > VALUE_UINT64:
+        return Q_ABSENT
+    raw = load_raw(data + op.source, op.size, op.swap)
+    (<int64_t *>cell)[0] = sign_extend(raw, op.size) if op.raw == RAW_INT else <int64_t>raw
+    return Q_GOOD
+
+
 cdef void decode_block(
     const Op *ops, Py_ssize_t n_ops, const uint64_t *sentinels, const uint8_t *data,
     const Column *columns, Py_ssize_t row, uint8_t quality,
 ) noexcept nogil:
     # `quality` is what the whole reply is worth (good, or late); a value's own defect weighs more.
-    cdef Py_ssize_t i
+    cdef const Op *op
+    cdef const Column *column
     cdef uint8_t own
+    cdef Py_ssize_t i
     for i in range(n_ops):
-        own = decode_value(&ops[i], sentinels, data, &columns[ops[i].column], row)
-        (<uint8_t *>columns[ops[i].column].quality)[row] = own if own > quality else quality
+        op = &ops[i]
+        column = &columns[op.column]
+        own = decode_plain(op, data, column, row) if op.plain else Q_ABSENT
+        if own == Q_ABSENT:
+            own = decode_value(op, sentinels, data, column, row)
+        (<uint8_t *>column.quality)[row] = max(own, quality)
 
 
 cdef void mark_block(
