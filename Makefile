@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: demo test test-long lint sanitize coverage bench wheel clean help setup build
+.PHONY: demo test test-long lint sanitize coverage bench bench-check wheel clean help setup build
 
 setup: ## make .venv and install everything into it
 	@ci/setup $(PYTHON)
@@ -29,6 +29,9 @@ coverage: setup ## which lines of .py and .pyx the tests reach
 
 bench: build ## benchmarks against the floor and the peers
 	@ci/bench
+
+bench-check: build ## instructions of every stage of a tick against their budgets (valgrind)
+	@ci/bench-check
 
 wheel: setup ## one abi3 wheel for Python 3.11 and later, in dist/
 	@ci/wheel

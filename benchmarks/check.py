@@ -89,7 +89,9 @@ def main() -> None:
             broken += 1
             print(f"  BROKEN: {100 * (figure / budget - 1):.1f} % over its budget. Before: {past(name)}")
     if broken:
-        sys.exit(f"{broken} budgets are broken: make it faster, or raise the budget with the reason beside it")
+        sys.exit(
+            f"{broken} budgets are broken: make it faster, or raise the budget with the reason beside it"
+        )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ def count() -> dict[str, tuple[float, str]]:
             "valgrind", "--tool=callgrind", "--instr-atstart=no", "--combine-dumps=no", f"--callgrind-out-file={folder}/out",
             sys.executable, str(Path(__file__)), "--inside", str(library),
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": "0",
+            "PYTHONMALLOC": "malloc",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if ran.returncode:
             sys.exit(f"valgrind failed: {ran.stderr.strip().splitlines()[-1:]}")

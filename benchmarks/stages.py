@@ -108,7 +108,11 @@ def _decode(type_: str, order: str, scale: str) -> Stage:
         bytes(plain[at + "ABCDEFGH".index(letter)] for letter in order) for at in range(0, len(plain), width)
     )
     replies = np.tile(np.frombuffer(wire, np.uint8), (DEVICES, 1))
-    rows, structs, none = np.arange(DEVICES, dtype=np.int32), table.structs.view(np.uint8), np.zeros(0, np.uint64)
+    rows, structs, none = (
+        np.arange(DEVICES, dtype=np.int32),
+        table.structs.view(np.uint8),
+        np.zeros(0, np.uint64),
+    )
 
     def run() -> Table:  # which owns the columns that `structs` points to
         decode_replies(ops, none, replies, structs, rows)
@@ -170,7 +174,10 @@ def _append() -> Stage:
 
 def _polling() -> Iterator[Stage]:
     """A whole tick over real sockets, from the loop's wake-up to the closed table; 90 registers a request."""
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         site = Path(folder) / "site.yaml"
         site.write_text(site_file(LINKS, 500, "127.44.9.1", 5411))
         with simulator(site, max(os.sched_getaffinity(0))):
