@@ -9,6 +9,7 @@ device wants. Every wait ends by its deadline, whatever a peer sends.
 import asyncio
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -198,12 +199,16 @@ class Session:
         self.ends = 0  # connections that the peer has ended
         self.late_s: list[float] = []
         self.zero_ids = False  # answers have borne the transaction identifier 0
+        self.codes: defaultdict[int, Counter[int]] = defaultdict(Counter)  # of single answers, by unit; 0: data
         self._line: Line | None = line
         self._free_s = time.perf_counter() + delay_s  # when the next request may be sent
 
     async def ask(self, request: modbus.Request, unit_id: int, within_s: float) -> Answer:
         """Send one request, on a new connection if there is none."""
-        return (await self.ask_at_once([request], unit_id, within_s))[0]
+        (answer,) = await self.ask_at_once([request], unit_id, within_s)
+        if answer.kind in (Kind.DATA, Kind.EXCEPTION):
+            self.codes[unit_id][answer.code] += 1
+        return answer
 
     async def ask_at_once(
         self, requests: Sequence[modbus.Request], unit_id: int, within_s: float

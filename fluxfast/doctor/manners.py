@@ -64,6 +64,8 @@ class MannersExam:
             self.seen.gave_up_s = LIMIT_S
         finally:
             self._session.close()
+            for exam in self._exams:
+                exam.seen.codes = self._session.codes[exam.device.modbus.unit]
 
     async def _try_all(self) -> None:
         longest_s = max(read.seconds for read in self._well.seen.reads)
@@ -80,7 +82,8 @@ class MannersExam:
                 self._session.renew()
                 await asyncio.sleep(SECOND_S / 2)
                 self.seen.second = await self._try_second()
-        one_by_one = self._session.gap_s or self.seen.closes or self.seen.lost or self._session.zero_ids
+        seen = self.seen
+        one_by_one = seen.gap_s or seen.busy or seen.closes or seen.lost or self._session.zero_ids
         if self._manners.depth and not one_by_one:
             reads = await self._prefixes(self._well.seen.reads)
             if reads:

@@ -80,10 +80,12 @@ def _of_units(readings: Sequence[Reading]) -> Iterator[Finding]:
         point = reading.point
         factor = _factor(point, value)
         if factor is not None:
-            yield fault(
+            is_part = is_soe(point) and value < 1  # or it is nearly empty
+            yield (warning if is_part else fault)(
                 "scale",
                 f"{point.name} reads {value:,.6g} {point.unit}".rstrip()
-                + f", which it cannot be; times {factor:g} it is {value * factor:,.6g}",
+                + (", as if it were a part of 1; " if is_part else ", which it cannot be; ")
+                + f"times {factor:g} it is {value * factor:,.6g}",
                 f"points: {{{point.name}: {{scale: {scaled(point, factor)}}}}}",
             )
 
@@ -92,8 +94,8 @@ def _factor(point: Point, value: float) -> float | None:
     """Return what a value that cannot be has to be multiplied by, if one usual factor is enough."""
     base = base_unit(point)
     if is_soe(point):
-        if 0 < value <= 1 and value % 1:
-            return 100.0  # a part of 1
+        if 0 < value < 1 and (point.kind == "float" or point.scale <= Decimal("0.01")):
+            return 100.0  # a part of 1; tenths of a percent are none
         tenfold = value / (100 + SLACK_PCT)
         return None if tenfold <= 1 else 0.1 if tenfold <= 10 else 0.01 if tenfold <= 100 else None
     if base == "Hz" and value > 0.2 and not 40 <= value <= 70:

@@ -4,6 +4,7 @@ What hinders is looked into at once, on the connection that there is, because th
 a refused read is cut up, a silent unit is asked with patience and then others in its place.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from fluxfast import modbus
 from fluxfast.config import Device
 from fluxfast.doctor.arrangement import is_doubtful
-from fluxfast.doctor.line import Answer, Kind, Session
+from fluxfast.doctor.line import BUSY, GATEWAY, Answer, Kind, Session
 from fluxfast.doctor.observed import Read, Refusals, UnitSeen
 from fluxfast.doctor.pauses import is_busy
 from fluxfast.doctor.refused import Cutter, replanned
@@ -20,11 +21,14 @@ from fluxfast.plan.blocks import BlockLayout
 PATIENT_S: Final = 3.0  # for one more answer of a unit that was silent for its own timeout
 LONGEST_S: Final = 10.0  # no configured timeout keeps us waiting for longer
 QUICK_S: Final = (0.3, 0.5)  # for units that may not be there: at least, and when nothing is known
-ROUND_TRIPS: Final = 5
+ROUND_TRIPS: Final = 10
 SLOW_S: Final = 1.0  # such answers are timed twice only
-OTHERS: Final = (1, 255, 0, *range(2, 11))
+OTHERS: Final = (1, 255, 0, *range(2, 11))  # whom a silent unit's request is tried with
+RARELY: Final = (247, 100, *range(11, 100), *range(101, 247))  # and with these, while there is time
+RARELY_S: Final = 4.0
 ROUNDS: Final = 4
 BUSY_TRIES: Final = 3
+CUT_TRIES: Final = 3  # of a read that finds out what hinders: chance must not be taken for a rule
 
 ADDRESSING: Final = (0, 1, 2, 3)  # exceptions, and none, that tell of addresses and lengths
 
@@ -85,6 +89,8 @@ class UnitExam:
         """Ask for a block, as often as busy units need; note what is odd about the answer."""
         request = read_request(block.function_code, block.address, block.quantity)
         answer = await self._ask(request, self._timeout_s if within_s is None else within_s)
+        if answer.kind == Kind.EXCEPTION and answer.code not in (*ADDRESSING, *GATEWAY, *BUSY):
+            answer = await self._ask(request, self._timeout_s)  # it may be for a moment only
         for _ in range(BUSY_TRIES):
             if not is_busy(answer):
                 break
@@ -100,19 +106,20 @@ class UnitExam:
         self.seen.zero_ids |= answer.zero_id
         return answer
 
-    async def _ask_twice(self, block: BlockLayout) -> Answer:
-        """Ask again, once, what was not answered."""
-        answer = await self.ask(block)
-        if answer.kind not in (Kind.SILENT, Kind.CLOSED):
-            return answer
-        again = await self.ask(block)
-        self.seen.mishaps += again.is_heard
-        return again
+    async def _ask_again(self, block: BlockLayout, times: int = 2, within_s: float | None = None) -> Answer:
+        """Ask until there is an answer, so many times at the most."""
+        answer = await self.ask(block, within_s)
+        for _ in range(times - 1):
+            if answer.kind not in (Kind.SILENT, Kind.CLOSED):
+                break
+            answer = await self.ask(block, within_s)
+            self.seen.mishaps += answer.is_heard
+        return answer
 
     # ---- is it there? ----
 
     async def _is_there(self) -> bool:
-        answer = await self._ask_twice(self._probe)
+        answer = await self._ask_again(self._probe)
         if answer.kind == Kind.SILENT and not any(self._heard.values()):
             answer = await self._ask_patiently(answer)
         if answer.is_heard or answer.kind == Kind.MALFORMED:
@@ -140,9 +147,12 @@ class UnitExam:
         known_s = 4 * answer.seconds if answer.kind == Kind.EXCEPTION else QUICK_S[1]
         within_s = min(max(known_s, QUICK_S[0]), PATIENT_S)
         request = read_request(self._probe.function_code, self._probe.address, self._probe.quantity)
-        for unit_id in OTHERS:
+        began_s = time.perf_counter()
+        for unit_id in (*OTHERS, *RARELY):
             if unit_id in self._taken:
                 continue
+            if unit_id in RARELY and time.perf_counter() - began_s > RARELY_S:
+                return
             if unit_id not in self._heard:
                 other = await self._session.ask(request, unit_id, within_s)
                 self._heard[unit_id] = other.is_heard and other.unit_id is None
@@ -162,10 +172,7 @@ class UnitExam:
             cutter = cutter or Cutter(self._read)
             for block, answer in refused:
                 await cutter.explain(block, answer)
-            planned = replanned(self.device.profile, cutter.found)
-            if not planned or planned == blocks:
-                break
-            blocks = planned
+            blocks = replanned(self.device.profile, cutter.found)
         self.seen.tick_s = sum(read.seconds / read.block.every for read in self.seen.reads)
         if cutter is not None and not self._says_nothing(cutter.found):
             self.seen.refusals = cutter.found
@@ -179,9 +186,11 @@ class UnitExam:
 
     async def _read_beside(self) -> None:
         """Read everything one address higher and lower: many manuals count from 1."""
+        found = self.seen.refusals
+        blocks = self.seen.blocks if found is None else replanned(self.device.profile, found, strictly=True)
         for shift in (1, -1):
             reads = []
-            for block in self.seen.blocks:
+            for block in blocks:
                 address = block.address + shift
                 if not 0 <= address <= 0x10000 - block.quantity:
                     break
@@ -201,7 +210,7 @@ class UnitExam:
         for block in blocks:
             if (block.function_code, block.address, block.quantity) in done:
                 continue
-            answer = await self._ask_twice(block)
+            answer = await self._ask_again(block)
             if answer.kind == Kind.DATA:
                 self.seen.reads.append(Read(block, answer.data, answer.seconds))
                 continue
@@ -213,7 +222,8 @@ class UnitExam:
         return refused
 
     async def _read(self, function_code: int, address: int, quantity: int) -> Answer:
-        return await self.ask(BlockLayout(function_code, address, quantity, 1, ()), self._quick_s())
+        block = BlockLayout(function_code, address, quantity, 1, ())
+        return await self._ask_again(block, CUT_TRIES, self._quick_s())
 
     def _quick_s(self) -> float:
         """Return how long to wait for what it may not answer."""
@@ -228,7 +238,7 @@ class UnitExam:
             return
         shortest = min(self.seen.reads, key=lambda read: read.block.quantity)
         for _ in range(2 if shortest.seconds > SLOW_S else ROUND_TRIPS):
-            answer = await self._ask_twice(shortest.block)
+            answer = await self._ask_again(shortest.block)
             if answer.kind == Kind.DATA:
                 self.seen.round_trips_s.append(answer.seconds)
         if again:
