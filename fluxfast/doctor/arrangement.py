@@ -114,9 +114,10 @@ def _is_clearly_so(before: Score, after: Score, width: int) -> bool:
     """Whether another order is right: most numbers make no sense now, or all of them do then."""
     if after.bad or not before.bad or after.good <= before.good:
         return False
+    not_zero = sum(any(reading.raw) for reading in after.readings)
     if after.good == 1:
-        return len(after.readings) == 1 and width > 16
-    all_good = after.good >= 3 and after.good == sum(any(reading.raw) for reading in after.readings)
+        return not_zero == 1 and width > 16
+    all_good = after.good >= 3 and after.good == not_zero
     return before.bad >= before.good or all_good
 
 

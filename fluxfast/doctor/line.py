@@ -51,6 +51,11 @@ class Answer:
     text: str = ""  # what is wrong with it
 
     @property
+    def came(self) -> bool:
+        """Whether there is a legal answer: data, or an exception, a gateway's among them."""
+        return self.kind in (Kind.DATA, Kind.EXCEPTION)
+
+    @property
     def is_heard(self) -> bool:
         """Whether the unit itself said something: data, or an exception that is not a gateway's."""
         return self.kind == Kind.DATA or (self.kind == Kind.EXCEPTION and self.code not in GATEWAY)
@@ -199,14 +204,14 @@ class Session:
         self.ends = 0  # connections that the peer has ended
         self.late_s: list[float] = []
         self.zero_ids = False  # answers have borne the transaction identifier 0
-        self.codes: defaultdict[int, Counter[int]] = defaultdict(Counter)  # of single answers, by unit; 0: data
+        self.codes: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by unit; of one answer; 0: data
         self._line: Line | None = line
         self._free_s = time.perf_counter() + delay_s  # when the next request may be sent
 
     async def ask(self, request: modbus.Request, unit_id: int, within_s: float) -> Answer:
         """Send one request, on a new connection if there is none."""
         (answer,) = await self.ask_at_once([request], unit_id, within_s)
-        if answer.kind in (Kind.DATA, Kind.EXCEPTION):
+        if answer.came:
             self.codes[unit_id][answer.code] += 1
         return answer
 

@@ -46,7 +46,7 @@ async def find_pauses(
         answer = await session.ask(request, unit_id, within_s)
         found.busy |= is_busy(answer)
         asked += 1
-        unanswered += not answer.is_heard
+        unanswered += not answer.came
         return answer.kind == Kind.DATA or (answer.is_heard and not is_busy(answer))
 
     session.renew()

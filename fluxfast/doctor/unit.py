@@ -26,6 +26,7 @@ SLOW_S: Final = 1.0  # such answers are timed twice only
 OTHERS: Final = (1, 255, 0, *range(2, 11))  # whom a silent unit's request is tried with
 RARELY: Final = (247, 100, *range(11, 100), *range(101, 247))  # and with these, while there is time
 RARELY_S: Final = 4.0
+SETTLE_TRIES: Final = 3
 ROUNDS: Final = 4
 BUSY_TRIES: Final = 3
 CUT_TRIES: Final = 3  # of a read that finds out what hinders: chance must not be taken for a rule
@@ -82,8 +83,21 @@ class UnitExam:
             if is_there:
                 await self._read_all()
         finally:
-            self.seen.late_s = max(self._session.late_s, default=self.seen.late_s)
+            self.seen.late_s = min(self._session.late_s, default=self.seen.late_s)  # the others had to queue
             self._session.late_s.clear()
+
+    async def look_around(self) -> None:
+        """Once all units of the link have been tried: is it still missing, and who stands in its place?"""
+        answer = self.seen.answer
+        if answer is None or answer.kind not in (Kind.SILENT, Kind.EXCEPTION):
+            return
+        if answer.kind == Kind.SILENT:
+            await self._settle()
+            if (await self.ask(self._probe)).is_heard:  # so many requests were lost, or a gateway was busy
+                self.seen.mishaps += 1
+                await self.run()
+                return
+        await self._ask_others(answer)
 
     async def ask(self, block: BlockLayout, within_s: float | None = None) -> Answer:
         """Ask for a block, as often as busy units need; note what is odd about the answer."""
@@ -119,22 +133,40 @@ class UnitExam:
     # ---- is it there? ----
 
     async def _is_there(self) -> bool:
-        answer = await self._ask_again(self._probe)
-        if answer.kind == Kind.SILENT and not any(self._heard.values()):
-            answer = await self._ask_patiently(answer)
-        if answer.is_heard or answer.kind == Kind.MALFORMED:
-            return True
-        self.seen.answer = answer
-        if answer.kind in (Kind.SILENT, Kind.EXCEPTION):
-            await self._ask_others(answer)
-        return False
+        began_s = time.perf_counter()
+        answer = await self.ask(self._probe)
+        if answer.kind == Kind.SILENT and any(self._heard.values()):
+            await self._settle()
+            waited_s = time.perf_counter() - began_s  # a gateway may say so only after its own timeout
+            answer = await self.ask(self._probe, max(self._timeout_s, min(1.5 * waited_s, PATIENT_S)))
+            self.seen.mishaps += answer.is_heard
+            if answer.kind == Kind.SILENT:
+                await self._settle()
+        elif answer.kind in (Kind.SILENT, Kind.CLOSED):
+            answer = await self.ask(self._probe)
+            self.seen.mishaps += answer.is_heard
+            answer = await self._ask_patiently(answer) if answer.kind == Kind.SILENT else answer
+        is_there = answer.is_heard or answer.kind == Kind.MALFORMED
+        self.seen.answer = None if is_there else answer
+        return is_there
+
+    async def _settle(self) -> None:
+        """Wait until a gateway is done with a unit that is missing: one that is there has to answer again."""
+        there = next((unit_id for unit_id, is_heard in self._heard.items() if is_heard), None)
+        request = read_request(self._probe.function_code, self._probe.address, self._probe.quantity)
+        for _ in range(SETTLE_TRIES):
+            if there is None or (await self._session.ask(request, there, PATIENT_S)).kind != Kind.SILENT:
+                return
 
     async def _ask_patiently(self, answer: Answer) -> Answer:
         # It may be slower than its timeout, or still be busy with the connection.
         patient = await self.ask(self._probe, max(PATIENT_S, self._timeout_s))
+        late = self._session.late_s
+        if patient.kind == Kind.SILENT and late:  # it is at the requests before
+            patient = await self.ask(self._probe, min(3 * min(late), LONGEST_S))
         if not patient.is_heard:
             return answer if patient.kind == Kind.SILENT else patient
-        late_s = max([patient.seconds, *self._session.late_s])
+        late_s = min(late, default=patient.seconds)
         if late_s > self._timeout_s:
             self.seen.late_s = late_s
             self._timeout_s = min(3 * late_s, LONGEST_S)  # what else it has is worth to be seen
@@ -156,6 +188,8 @@ class UnitExam:
             if unit_id not in self._heard:
                 other = await self._session.ask(request, unit_id, within_s)
                 self._heard[unit_id] = other.is_heard and other.unit_id is None
+                if other.kind == Kind.SILENT:
+                    await self._settle()
             self.seen.asked_units += (unit_id,)
             if self._heard[unit_id]:
                 self.seen.heard_units += (unit_id,)
