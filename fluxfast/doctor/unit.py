@@ -24,9 +24,10 @@ QUICK_S: Final = (0.3, 0.5)  # for units that may not be there: at least, and wh
 ROUND_TRIPS: Final = 10
 SLOW_S: Final = 1.0  # such answers are timed twice only
 OTHERS: Final = (1, 255, 0, *range(2, 11))  # whom a silent unit's request is tried with
-RARELY: Final = (247, 100, *range(11, 100), *range(101, 247))  # and with these, while there is time
-RARELY_S: Final = 4.0
+ALL: Final = (*OTHERS, *range(11, 248))  # where a gateway says at once that one is missing
+AT_ONCE_S: Final = 0.03
 SETTLE_TRIES: Final = 3
+ONCE_MORE_S: Final = 1.0
 ROUNDS: Final = 4
 BUSY_TRIES: Final = 3
 CUT_TRIES: Final = 3  # of a read that finds out what hinders: chance must not be taken for a rule
@@ -93,7 +94,8 @@ class UnitExam:
             return
         if answer.kind == Kind.SILENT:
             await self._settle()
-            if (await self.ask(self._probe)).is_heard:  # so many requests were lost, or a gateway was busy
+            again = await self.ask(self._probe, min(self._timeout_s, ONCE_MORE_S))
+            if again.is_heard:  # so many requests were lost, or a gateway was busy
                 self.seen.mishaps += 1
                 await self.run()
                 return
@@ -142,10 +144,11 @@ class UnitExam:
             self.seen.mishaps += answer.is_heard
             if answer.kind == Kind.SILENT:
                 await self._settle()
-        elif answer.kind in (Kind.SILENT, Kind.CLOSED):
+        elif answer.kind == Kind.CLOSED or (answer.kind == Kind.SILENT and self._timeout_s < PATIENT_S):
             answer = await self.ask(self._probe)
             self.seen.mishaps += answer.is_heard
-            answer = await self._ask_patiently(answer) if answer.kind == Kind.SILENT else answer
+        if answer.kind == Kind.SILENT and not any(self._heard.values()):
+            answer = await self._ask_patiently(answer)
         is_there = answer.is_heard or answer.kind == Kind.MALFORMED
         self.seen.answer = None if is_there else answer
         return is_there
@@ -179,12 +182,10 @@ class UnitExam:
         known_s = 4 * answer.seconds if answer.kind == Kind.EXCEPTION else QUICK_S[1]
         within_s = min(max(known_s, QUICK_S[0]), PATIENT_S)
         request = read_request(self._probe.function_code, self._probe.address, self._probe.quantity)
-        began_s = time.perf_counter()
-        for unit_id in (*OTHERS, *RARELY):
+        says_so = answer.kind == Kind.EXCEPTION and answer.seconds < AT_ONCE_S
+        for unit_id in ALL if says_so else OTHERS:
             if unit_id in self._taken:
                 continue
-            if unit_id in RARELY and time.perf_counter() - began_s > RARELY_S:
-                return
             if unit_id not in self._heard:
                 other = await self._session.ask(request, unit_id, within_s)
                 self._heard[unit_id] = other.is_heard and other.unit_id is None
@@ -206,7 +207,10 @@ class UnitExam:
             cutter = cutter or Cutter(self._read)
             for block, answer in refused:
                 await cutter.explain(block, answer)
-            blocks = replanned(self.device.profile, cutter.found)
+            planned = replanned(self.device.profile, cutter.found)
+            if not planned:
+                break
+            blocks = planned
         self.seen.tick_s = sum(read.seconds / read.block.every for read in self.seen.reads)
         if cutter is not None and not self._says_nothing(cutter.found):
             self.seen.refusals = cutter.found
