@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxfast.constants import ExceptionCode, exception_name
 from fluxfast.doctor.finding import Finding, fault, note, warning
-from fluxfast.doctor.line import BUSY, GATEWAY, Answer, Kind
+from fluxfast.doctor.line import BUSY, Answer, Kind
 from fluxfast.doctor.observed import BOTH, LinkSeen, Refusals, UnitSeen
 from fluxfast.doctor.refused import cure_of
 
@@ -155,7 +155,7 @@ def judge_unit(seen: UnitSeen, link: LinkSeen) -> list[Finding]:
     if seen.answer is not None:
         if link.failure or link.foreign:
             return []
-        if seen.answer.kind == Kind.EXCEPTION and seen.answer.code in GATEWAY:
+        if seen.answer.kind == Kind.EXCEPTION:
             return [_gateway(seen, seen.answer)]
         return [_silent(seen, link)]
     found = list(_odd(seen))

@@ -60,7 +60,14 @@ async def find_pauses(
         firsts += first
         seconds += first and await ask()
     if firsts == seconds == TRIALS:
-        return None
+        for _ in range(2 * PACED):
+            await ask()
+        found.lost = (unanswered, asked) if unanswered else None
+        return found if unanswered else None
+    if firsts and seconds == 0:  # by chance? then not four times more
+        for _ in range(TRIALS):
+            session.renew()
+            seconds += await ask() and await ask()
     if firsts == 0:
         for found.delay_s in DELAYS_S:
             session.delay_s = found.delay_s

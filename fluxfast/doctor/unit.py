@@ -89,7 +89,7 @@ class UnitExam:
 
     async def look_around(self) -> None:
         """Once all units of the link have been tried: is it still missing, and who stands in its place?"""
-        answer = self.seen.answer
+        answer = self.seen.answer or self._refused_alike()
         if answer is None or answer.kind not in (Kind.SILENT, Kind.EXCEPTION):
             return
         if answer.kind == Kind.SILENT:
@@ -100,6 +100,14 @@ class UnitExam:
                 await self.run()
                 return
         await self._ask_others(answer)
+        self.seen.answer = answer if self.seen.heard_units else self.seen.answer
+
+    def _refused_alike(self) -> Answer | None:
+        """Return the exception by which all was refused: some servers say 4 where there is no such unit."""
+        if self.seen.reads or not self.seen.failed:
+            return None
+        answer = self.seen.failed[0][1]
+        return None if answer.code in ADDRESSING or is_busy(answer) else answer
 
     async def ask(self, block: BlockLayout, within_s: float | None = None) -> Answer:
         """Ask for a block, as often as busy units need; note what is odd about the answer."""
@@ -188,7 +196,10 @@ class UnitExam:
                 continue
             if unit_id not in self._heard:
                 other = await self._session.ask(request, unit_id, within_s)
-                self._heard[unit_id] = other.is_heard and other.unit_id is None
+                is_one = other.kind == Kind.DATA or (
+                    other.kind == Kind.EXCEPTION and other.code in ADDRESSING
+                )
+                self._heard[unit_id] = is_one and other.unit_id is None
                 if other.kind == Kind.SILENT:
                     await self._settle()
             self.seen.asked_units += (unit_id,)
@@ -266,7 +277,8 @@ class UnitExam:
     def _quick_s(self) -> float:
         """Return how long to wait for what it may not answer."""
         known_s = max((read.seconds for read in self.seen.reads), default=QUICK_S[1])
-        return min(max(4 * known_s, QUICK_S[0]), self._timeout_s)
+        late_s = max(self._session.late_s, default=0.0)
+        return max(min(max(4 * known_s, QUICK_S[0]), self._timeout_s), 1.5 * late_s)
 
     # ---- how fast? ----
 

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from fluxfast.doctor import Report
 from tests.support.examined import BESS, POWERPACK, cures, examined, found, site, values_of
 from tests.support.scripted import Peer, serving
@@ -119,13 +121,14 @@ def test_a_slow_gateway_makes_no_other_unit_look_missing(tmp_path: Path) -> None
     assert "exception 11" in reports["b2"].findings[0].seen
 
 
-def test_a_gateway_that_says_at_once_who_is_missing_is_asked_for_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [11, 4])  # pymodbus says 4
+def test_who_says_at_once_that_a_unit_is_missing_is_asked_for_all(tmp_path: Path, code: int) -> None:
     async def gateway(peer: Peer) -> None:
         while True:
             request = await peer.request()
             values = values_of(POWERPACK, request.address, request.quantity)
             there = request.unit_id == 247
-            await peer.send(request.reply(values) if there else request.reply(pdu=bytes([0x83, 11])))
+            await peer.send(request.reply(values) if there else request.reply(pdu=bytes([0x83, code])))
 
     (report,) = examine_all(tmp_path, [gateway], [BESS])
     assert found(report) == ["unit"]
