@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import geometric_mean
 from typing import Final
 
 from fluxfast.doctor.observed import Read, UnitSeen
@@ -31,7 +32,9 @@ MEANS: Final = {
     "current_average": ("current_l1", "current_l2", "current_l3"),
 }
 USUAL: Final = ("CDAB", "GHEFCDAB")
-MUCH_SMALLER: Final = 100.0  # integers of 32 bits, by which another order must make all of them smaller
+# Integers, by which another order must make one of them smaller, and all of them in the geometric mean.
+MUCH_SMALLER: Final = 100.0
+SMALLER: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class Score:
     def error(self) -> float | None:
         """How far sums and means are from their parts, relative; None where there are none."""
         return _disagreement(self.readings)
+
+    @property
+    def fine(self) -> int:
+        """How many floats use their last bytes; a word of another value, or of none, often is 0 there."""
+        return sum(_is_fine(reading) for reading in self.readings)
 
 
 def score(reads: Sequence[Read], width: int = 0, order: ByteOrder | None = None) -> Score:
@@ -92,7 +100,13 @@ def better(seen: UnitSeen) -> list[tuple[Arrangement, Score, Score]]:
     # Where two explain it alike the sums tell; otherwise swapped words are what is met most often.
     return sorted(
         (one for one in found if one[1].good >= most - 1),
-        key=lambda one: (_rank(one[1].error), abs(one[0].shift), -one[1].good, one[0].order not in USUAL),
+        key=lambda one: (
+            _rank(one[1].error),
+            -one[1].fine,
+            abs(one[0].shift),
+            -one[1].good,
+            one[0].order not in USUAL,
+        ),
     )
 
 
@@ -100,9 +114,10 @@ def _is_clearly_so(before: Score, after: Score, width: int) -> bool:
     """Whether another order is right: most numbers make no sense now, or all of them do then."""
     if after.bad or not before.bad or after.good <= before.good:
         return False
+    not_zero = sum(any(reading.raw) for reading in after.readings)
     if after.good == 1:
-        return len(after.readings) == 1 and width > 16
-    all_good = after.good >= 3 and after.good == sum(any(reading.raw) for reading in after.readings)
+        return not_zero == 1 and width > 16
+    all_good = after.good >= 3 and after.good == not_zero
     return before.bad >= before.good or all_good
 
 
@@ -114,19 +129,28 @@ def _is_clearly_there(before: Score, after: Score, refused: int) -> bool:
     return enough and (wrong >= max(before.good, 1) or all_zero)
 
 
+def _is_fine(reading: Reading) -> bool:
+    point = reading.point
+    last = [byte for letter, byte in zip(point.byte_order, reading.raw, strict=False) if letter not in "AB"]
+    return point.kind == "float" and any(last)
+
+
 def _rank(error: float | None) -> int:
     return 1 if error is None else 0 if error < 1e-5 else 2
 
 
 def swapped_integers(reads: Sequence[Read], width: int) -> tuple[ByteOrder, list[Reading]] | None:
-    """Return the order that makes all plain integers of a width much smaller, and them in that order."""
+    """Return the order that makes plain integers of a width much smaller, none larger, and them in it."""
     plain = _integers(score(reads, width))
     if len(plain) < 2:
         return None
     for order in BYTE_ORDERS[width]:
         other = _integers(score(reads, width, order))
         sizes = [(_size(a), _size(b)) for a, b in zip(plain, other, strict=True)]
-        if all(0 < now <= was / MUCH_SMALLER for was, now in sizes):
+        if any(now > was for was, now in sizes):
+            continue
+        times = [was / now for was, now in sizes if now]
+        if max(times, default=0) > MUCH_SMALLER and geometric_mean(times) > SMALLER:
             return order, other
     return None
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from fluxfast.constants import ExceptionCode, exception_name
 from fluxfast.doctor.finding import Finding, fault, note, warning
-from fluxfast.doctor.line import GATEWAY, Answer, Kind
+from fluxfast.doctor.line import BUSY, Answer, Kind
 from fluxfast.doctor.observed import BOTH, LinkSeen, Refusals, UnitSeen
 from fluxfast.doctor.refused import cure_of
 
@@ -155,13 +155,14 @@ def judge_unit(seen: UnitSeen, link: LinkSeen) -> list[Finding]:
     if seen.answer is not None:
         if link.failure or link.foreign:
             return []
-        if seen.answer.kind == Kind.EXCEPTION and seen.answer.code in GATEWAY:
+        if seen.answer.kind == Kind.EXCEPTION:
             return [_gateway(seen, seen.answer)]
         return [_silent(seen, link)]
     found = list(_odd(seen))
     if seen.refusals is not None:
         found += _refused(seen, seen.refusals)
     found += _failed(seen, seen.refusals is not None)
+    found += _passing(seen, link)
     was_reached = not (link.failure or link.foreign or link.left_alone or link.gave_up_s)
     if not found and not seen.reads and was_reached:
         found.append(fault("readable", "nothing could be read", "look at its connection, and ask again"))
@@ -303,6 +304,20 @@ def _failed(seen: UnitSeen, explained: bool) -> Iterator[Finding]:
         else:
             text = f"{reads}: {answer.text or kind.value}"
             yield fault("readable", text, "compare the profile with the manual; a gateway may be in between")
+
+
+def _passing(seen: UnitSeen, link: LinkSeen) -> Iterator[Finding]:
+    """Exceptions to what is answered at other times."""
+    told = {1, 2, 3, *(answer.code for _, answer in seen.failed)}
+    told |= {seen.refusals.code} if seen.refusals is not None else set()
+    told |= set(BUSY) if link.gap_s is not None else set()  # that is why it needs the pause
+    for code, count in sorted(seen.codes.items()):
+        if code and code not in told and seen.codes[0]:
+            yield warning(
+                "exception",
+                f"{count} of {seen.codes.total()} requests: exception {code} ({exception_name(code)})",
+                EXCEPTIONS.get(code, "an exception of the maker's: see the manual"),
+            )
 
 
 def _range(address: int, quantity: int) -> str:

@@ -23,6 +23,8 @@ def judge_time(seen: LinkSeen, poll: Poll) -> dict[str, list[Finding]]:
 
 def _timeout(unit: UnitSeen, is_late: bool) -> Iterator[Finding]:
     timeout_s = unit.device.modbus.timeout_ns / 1e9
+    if unit.answer is not None:
+        return
     longest_s = max([unit.late_s, *unit.round_trips_s, *(read.seconds for read in unit.reads)])
     if longest_s > timeout_s:
         yield fault(

@@ -23,7 +23,7 @@ SHOWN: Final = 3
 
 def judge_values(seen: UnitSeen) -> list[Finding]:
     """Return what is wrong with the values of a unit."""
-    if not seen.reads:
+    if not seen.reads and not seen.moved:
         return []
     now = score(seen.reads)
     others = better(seen) if now.bad or seen.moved else []
@@ -112,8 +112,8 @@ def _swapped_integers(seen: UnitSeen) -> Iterator[Finding]:
         points = ", ".join(f"{r.point.name}: {{byte_order: {order}}}" for r in readings)
         yield warning(
             "byte-order",
-            f"{first.point.name} reads {shown(now[first.point.name])}, and {shown(first)} as {order}; all "
-            f"{len(readings)} integers of {width} bits are more than 100 times smaller so",
+            f"{first.point.name} reads {shown(now[first.point.name])}, and {shown(first)} as {order}; the "
+            f"{len(readings)} integers of {width} bits are much smaller so",
             f"points: {{{points}}}, if those are their values",
         )
         return
@@ -149,7 +149,7 @@ def _implausible(readings: Sequence[Reading]) -> Iterator[Finding]:
                 f"{point.name} reads {shown(reading)}; its limits are {low} to {high}",
                 "see whether type, scale and byte order are the manual's, or widen limits:",
             )
-        elif judge(reading) == -1:
+        elif judge(reading) == -1 or reading.code == quality.NAN:
             senseless.append(reading)
     if senseless:
         some = ", ".join(f"{r.point.name} {shown(r)}" for r in senseless[:SHOWN])

@@ -9,6 +9,7 @@ device wants. Every wait ends by its deadline, whatever a peer sends.
 import asyncio
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class Answer:
     unit_id: int | None = None  # under which it came, if that was not the one that was asked
     zero_id: bool = False  # it bore the transaction identifier 0 instead of the request's
     text: str = ""  # what is wrong with it
+
+    @property
+    def came(self) -> bool:
+        """Whether there is a legal answer: data, or an exception, a gateway's among them."""
+        return self.kind in (Kind.DATA, Kind.EXCEPTION)
 
     @property
     def is_heard(self) -> bool:
@@ -198,12 +204,16 @@ class Session:
         self.ends = 0  # connections that the peer has ended
         self.late_s: list[float] = []
         self.zero_ids = False  # answers have borne the transaction identifier 0
+        self.codes: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by unit; of one answer; 0: data
         self._line: Line | None = line
         self._free_s = time.perf_counter() + delay_s  # when the next request may be sent
 
     async def ask(self, request: modbus.Request, unit_id: int, within_s: float) -> Answer:
         """Send one request, on a new connection if there is none."""
-        return (await self.ask_at_once([request], unit_id, within_s))[0]
+        (answer,) = await self.ask_at_once([request], unit_id, within_s)
+        if answer.came:
+            self.codes[unit_id][answer.code] += 1
+        return answer
 
     async def ask_at_once(
         self, requests: Sequence[modbus.Request], unit_id: int, within_s: float

@@ -102,7 +102,7 @@ class LinkExam:
             return
         (answer,) = await line.ask([request], self.seen.units[0].device.modbus.unit, ELSEWHERE_S)
         line.close()
-        if answer.kind in (Kind.DATA, Kind.EXCEPTION):
+        if answer.came:
             self.seen.modbus_at = USUAL_PORT
 
     # ---- the units ----
@@ -122,6 +122,8 @@ class LinkExam:
                 if answer is not None and answer.kind in (Kind.FOREIGN, Kind.CLOSED):
                     await self._explain(answer)
                     return
+            for exam in exams:
+                await exam.look_around()
             if all(e.seen.answer is not None and e.seen.answer.kind == Kind.SILENT for e in exams):
                 await self._ask_in_other_tongues()
         finally:

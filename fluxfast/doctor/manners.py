@@ -9,7 +9,7 @@ from typing import Final
 
 from fluxfast import modbus
 from fluxfast.doctor.depth import find_depth
-from fluxfast.doctor.line import Kind, Line, Session
+from fluxfast.doctor.line import Answer, Kind, Line, Session
 from fluxfast.doctor.link import LinkExam
 from fluxfast.doctor.observed import BOTH, Read
 from fluxfast.doctor.pauses import find_pauses
@@ -64,6 +64,8 @@ class MannersExam:
             self.seen.gave_up_s = LIMIT_S
         finally:
             self._session.close()
+            for exam in self._exams:
+                exam.seen.codes = self._session.codes[exam.device.modbus.unit]
 
     async def _try_all(self) -> None:
         longest_s = max(read.seconds for read in self._well.seen.reads)
@@ -80,14 +82,15 @@ class MannersExam:
                 self._session.renew()
                 await asyncio.sleep(SECOND_S / 2)
                 self.seen.second = await self._try_second()
-        one_by_one = self._session.gap_s or self.seen.closes or self.seen.lost or self._session.zero_ids
-        if self._manners.depth and not one_by_one:
+        one_by_one = self.seen.gap_s or self.seen.closes or self.seen.lost or self._session.zero_ids
+        if self._manners.depth and not one_by_one and not self.seen.busy:
             reads = await self._prefixes(self._well.seen.reads)
             if reads:
                 self.seen.depth = await find_depth(self._session, reads, self._unit_id, self._within_s)
                 if self.seen.depth.trouble:  # or does it lose answers one by one, too?
                     await self._find_pauses()
-                    self.seen.depth = None if self.seen.lost else self.seen.depth
+                    if self.seen.lost:  # then neither says anything
+                        self.seen.depth, self.seen.second = None, ""
 
     async def _find_pauses(self) -> None:
         pauses = await find_pauses(self._session, self._request, self._unit_id, self._within_s)
@@ -98,7 +101,7 @@ class MannersExam:
     async def _try_second(self) -> str:
         """Return BOTH, or what becomes of two connections at once; nothing if even one does not work."""
         session, within_s = self._session, max(self._within_s, SECOND_S)
-        if not (await session.ask(self._request, self._unit_id, within_s)).is_heard:
+        if not (await session.ask(self._request, self._unit_id, within_s)).came:
             return ""
         try:
             second = await Line.open(self.seen.address, self.seen.port, SECOND_S)
@@ -106,16 +109,24 @@ class MannersExam:
             return "a second one is refused"
         try:
             await second.listen(session.delay_s)
-            (answer,) = await second.ask([self._request], self._unit_id, within_s)
             ends = session.ends
+            answer = await self._ask_on(second, within_s)
             first = await session.ask(self._request, self._unit_id, within_s)
-            if session.ends > ends or not first.is_heard:
-                return "a second one ends the first" if answer.is_heard else "a second one ends both"
-            if answer.is_heard:
+            if first.kind == Kind.SILENT:
+                first = await session.ask(self._request, self._unit_id, within_s)
+            if session.ends > ends or not first.came:
+                return "a second one ends the first" if answer.came else "a second one ends both"
+            if answer.came:
                 return BOTH
             return "a second one is closed" if answer.kind == Kind.CLOSED else "a second one gets no answers"
         finally:
             second.close()
+
+    async def _ask_on(self, line: Line, within_s: float) -> Answer:
+        (answer,) = await line.ask([self._request], self._unit_id, within_s)
+        if answer.kind == Kind.SILENT:  # it may be by chance
+            (answer,) = await line.ask([self._request], self._unit_id, within_s)
+        return answer
 
     async def _prefixes(self, reads: list[Read]) -> list[modbus.Request]:
         """Return reads of different lengths that are answered alone, each ending with a point."""

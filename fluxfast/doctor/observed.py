@@ -1,5 +1,6 @@
 """What was observed of a link and of the units behind it; no judgement yet."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +54,7 @@ class UnitSeen:
     answers_as: tuple[int, ...] = ()
     zero_ids: bool = False
     mishaps: int = 0  # requests that worked only when they were repeated
+    codes: Counter[int] = field(default_factory=Counter)  # of exceptions in all its answers; 0: data
 
 
 @dataclass(slots=True)

@@ -39,10 +39,14 @@ async def find_pauses(
     What was found is left in the session, so that it gets on with the device.
     """
     found = Pauses()
+    unanswered = asked = 0
 
     async def ask() -> bool:
+        nonlocal unanswered, asked
         answer = await session.ask(request, unit_id, within_s)
         found.busy |= is_busy(answer)
+        asked += 1
+        unanswered += not answer.came
         return answer.kind == Kind.DATA or (answer.is_heard and not is_busy(answer))
 
     session.renew()
@@ -56,7 +60,14 @@ async def find_pauses(
         firsts += first
         seconds += first and await ask()
     if firsts == seconds == TRIALS:
-        return None
+        for _ in range(2 * PACED):
+            await ask()
+        found.lost = (unanswered, asked) if unanswered else None
+        return found if unanswered else None
+    if firsts and seconds == 0:  # by chance? then not four times more
+        for _ in range(TRIALS):
+            session.renew()
+            seconds += await ask() and await ask()
     if firsts == 0:
         for found.delay_s in DELAYS_S:
             session.delay_s = found.delay_s
@@ -64,7 +75,8 @@ async def find_pauses(
                 break
         else:
             found.delay_s = None
-            return _lost(found, TRIALS, TRIALS)
+            found.lost = (unanswered, asked) if unanswered else None
+            return found
         session.renew()
         await ask()
         seconds = await ask()
@@ -77,18 +89,15 @@ async def find_pauses(
             if await _all(session, ask, PACED, renew=False):
                 return found
         found.gap_s = None
-    good = sum([await ask() for _ in range(2 * PACED)])
-    return _lost(found, 2 * PACED - good + 2 * TRIALS - firsts - seconds, 2 * PACED + 2 * TRIALS)
+    for _ in range(2 * PACED):
+        await ask()
+    found.lost = (unanswered, asked) if unanswered else None
+    return found
 
 
 def is_busy(answer: Answer) -> bool:
     """Whether the unit says that it has no time (exceptions 5 and 6)."""
     return answer.kind == Kind.EXCEPTION and answer.code in BUSY
-
-
-def _lost(found: Pauses, lost: int, asked: int) -> Pauses:
-    found.lost = (lost, asked)
-    return found
 
 
 async def _closes(session: Session, ask: Ask) -> bool:

@@ -27,7 +27,8 @@ SPANS: Final = {
 }
 ANY: Final = (1e-4, 1e9, 1e12)
 TINY: Final = 1e-6  # no measurement is that small and not zero; swapped words often are
-NEVER_NEGATIVE: Final = ("V", "Hz", "Wh")
+NO_NUMBERS: Final = [sorted(raw + bytes(rest)) for rest in (2, 6)
+                     for raw in (b"\x7f\xc0", b"\x7f\xf8", b"\xff\xc0", b"\xff\xf8")]  # fmt: skip
 FACTOR: Final = "factor"
 SLACK_PCT: Final = 0.5  # a state of energy may be a little beyond 100 %
 
@@ -51,6 +52,8 @@ def is_soe(point: Point) -> bool:
 def judge(reading: Reading) -> int:
     """Return whether a value makes sense: 1, -1, or 0 where that cannot be told."""
     point, value = reading.point, reading.value
+    if _is_no_number(reading):
+        return 0
     if reading.code == quality.NAN:
         return -1
     if value is None or isinstance(value, bool | str) or point.bits is not None:
@@ -58,6 +61,11 @@ def judge(reading: Reading) -> int:
     if point.states:
         return 1 if reading.label is not None else 0
     return judge_number(point, float(value))
+
+
+def _is_no_number(reading: Reading) -> bool:
+    """Whether it is what devices write for no value, in any order; swapped words are that by no chance."""
+    return reading.point.kind == "float" and sorted(reading.raw) in NO_NUMBERS
 
 
 def judge_number(point: Point, value: float) -> int:

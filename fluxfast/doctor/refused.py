@@ -133,11 +133,15 @@ def cure_of(profile: Profile, found: Refusals) -> dict[str, object]:
     return quirks
 
 
-def replanned(profile: Profile, found: Refusals) -> tuple[BlockLayout, ...]:
-    """Return the plan with that cure, and without the points that are refused by themselves."""
-    bad = {point.name for point in found.points}
+def replanned(profile: Profile, found: Refusals, *, strictly: bool = False) -> tuple[BlockLayout, ...]:
+    """Return the plan with that cure, and without the points that are refused by themselves.
+
+    ``strictly``: of all points, over no hole; what stands one address away can be read so.
+    """
+    bad = {point.name for point in found.points} if not strictly else ()
     points = {name: point for name, point in profile.points.items() if name not in bad}
-    quirks = profile.quirks.model_copy(update=cure_of(profile, found))
+    cure = cure_of(profile, found) | ({"max_gap": 0} if strictly else {})
+    quirks = profile.quirks.model_copy(update=cure)
     if not points:
         return ()
     return plan_blocks(profile.model_copy(update={"points": points, "quirks": quirks}))

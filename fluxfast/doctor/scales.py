@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from fluxfast.config import Device
+from fluxfast.doctor.arrangement import MEANS, SUMS
 from fluxfast.doctor.finding import Finding, fault, warning
 from fluxfast.doctor.plausible import FACTOR, SLACK_PCT, base_unit, is_soe
 from fluxfast.profiles import Point
@@ -24,6 +25,8 @@ BASES: Final = (*POWERS, "V", "A")
 NEAR_TOP: Final = 64  # part of what a type holds; where no rating says more
 PHASES: Final = ("l1", "l2", "l3")
 LEAST_VA: Final = 50.0  # below, a meter's own errors are as large as what it measures
+TENFOLDS: Final = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
+EXACT, APART = 0.003, 0.2  # a sum is right, is wrong: of the size of its parts
 FACTOR_SLACK: Final = 1.6  # a factor of ten is recognised between 1/1.6 and 1.6 of it
 
 
@@ -34,6 +37,8 @@ def judge_scales(device: Device, readings: Sequence[Reading]) -> list[Finding]:
         found = list(_of_units(readings))
     if not found:
         found = list(_of_rating(device, readings))
+    if not found:
+        found = list(_of_sums(readings))
     if not found:
         found = list(_of_physics(readings))
     return found
@@ -80,10 +85,12 @@ def _of_units(readings: Sequence[Reading]) -> Iterator[Finding]:
         point = reading.point
         factor = _factor(point, value)
         if factor is not None:
-            yield fault(
+            is_part = is_soe(point) and value < 1  # or it is nearly empty
+            yield (warning if is_part else fault)(
                 "scale",
                 f"{point.name} reads {value:,.6g} {point.unit}".rstrip()
-                + f", which it cannot be; times {factor:g} it is {value * factor:,.6g}",
+                + (", as if it were a part of 1; " if is_part else ", which it cannot be; ")
+                + f"times {factor:g} it is {value * factor:,.6g}",
                 f"points: {{{point.name}: {{scale: {scaled(point, factor)}}}}}",
             )
 
@@ -92,8 +99,8 @@ def _factor(point: Point, value: float) -> float | None:
     """Return what a value that cannot be has to be multiplied by, if one usual factor is enough."""
     base = base_unit(point)
     if is_soe(point):
-        if 0 < value <= 1 and value % 1:
-            return 100.0  # a part of 1
+        if 0 < value < 1 and (point.kind == "float" or point.scale <= Decimal("0.01")):
+            return 100.0  # a part of 1; tenths of a percent are none
         tenfold = value / (100 + SLACK_PCT)
         return None if tenfold <= 1 else 0.1 if tenfold <= 10 else 0.01 if tenfold <= 100 else None
     if base == "Hz" and value > 0.2 and not 40 <= value <= 70:
@@ -129,6 +136,40 @@ def _of_rating(device: Device, readings: Sequence[Reading]) -> Iterator[Finding]
             f"{device.rated_power_kw:,.6g} kW",
             cure,
         )
+
+
+def _of_sums(readings: Sequence[Reading]) -> Iterator[Finding]:
+    """One of a sum or a mean and its parts, which a power of ten makes exact and nothing else does."""
+    members = {
+        quantity_of(reading.point.name): (reading.point, value) for reading, value in _numbers(readings)
+    }
+    for parts_of, divisor in ((SUMS, 1), (MEANS, 3)):
+        for whole, parts in parts_of.items():
+            if whole not in members or not all(part in members for part in parts):
+                continue
+            values = {name: members[name][1] for name in (whole, *parts)}
+            if _is_exact(values, whole, divisor, APART):
+                continue
+            fits = [
+                (name, factor)
+                for name in values
+                for factor in TENFOLDS
+                if _is_exact(values | {name: values[name] * factor}, whole, divisor, EXACT)
+            ]
+            if len(fits) == 1:
+                ((name, factor),) = fits
+                point = members[name][0]
+                others = ", ".join(part for part in (whole, *parts) if part != name)
+                yield fault(
+                    "scale",
+                    f"{point.name} reads {values[name]:,.6g} {point.unit}; times {factor:g} it fits {others}",
+                    f"points: {{{point.name}: {{scale: {scaled(point, factor)}}}}}",
+                )
+
+
+def _is_exact(values: Mapping[str, float], whole: str, divisor: int, slack: float) -> bool:
+    parts = [value for name, value in values.items() if name != whole]
+    return abs(values[whole] - sum(parts) / divisor) <= slack * sum(map(abs, parts)) / divisor
 
 
 def _of_physics(readings: Sequence[Reading]) -> Iterator[Finding]:

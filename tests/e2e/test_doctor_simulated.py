@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fluxfast.doctor import Report
 from fluxfast.doctor.judge_reach import judge_link
 from fluxfast.doctor.link import LinkExam
 from fluxfast.doctor.observed import UnitSeen
@@ -185,23 +184,19 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """One device of each fault."""
+def test_faults_of_the_simulator_are_found(tmp_path: Path) -> None:
     lines = [f"b{n}: {B}, {at(30 + n, PORT, timeout='500ms')}" for n in range(len(FAULTS))]
-    fleet = site(tmp_path_factory.mktemp("faulty"), "\n".join(lines), head="poll: {every: 200ms}")
+    fleet = site(tmp_path, "\n".join(lines), head="poll: {every: 200ms}")
     simulator = Simulator(fleet)
     with simulator.running():
         for n, kind in enumerate(FAULTS):
             simulator.set_fault([f"b{n}"], kind)
-        return dict(zip(FAULTS, examined(fleet).values(), strict=True))
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_of_the_simulator_is_found(faulty: dict[str, Report], kind: str) -> None:
-    check, cure = FAULTS[kind]
-    assert found(faulty[kind]) == [check], faulty[kind].findings
-    assert cure in cures(faulty[kind])
+        faulty = dict(zip(FAULTS, examined(fleet).values(), strict=True))
+    assert {kind: found(report) for kind, report in faulty.items()} == {
+        kind: [check] for kind, (check, _) in FAULTS.items()
+    }
+    for kind, (_, cure) in FAULTS.items():
+        assert cure in cures(faulty[kind]), faulty[kind].findings
 
 
 @pytest.mark.parametrize(("kind", "check"), [("silent", "unit"), ("gateway", "gateway")])
