@@ -26,7 +26,8 @@ def count() -> dict[str, tuple[float, str]]:
         library = Path(folder) / "marks.so"
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "marks.c"], check=True)
         command = [
-            "valgrind", "--tool=callgrind", "--instr-atstart=no", "--combine-dumps=no", f"--callgrind-out-file={folder}/out",
+            "valgrind", "--tool=callgrind", "--instr-atstart=no", "--combine-dumps=no",
+            f"--callgrind-out-file={folder}/out",
             sys.executable, str(Path(__file__)), "--inside", str(library),
         ]  # fmt: skip
         environment = {
