@@ -13,12 +13,12 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fluxfast.errors import FluxfastError
-from fluxfast.status import SiteStatus
+from fluxfast.status import SiteStatus, Status
 from fluxfast.watchdog import FOLDERS, VIEW_SOCKETS
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ AGAIN_S: Final = 0.05
 ANSWER_S: Final = 3.0  # for one answer to who watches
 MAX_ANSWER: Final = 64 << 20  # bytes
 NO_STATION: Final = "what is there is no station of this version"
+ABOUT: Final = frozenset({"pid", "file", "sites", "every_ms"})
+STATUS: Final = frozenset(field.name for field in fields(Status)) | {"devices_good", "devices_bad"}
+DEVICE: Final = frozenset({"id", "link", "requests", "control", "points", "frames"})
 FLEET: Final = ("device", "name", "site", "profile", "kind", "endpoint", "unit")
 NEWEST: Final = (
     "code", "latency_ms", "age_s", "soe_pct", "power_kw", "shown_kw", "setpoint_kw", "usable"
@@ -154,7 +157,8 @@ def _sockets(folders: Sequence[Path]) -> list[Path]:
 class View:
     """A connection to one station, to watch it. Use as an async context manager.
 
-    Every request raises FluxfastError where the station refuses it, does not answer in time, or has ended.
+    Every request raises FluxfastError where the station refuses it, does not answer in time, or has ended; so
+    does the end of the block if the answers made no sense in it: the station may be of another version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -176,18 +180,20 @@ class View:
             raise FluxfastError("the station has ended") from None
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, _: object) -> None:
         """Hang up."""
         if self._writer is not None:
             self._writer.transport.abort()
+        if isinstance(error, LookupError | TypeError | ValueError):
+            raise FluxfastError(NO_STATION) from error
 
     async def about(self) -> dict[str, Any]:
         """Return who it is: ``pid``, ``file``, ``sites``, ``every_ms``, ``since`` (UTC µs), ``version``, …"""
-        return await self._about("about", {"do": "about"})
+        return await self._about("about", {"do": "about"}, ABOUT)
 
     async def status(self) -> dict[str, Any]:
         """Return its Status as ``run --json`` shows it, a second old at the most."""
-        return await self._about("status", {"do": "status"})
+        return await self._about("status", {"do": "status"}, STATUS)
 
     async def fleet(self) -> "pa.RecordBatch":
         """Return what does not change, a row per device (DeviceColumns.fleet)."""
@@ -206,11 +212,11 @@ class View:
 
     async def device(self, id_: str) -> dict[str, Any]:
         """Return all of one device; its ``frames`` are those since the last time (DeviceView.as_dict)."""
-        return await self._about("device", {"do": "device", "id": id_})
+        return await self._about("device", {"do": "device", "id": id_}, DEVICE)
 
-    async def _about(self, what: str, request: dict[str, Any]) -> dict[str, Any]:
+    async def _about(self, what: str, request: dict[str, Any], keys: frozenset[str]) -> dict[str, Any]:
         found = (await self._ask(request))[0].get(what)
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or not keys <= found.keys():
             raise FluxfastError(NO_STATION)
         return found
 

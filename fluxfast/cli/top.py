@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -73,9 +74,13 @@ def top(site: Path | None, every_s: float, filter_: str, sort: str | None, once:
         if once or as_json:
             _print(_only(stations()), filter_, sort, as_json)
             return
-        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        if not _on_terminal(sys.stdin, sys.stdout, sys.stderr):
             raise click.UsageError("this is no terminal: give --once for a table, or --json")
         _app(stations, every_s, filter_, sort)
+
+
+def _on_terminal(*streams: TextIO | None) -> bool:
+    return all(stream is not None and stream.isatty() for stream in streams)  # None: closed
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def _stations(site: Path | None) -> Iterator[Callable[[], Sequence[Running]]]:
     if polling(fleet):
         yield lambda: polling(fleet)
         return
-    if sys.stderr.isatty():
+    if _on_terminal(sys.stderr):
         click.echo("no station polls that: starting one that only reads …", err=True)
     with OwnStation(site) as own:
         yield own.running
@@ -116,7 +121,7 @@ def _print(station: Running, filter_: str, sort: str | None, as_json: bool) -> N
         of_station = {key: value for key, value in about.items() if key not in ("endpoints", "commanded")}
         click.echo(json.dumps({"station": of_station, "status": status, "devices": devices}))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if _on_terminal(sys.stdout) else None
     for line in as_text(sheet, width):
         click.echo(line)
 

@@ -1,6 +1,7 @@
 """The app: watches one station, and finds it again when it was away."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -9,6 +10,7 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, Input
 
 from fluxfast.errors import FluxfastError
@@ -46,7 +48,8 @@ class TopApp(App[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,ctrl+c", "quit"),
+        Binding("q", "quit"),
+        Binding("ctrl+c", "quit", priority=True),  # from within the help, too
         Binding("question_mark", "help"),
         Binding("slash", "filter"),
         Binding("tab", "switch", priority=True),
@@ -97,6 +100,8 @@ class TopApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to watch."""
+        for number in (signal.SIGINT, signal.SIGTERM):  # the terminal must be as it was, however we end
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self._shown.focus()
         self._show_header()
         self._watch()
@@ -189,6 +194,8 @@ class TopApp(App[None]):
     def _show_header(self) -> None:
         width = self.size.width
         state = " ".join(filter(None, [self._state, "PAUSED" if self._paused else ""]))
+        if (detail := self._detail) is not None:
+            detail.show_state(state)
         self._keys.show(header.keys(self.HINTS, width))
         self._head["title"].show(header.title(self._about, self._status, state, width))
         if self._status is not None:
@@ -222,6 +229,7 @@ class TopApp(App[None]):
         sheet: Sheet = event.grid.sheet
         if sheet is self.devices:
             self.push_screen(DetailScreen(self.devices.name(event.row)))
+            self._show_header()
         elif sheet is self.sites:
             self.devices.site = self.sites.name(event.row)
             self._grids["devices"].forget()
@@ -239,6 +247,8 @@ class TopApp(App[None]):
 
     def action_switch(self) -> None:
         """Show the other of the two; inside a device go from its registers to its frames and back."""
+        if isinstance(self.screen, ModalScreen):
+            return
         if self._detail is not None:
             self.screen.focus_next(Grid)
             return

@@ -43,8 +43,8 @@ class DetailScreen(Screen[None]):
         self.device = device
         self._points, self._frames = PointSheet(), FrameSheet()
         self._newest: dict[str, Any] | None = None
+        self._state = ""
         self._about, self._keys = Lines(id="about"), Lines(id="keys")
-        self._about.show(Text(f"{device} …"))
         self._grids = (Grid(self._points, id="points"), Grid(self._frames, tail=FRAMES_KEPT, id="frames"))
 
     def compose(self) -> ComposeResult:
@@ -57,25 +57,37 @@ class DetailScreen(Screen[None]):
     def on_mount(self) -> None:
         """Let the keys go to the registers first."""
         self._grids[0].focus()
+        self._show_about()
 
     def on_resize(self) -> None:
         """Side by side where there is room."""
         self.set_class(self.size.width >= WIDE, "wide")
         self._keys.show(keys(self.HINTS, self.size.width))
-        if self._newest is not None:
-            self._show_about(self._newest)
+        self._show_about()
 
     def show(self, device: dict[str, Any]) -> None:
         """Show the newest of it (View.device)."""
         self._newest = device
         self._points.set_points(device["points"])
         self._frames.add(device["frames"])
-        self._show_about(device)
+        self._show_about()
         for grid in self._grids:
             grid.renew()
 
-    def _show_about(self, device: dict[str, Any]) -> None:
-        lines = [_who(device), _how(device), _link(device["link"]), _requests(device["requests"])]
+    def show_state(self, state: str) -> None:
+        """Show what is not as it should be: below are values of before."""
+        self._state = state
+        self._show_about()
+
+    def _show_about(self) -> None:
+        state: list[_Part] = [(f" {self._state} ", "reverse bold")] if self._state else []
+        device = self._newest
+        if device is None:
+            lines = [[*state, (f"{self.device} …", "bold")]]
+        else:
+            lines = [
+                [*state, *_who(device)], _how(device), _link(device["link"]), _requests(device["requests"])
+            ]  # fmt: skip
         text = Text("\n").join(fit_parts(line, self.size.width) for line in lines)
         self._about.show(text)
 

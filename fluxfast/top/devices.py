@@ -55,7 +55,9 @@ class DeviceSheet(Sheet):
         self._choose_columns()
 
     def set_values(self, newest: pa.RecordBatch) -> None:
-        """Take what a tick has brought (View.devices)."""
+        """Take what a tick has brought (View.devices); ValueError if that is not of the same rows."""
+        if newest.num_rows != len(self):
+            raise ValueError(f"{newest.num_rows} rows of {len(self)} devices")
         self.codes, self.usable = newest.column("code").to_numpy(), newest.column("usable").to_numpy()
         self.numbers = {name: newest.column(name).to_numpy() for name in _NUMBERS}
         seen = {name for name in _NUMBERS if name not in self._seen and np.isfinite(self.numbers[name]).any()}

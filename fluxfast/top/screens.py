@@ -63,7 +63,8 @@ class ChoiceScreen(ModalScreen[Running]):
 
     DEFAULT_CSS = """
     ChoiceScreen { align: center middle; }
-    ChoiceScreen OptionList { width: 90%; height: auto; max-height: 80%; border: round; }
+    ChoiceScreen OptionList { width: 90%; height: auto; max-height: 80%; }
+    ChoiceScreen OptionList, ChoiceScreen OptionList:focus { border: round; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "app.quit", priority=True)]
 

@@ -76,7 +76,10 @@ class DeviceView:
         codes = read_exceptions(reactor, unit + 1)[unit]
         buckets, longest_ms = read_round_trips(reactor, unit + 1)
         answered = buckets[unit].any()
-        trips_ms = [float(quantile_ms(buckets[unit], part)) if answered else None for part in (0.5, 0.99)]
+        trips_ms = [
+            min(float(quantile_ms(buckets[unit], part)), float(longest_ms[unit])) if answered else None
+            for part in (0.5, 0.99)
+        ]  # a bucket reaches beyond the longest
         return {
             **{name: int(units[unit][name]) for name in units.dtype.names or ()},
             "exception_codes": {code: int(codes[code]) for code in range(EXCEPTION_CODES) if codes[code]},

@@ -34,7 +34,7 @@ from fluxfast.view_socket.device import DeviceView
 from fluxfast.watchdog import FOLDERS, open_folder
 
 MAX_LINE: Final = 4096  # bytes, of a request
-MAX_PEERS: Final = 8  # at a time
+MAX_PEERS: Final = 8  # at a time; as many again are only told about the station, then cut off
 PEER_S: Final = 1.0  # in which a peer takes an answer
 IDLE_S: Final = 60.0  # without a request
 WATCHED_S: Final = 5.0  # without one for a device whose frames are traced
@@ -92,23 +92,26 @@ class ViewSocket:
         self.path = self._server = None
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._peers) >= MAX_PEERS:
+        n = len(self._peers)
+        if n >= 2 * MAX_PEERS:
             writer.transport.abort()
             return
-        peer = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        peer = asyncio.get_running_loop().create_task(self._serve(reader, writer, crowded=n >= MAX_PEERS))
         self._peers.add(peer)
         peer.add_done_callback(self._peers.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, crowded: bool
+    ) -> None:
         writer.transport.set_write_buffer_limits(0)  # `drain` is done when the answer is with the kernel
         watch = _Watch(self._poller, self._controller)
         try:
             while True:
                 line = await watch.line(reader)
                 async with asyncio.timeout(PEER_S):
-                    writer.write(self._answer(line, watch))
+                    writer.write(self._answer(line, None if crowded else watch))
                     await writer.drain()
-                if not line:
+                if crowded or not line:
                     break
                 await asyncio.sleep(1 / PER_S)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -117,7 +120,7 @@ class ViewSocket:
             watch.end()
             writer.transport.abort()
 
-    def _answer(self, line: bytes, watch: "_Watch") -> bytes:
+    def _answer(self, line: bytes, watch: "_Watch | None") -> bytes:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -126,6 +129,8 @@ class ViewSocket:
             match request:
                 case {"do": "about"}:
                     return self._about_line()
+                case _ if watch is None:
+                    return _line({"error": f"{MAX_PEERS} others look on already"})
                 case {"do": "status"}:
                     return self._status_line()
                 case {"do": "fleet"}:

@@ -253,8 +253,9 @@ def test_help_and_back(pid):
             assert isinstance(app.screen, HelpScreen)
             await pilot.pause()
             assert "Nothing here writes to a device." in shown(app)
-            await pilot.press("escape")
+            await pilot.press("tab", "escape")
             assert not isinstance(app.screen, HelpScreen)
+            assert devices(app), "no key reaches what is behind it"
 
     run(test)
 
@@ -292,6 +293,7 @@ def test_a_station_that_ends_and_comes_again(tmp_path):
                 await until(pilot, lambda: devices(app) == ["of_one"])
                 await pilot.press("enter")
                 await until(pilot, lambda: "never read" in shown(app))
+            await until(pilot, lambda: lines(app)[0].startswith(" the station has ended: trying again "))
             await pilot.press("escape")
             await until(pilot, lambda: "the station has ended: trying again" in lines(app)[0])
             async with looked_on(tmp_path, "one", "other"):

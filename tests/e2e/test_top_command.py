@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -71,7 +72,7 @@ def own_stations():
 def test_where_none_runs_one_is_started_that_only_reads(site, tmp_path):
     file = tmp_path / "own.yaml"
     text = site.read_text().replace("top-", "own-").replace("action: shadow", "action: act")
-    file.write_text(text.replace("power_kw: 12", "power_kw: 24"))
+    file.write_text(text.replace("every: 200ms", "every: 1s"))  # patient: a machine may be busy
     before = own_stations()
     done = top(file, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -103,6 +104,12 @@ def test_wrong_arguments(site, pid, arguments, said):
     done = top(*arguments)
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_without_any_input_it_is_no_terminal(site, pid, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as after `<&-`
+    with pytest.raises(click.UsageError, match="no terminal"):
+        cli.main(["top", str(site)], standalone_mode=False)
 
 
 def test_a_site_file_that_is_wrong(tmp_path):
@@ -146,15 +153,21 @@ class Terminal:
         return self.popen.returncode
 
 
+# The screen of before, a cursor, and a mouse that is the terminal's.
+AS_IT_WAS = {"\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l"}
+
+
 def test_on_a_terminal_in_black_and_white(site, pid):
     terminal = Terminal("top", site, env={"NO_COLOR": "1"})
     terminal.wait_for("n12")
-    os.write(terminal.master, b"q")
+    os.write(terminal.master, b"?")
+    terminal.wait_for("Nothing here writes")
+    os.write(terminal.master, b"\x03")
     assert terminal.end() == 0
     text = terminal.seen.decode(errors="replace")
     codes = {code for found in re.findall(r"\x1b\[([\d;]*)m", text) for code in found.split(";")}
     assert codes <= {"", "0", "1", "2", "4", "7", "39", "49"}
-    assert text.rstrip().endswith("l") or "\x1b[?1049l" in text, "the terminal is as it was"
+    assert set(re.findall(r"\x1b\[\?\w+", text)) >= AS_IT_WAS
 
 
 LONG = pytest.mark.long
@@ -162,7 +175,7 @@ LONG = pytest.mark.long
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=LONG), pytest.param(signal.SIGHUP, marks=LONG)],
+    [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=LONG), pytest.param(signal.SIGHUP, marks=LONG)],
 )
 def test_a_station_of_its_own_ends_with_the_view(site, tmp_path, number):
     file = tmp_path / "own.yaml"
@@ -172,7 +185,10 @@ def test_a_station_of_its_own_ends_with_the_view(site, tmp_path, number):
     terminal.wait_for("n12")
     (own,) = own_stations() - before
     terminal.popen.send_signal(number)
-    terminal.end()
+    ended = terminal.end()
+    if number == signal.SIGTERM:
+        assert ended == 0
+        assert set(re.findall(r"\x1b\[\?\w+", terminal.seen.decode(errors="replace"))) >= AS_IT_WAS
     eventually(lambda: own not in own_stations())
     assert not any(one.pid == own for one in running_stations())
 

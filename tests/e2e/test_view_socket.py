@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pytest
@@ -103,6 +104,8 @@ def test_devices_are_columns_in_the_order_of_the_file(site, running):
         fleet, (tick, devices) = await view.fleet(), await view.devices()
         while (later := await view.devices(tick))[1] is None:  # no tick, no values
             assert later[0] == tick
+        while any(devices.column("code").to_pylist()):  # a busy machine: answers came late
+            devices = (await view.devices())[1]
         return fleet, devices
 
     fleet, devices = watch(running, look)
@@ -133,7 +136,8 @@ def test_one_device_to_the_last_register_and_frame(site, running):
     assert 0 <= points["soe"]["age_s"] < 1
     assert second["link"]["up"]
     assert second["requests"]["replies"] > 0
-    assert second["requests"]["round_trip_p50_ms"] <= second["requests"]["round_trip_p99_ms"]
+    p50, p99, longest = (second["requests"][f"round_trip_{which}_ms"] for which in ("p50", "p99", "max"))
+    assert p50 <= p99 <= longest
     assert second["control"] == {
         "action": "act", "setpoint_kw": 2.0, "in_use": True, "reason": None,
         "limit": second["control"]["limit"],
@@ -202,12 +206,36 @@ def test_who_goes_on_and_on_is_cut_off(running):
     assert station_of(running.pid) == running
 
 
-def test_one_too_many_is_refused_and_gets_in_when_one_has_left(running):
+def test_one_too_many_learns_who_is_there_and_gets_in_when_one_has_left(running):
     with ExitStack() as peers:
         for _ in range(MAX_PEERS):
-            peers.enter_context(connect(running)).sendall(b'{"do": "status"}\n')
+            eventually(lambda: _let_in(peers, running))  # who looked on before may not have left yet
+        assert station_of(running.pid) == running
+        with connect(running) as peer:
+            peer.sendall(b'{"do": "status"}\n' * 2)
+            assert everything(peer) == b'{"error": "8 others look on already"}\n'
+        for _ in range(MAX_PEERS):
+            peers.enter_context(connect(running))
         assert everything(peers.enter_context(connect(running))) == b""
-    eventually(lambda: station_of(running.pid))
+
+    async def look(view):
+        await view.fleet()
+        return True
+
+    eventually(lambda: _tried(lambda: watch(running, look)))
+
+
+def _let_in(peers, running):
+    peer = peers.enter_context(connect(running))
+    peer.sendall(b'{"do": "status"}\n')
+    return peer.recv(10) == b'{"status":'
+
+
+def _tried(ask):
+    try:
+        return ask()
+    except FluxfastError:
+        return False
 
 
 def test_who_asks_and_never_listens_is_cut_off(running):
@@ -281,16 +309,26 @@ def test_one_that_hangs_is_passed_over_in_time(tmp_path):
             assert running_stations([tmp_path]) == []
 
 
-NO_STATION = """
-import socket, sys
-with socket.socket(socket.AF_UNIX) as bound:
-    bound.bind(sys.argv[1])
-    bound.listen()
-    print(flush=True)
-    peer, _ = bound.accept()
-    peer.recv(99)
-    peer.sendall(bytes.fromhex(sys.argv[2]))
-"""
+@contextmanager
+def answering(path, answer):
+    """Listen as a station would, and say the same to every line of one peer."""
+
+    def serve():
+        peer, _ = bound.accept()
+        with peer, suppress(OSError), peer.makefile("rb") as asked:
+            for _ in asked:
+                peer.sendall(answer)
+                if not answer:
+                    break
+
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        thread = Thread(target=serve)
+        thread.start()
+        yield
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -299,24 +337,8 @@ with socket.socket(socket.AF_UNIX) as bound:
 )
 def test_what_is_no_station_is_passed_over(tmp_path, answer):
     (tmp_path / "station-0.sock").touch()
-    command = [sys.executable, "-c", NO_STATION, str(tmp_path / "station-1.sock"), answer.hex()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
+    with answering(tmp_path / "station-1.sock", answer):
         assert running_stations([tmp_path]) == []
-
-
-FORGED = """
-import json, socket, sys
-with socket.socket(socket.AF_UNIX) as bound:
-    bound.bind(sys.argv[1])
-    bound.listen()
-    print(flush=True)
-    peer, _ = bound.accept()
-    with peer, peer.makefile("rb") as asked:
-        for _ in asked:
-            peer.sendall(bytes.fromhex(sys.argv[2]))
-"""
 
 
 @pytest.mark.parametrize(
@@ -326,13 +348,13 @@ with socket.socket(socket.AF_UNIX) as bound:
         b"{}\n",
         b"[" * 9999 + b"\n",
         b'{"about": 7, "status": 7, "device": 7, "tick": "x"}\n',
+        b'{"about": {}, "status": {}, "device": {}, "tick": null}\n',
         b'{"bytes": "x"}\n',
         b'{"tick": 1, "bytes": 4}\n1234',
     ],
 )
 def test_answers_that_make_no_sense_are_an_error(tmp_path, answer):
     path = tmp_path / "station-1.sock"
-    command = [sys.executable, "-c", FORGED, str(path), answer.hex()]
 
     async def go(ask):
         async with View(path) as view:
@@ -340,12 +362,8 @@ def test_answers_that_make_no_sense_are_an_error(tmp_path, answer):
 
     requests = (View.about, View.status, View.fleet, View.devices, lambda view: view.device("b1"))
     for ask in requests:
-        path.unlink(missing_ok=True)
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None
-            other.stdout.readline()
-            with pytest.raises(FluxfastError, match="no station of this version"):
-                asyncio.run(go(ask))
+        with answering(path, answer), pytest.raises(FluxfastError, match="no station of this version"):
+            asyncio.run(go(ask))
 
 
 def embedded(folders, look):
