@@ -135,10 +135,12 @@ class Prober(Generic[T]):
                 self._begin_due()
                 while self._results:
                     yield self._results.popleft()
-                for key, _ in self._selector.select(self._wait_s()):
+                ready = self._selector.select(self._wait_s())
+                heard_s = time.monotonic()
+                for key, _ in ready:
                     self._on_ready(key.data)
                     self._begin_due()  # so that much to hear does not hold up whom nobody has asked yet
-                self._run_timers()
+                self._run_timers(heard_s)
             while self._results:
                 yield self._results.popleft()
         finally:
@@ -322,9 +324,10 @@ class Prober(Generic[T]):
             times.append(self._slot_s)
         return max(min(times) - self._now_s, 0) if times else 0.05
 
-    def _run_timers(self) -> None:
+    def _run_timers(self, heard_s: float) -> None:
+        """End what has come to its time by ``heard_s``: what came since then has not been looked at."""
         self._now_s = time.monotonic()
-        while self._timers and self._timers[0][0] <= self._now_s:
+        while self._timers and self._timers[0][0] <= heard_s:
             at_s, _, visit = heapq.heappop(self._timers)
             if at_s == visit.deadline_s:  # nothing has come in the meantime
                 self._expire(visit)
