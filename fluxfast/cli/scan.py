@@ -151,7 +151,7 @@ def _targets(
     words: tuple[str, ...], ports: str | None, exclude: tuple[str, ...], save: Path | None
 ) -> tuple[Targets, list[Device]]:
     """Return what to look at, and devices of a site file whose host was not found."""
-    files = [word for word in words if word.endswith(_SITE_SUFFIXES) or Path(word).is_dir()]
+    files = [word for word in words if word.endswith(_SITE_SUFFIXES) or (word and Path(word).is_dir())]
     if not files:
         return parse_targets(words, parse_ports(ports or str(DEFAULT_PORT)), exclude), []
     if len(words) > 1:

@@ -171,7 +171,7 @@ def _rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
         place += f" ({result.name})"
     detail = result.detail or (result.swept if result.verdict is Verdict.GATEWAY else "")
     after = ""
-    if result.verdict in (Verdict.DEVICE, Verdict.EXCEPTION) and detail:
+    if result.verdict in (Verdict.DEVICE, Verdict.EXCEPTION) and detail and len(result.units) == 1:
         after = f"; {detail}"
     elif detail or not (result.units or result.missing):
         yield place, verdict, "", "", detail

@@ -312,7 +312,7 @@ cdef class Reactor:
         return 0 if k.state == LINK_UP else k.failure
 
     def next_try_ns(self, int link):
-        """Return when a link that is down will try to connect again (reactor's clock); 0: it does not wait."""
+        """Return when a link that is down tries to connect again (reactor's clock); 0: it does not wait."""
         cdef Link *k = self.link_at(link)
         return k.wake_ns if k.state == LINK_WAITING else 0
 

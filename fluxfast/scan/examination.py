@@ -25,6 +25,7 @@ ALL_UNITS: Final = range(1, 248)
 # Asked first where one unit answers and others are denied: most of these are no gateways, but particular.
 LIKELY_UNITS: Final = (*range(1, 33), 50, 100, 101, 110, 126, 150, 200, 201, *range(240, 248))
 ANY_UNIT: Final = 255  # that no serial line has: asks whether the unit identifier matters
+MAX_SILENT: Final = 3  # units in a row, of a peer that says nothing for those that are not there
 MAX_BAD: Final = 3  # questions to one unit without an answer, in a row
 UNIT_TIMEOUTS: Final = 20  # so many times its patience are spent on one unit
 UNLIKELY_UNITS: Final = 32  # more on one line, and all alike: one device, whatever the unit
@@ -41,6 +42,7 @@ class Options:
     max_step: Step = Step.PROFILE
     gateway_budget_s: float = 30.0  # 0: no sweep
     profiles: Sequence[Candidate] = ()
+    is_thorough: bool = False  # all units also where one answers and others are denied: mostly no gateway
 
 
 def silence_s(options: Options) -> float:
@@ -64,6 +66,7 @@ class Examination:
         self._peer = Peer(target.ip, port, options.timeout_s)
         self._any_unit = False
         self._swept = ""
+        self._walked = 0
 
     def run(self) -> Talk[Result]:
         """Connect, ask, and return the verdict."""
@@ -90,15 +93,16 @@ class Examination:
             yield from self._get_to_know(unit, self._clock() + UNIT_TIMEOUTS * peer.patience_s)
         if given:
             return
-        questions = self._allowed(_SWEEP)
+        questions, until_s = self._allowed(_SWEEP), self._clock() + self._options.gateway_budget_s
         if peer.units and not peer.denied:
-            yield from self._ask_any_unit(next(iter(peer.units)))
+            other = yield from self._ask_any_unit(next(iter(peer.units)))
             questions = questions[-1:]  # the one that was denied
+            if other is Kind.SILENCE and self._options.gateway_budget_s:
+                yield from self._walk(until_s)
         if peer.denied and self._options.gateway_budget_s:
-            until_s = self._clock() + self._options.gateway_budget_s
             yield from self._sweep(questions, until_s)
-            for unit in [unit for unit in peer.units if unit not in known]:
-                yield from self._get_to_know(unit, until_s)
+        for unit in [unit for unit in peer.units if unit not in known]:
+            yield from self._get_to_know(unit, until_s)
 
     # ---- which units there are ----
 
@@ -115,11 +119,14 @@ class Examination:
                 if not peer.is_known(unit):
                     yield from peer.ask(unit, question)
 
-    def _ask_any_unit(self, unit: int) -> Talk[None]:
-        """Read a unit that is hardly there: a gateway denies it, and many devices answer for any unit."""
+    def _ask_any_unit(self, unit: int) -> Talk[Kind | None]:
+        """Read a unit that is hardly there: a gateway denies it, and many devices answer for any unit.
+
+        Returns what came of it; None if it was not asked.
+        """
         peer = self._peer
         if unit == ANY_UNIT or ANY_UNIT in peer.units or self._options.max_step < Step.REGISTER:
-            return
+            return None
         other = yield from peer.ask(ANY_UNIT, HOLDING)
         if other.kind is Kind.EXCEPTION and other.value not in peer.denials:
             own = peer.reply(unit, HOLDING) or (yield from peer.ask(unit, HOLDING))
@@ -127,20 +134,32 @@ class Examination:
                 del peer.units[ANY_UNIT]
                 peer.denied.add(ANY_UNIT)
                 peer.denials.add(int(str(other.value)))
-                return
+                return other.kind
         if ANY_UNIT not in peer.units:
-            return
+            return other.kind
         if peer.units[unit].says:
             yield from peer.ask(ANY_UNIT, IDENTIFICATION)
         if peer.units[ANY_UNIT].says == peer.units[unit].says:
             self._any_unit = True
             del peer.units[ANY_UNIT]
+        return other.kind
+
+    def _walk(self, until_s: float) -> Talk[None]:
+        """Ask one unit after the other, until a few in a row are silent: each of those costs a timeout."""
+        peer, silent = self._peer, 0
+        for unit in ALL_UNITS:
+            if silent == MAX_SILENT or peer.denied or self._clock() >= until_s:
+                return
+            if not peer.is_known(unit) and not peer.reply(unit, HOLDING):
+                yield from peer.ask(unit, HOLDING)
+                self._walked = unit
+            silent = 0 if peer.is_known(unit) else silent + 1
 
     def _sweep(self, questions: Sequence[Question], until_s: float) -> Talk[None]:
         """Ask the units of a gateway while there is time."""
         peer = self._peer
         known = len(peer.units)
-        if known:
+        if known and not self._options.is_thorough:
             yield from self._ask_all(LIKELY_UNITS, questions, until_s)
             if len(peer.units) == known:
                 self._swept = "denies other units; the likely ones were asked (all: --units 1-247)"
@@ -199,13 +218,15 @@ class Examination:
         if peer.units:
             has_data = any(unit.has_data for unit in peer.units.values())
             detail = "answers for any unit identifier" if self._any_unit else ""
+            if self._walked not in (0, ALL_UNITS[-1]) and not peer.denied:
+                detail = f"silent for other units, asked up to {self._walked} (all: --units 1-247)"
             return Verdict.DEVICE if has_data else Verdict.EXCEPTION, detail
         strange = [reply for reply in peer.strange if reply.kind is not Kind.LOST]
         if strange:
             return Verdict.NOT_MODBUS, _what_it_is(strange[-1])
         if peer.is_busy:
             return Verdict.BUSY, "closes what it has accepted: all its connections may be taken"
-        if peer.strange:
+        if any(not reply.question.is_rtu for reply in peer.strange):
             return Verdict.SILENT, "closes the connection instead of answering"
         cure = "" if self._options.units else "; a gateway that is silent for absent units: --units 1-247"
         return Verdict.SILENT, f"open, no answer{cure}"

@@ -68,7 +68,7 @@ def _ask_on(unit: Unit, ask: Ask, max_step: Step, profiles: Sequence[Candidate])
         # Several that the unit might mean are told apart by their registers.
         yield from _compare(unit, ask, meant or profiles)
         if meant and not unit.guesses:
-            unit.guesses = [one.guess(True, "says so, or means its like") for one in meant]
+            unit.guesses = [one.guess(False, "says so, or means its like") for one in meant]
 
 
 # ---- FC43/14, FC17 ----

@@ -115,6 +115,8 @@ class Prober(Generic[T]):
         self._unanswered = 0
         self._selector = selectors.DefaultSelector()
         self._max_open = min(MAX_OPEN, _room())
+        self._waiting: Iterator[Talk[T]] = iter(())
+        self._more = False  # whether there may be talks that have not begun
         self._due: deque[_Visit[T]] = deque()
         self._timers: list[tuple[float, int, _Visit[T]]] = []
         self._numbers = itertools.count()
@@ -126,26 +128,19 @@ class Prober(Generic[T]):
 
     def run(self, talks: Iterable[Talk[T]]) -> Iterator[T]:
         """Hold the talks; yield what each returns as it ends. Connections are closed whatever happens."""
-        waiting = iter(talks)
-        more = True
+        self._waiting, self._more = iter(talks), True
         try:
-            while more or self._visits:
+            while self._more or self._visits:
                 self._now_s = time.monotonic()
-                self._connect_due()
-                while more and not self._due and len(self._visits) < self._max_open:
-                    talk = next(waiting, None)
-                    if talk is None:
-                        more = False
-                        break
-                    visit = _Visit(talk)
-                    self._visits.add(visit)
-                    self._go_on(visit, None)
-                    self._connect_due()
+                self._begin_due()
                 while self._results:
                     yield self._results.popleft()
-                for key, _ in self._selector.select(self._wait_s()):
+                ready = self._selector.select(self._wait_s())
+                heard_s = time.monotonic()
+                for key, _ in ready:
                     self._on_ready(key.data)
-                self._run_timers()
+                    self._begin_due()  # so that much to hear does not hold up whom nobody has asked yet
+                self._run_timers(heard_s)
             while self._results:
                 yield self._results.popleft()
         finally:
@@ -155,17 +150,33 @@ class Prober(Generic[T]):
 
     # ---- connecting ----
 
-    def _connect_due(self) -> None:
-        while self._due and self._slot_s <= self._now_s:
-            visit = self._due[0]
-            wish = visit.wish
-            assert isinstance(wish, Connect)
+    def _begin_due(self) -> None:
+        """Begin the connections whose time has come: those that are due, then those of new talks."""
+        while self._slot_s <= self._now_s:
+            if not self._due and not self._begin_talk():
+                return
+            if not self._due:
+                continue  # it has ended without a connection
             if self._max_unanswered is not None and self._unanswered >= self._max_unanswered:
                 return
-            self._due.popleft()
+            visit = self._due.popleft()
+            assert isinstance(visit.wish, Connect)
             # A late wake-up may catch up on 10 ms.
             self._slot_s = max(self._slot_s, self._now_s - 0.01) + self._interval_s
-            self._connect(visit, wish)
+            self._connect(visit, visit.wish)
+
+    def _begin_talk(self) -> bool:
+        """Begin a talk; return whether there was one, and room for it."""
+        if not self._more or len(self._visits) >= self._max_open:
+            return False
+        talk = next(self._waiting, None)
+        if talk is None:
+            self._more = False
+            return False
+        visit = _Visit(talk)
+        self._visits.add(visit)
+        self._go_on(visit, None)
+        return True
 
     def _connect(self, visit: _Visit[T], wish: Connect) -> None:
         visit.ended, visit.drained = False, 0
@@ -308,14 +319,15 @@ class Prober(Generic[T]):
 
     def _wait_s(self) -> float | None:
         times = [self._timers[0][0]] if self._timers else []
-        more = self._due or len(self._visits) < self._max_open
+        more = self._due or (self._more and len(self._visits) < self._max_open)
         if more and self._slot_s > self._now_s:
             times.append(self._slot_s)
         return max(min(times) - self._now_s, 0) if times else 0.05
 
-    def _run_timers(self) -> None:
+    def _run_timers(self, heard_s: float) -> None:
+        """End what has come to its time by ``heard_s``: what came since then has not been looked at."""
         self._now_s = time.monotonic()
-        while self._timers and self._timers[0][0] <= self._now_s:
+        while self._timers and self._timers[0][0] <= heard_s:
             at_s, _, visit = heapq.heappop(self._timers)
             if at_s == visit.deadline_s:  # nothing has come in the meantime
                 self._expire(visit)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from fluxfast.running import running_stations
@@ -14,6 +15,7 @@ RATE_PER_S: Final = 2000.0
 # An address that nobody answers for takes an entry of the neighbour table for 3 s. Linux has 1,024 of them,
 # for everything on this machine: a station that polls from here needs some, too.
 UNANSWERED_PER_S: Final = 300
+THOROUGH: Final = 256  # so few ports are asked for all units where others than those that answer are denied
 
 
 class Scan:
@@ -28,7 +30,7 @@ class Scan:
     ) -> None:
         """Send nothing yet. ``include_polled``: also hosts that a station of this machine polls."""
         self.targets = targets
-        self._options = options
+        self._options = replace(options, is_thorough=targets.endpoints <= THOROUGH)
         self.rate_per_s = rate_per_s
         self._polled: dict[str, str] = {}  # host to the sites of the station
         for station in () if include_polled else running_stations():

@@ -180,7 +180,7 @@ def _parse(word: str) -> Range | None:
             raise ValueError("the interface would be lost")
         if "/" in word:
             return _network(word)
-        if "-" in word and word[:1].isdigit():
+        if "-" in word and (word[:1].isdigit() or ":" in word):
             return _span(word)
         return _one(word)
     except LocalProtocolError:
@@ -213,6 +213,8 @@ def _span(word: str) -> Range:
 
 def _one(word: str) -> Range:
     address = ipaddress.ip_address(word)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address  # the same host twice is two connections
     return address.version, int(address), int(address)
 
 

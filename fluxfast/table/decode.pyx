@@ -129,7 +129,9 @@ cdef uint8_t decode_value(
     return Q_GOOD
 
 
-cdef inline uint8_t decode_plain(const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row) noexcept nogil:
+cdef inline uint8_t decode_plain(
+    const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row
+) noexcept nogil:
     # What most points are: a raw value that is the value. Q_ABSENT: it is another kind.
     cdef uint64_t raw
     cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width

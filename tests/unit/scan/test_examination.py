@@ -119,6 +119,31 @@ def test_a_device_that_denies_others_is_not_swept_far() -> None:
     assert len(held.asked) < 100
 
 
+def test_few_ports_are_asked_for_all_units() -> None:
+    assert [unit.id for unit in Held(gateway({1, 77})).result.units] == [1]
+    held = Held(gateway({1, 77}), Options(is_thorough=True))
+    assert [unit.id for unit in held.result.units] == [1, 77]
+    assert held.result.verdict is Verdict.GATEWAY
+
+
+def test_units_in_a_row_are_found_where_others_are_silent() -> None:
+    def says(unit: int, question: Question) -> Reply:
+        return refuses(2)(unit, question) if unit in (1, 2, 5, 9) else silent(unit, question)
+
+    held = Held(says)
+    assert [unit.id for unit in held.result.units] == [1, 2, 5]
+    assert held.result.detail == "silent for other units, asked up to 8 (all: --units 1-247)"
+    kept = Held(says, Options(gateway_budget_s=0.0)).result
+    assert ([unit.id for unit in kept.units], kept.detail) == ([1], "")
+    late = Held(says, Options(gateway_budget_s=1.2)).result  # the time for 255, 3 and 4
+    assert "asked up to 4 " in late.detail
+
+
+def test_one_that_closes_on_rtu_only_is_silent() -> None:
+    held = Held(lambda unit, question: Reply(unit, question, Kind.LOST if question.is_rtu else Kind.SILENCE))
+    assert "--units 1-247" in held.result.detail
+
+
 def test_a_sweep_ends_with_its_budget() -> None:
     def says(unit: int, question: Question) -> Reply:
         return gateway({40})(unit, question) if unit in (1, 255, 0, 40) else silent(unit, question)

@@ -27,6 +27,8 @@ def ips(*words: str, exclude: tuple[str, ...] = ()) -> list[str]:
         ("10.0.0.9-20", 12, "10.0.0.9", "10.0.0.20"),
         ("::1", 1, "::1", "::1"),
         ("fd00::/126", 4, "fd00::", "fd00::3"),
+        ("fd00::1-fd00::5", 5, "fd00::1", "fd00::5"),
+        ("::ffff:10.0.0.7", 1, "10.0.0.7", "10.0.0.7"),
     ],
 )
 def test_words(word: str, hosts: int, first: str, last: str) -> None:
