@@ -153,7 +153,7 @@ def make_reactor(
                 for point in block.points:
                     index = fleet.column[unit.number, block.function_code, point] // len(fleet.units)
                     ops.append(
-                        (index, 2 * (point - block.address), 2 * WIDTH, structs.UINT, 0, 0, 0, 0, 0, 0,
+                        (index, 2 * (point - block.address), 2 * WIDTH, structs.UINT, 0, 0, 0, 0, 0, 1, 0,
                          1, 0, 1, -np.inf, np.inf)
                     )  # fmt: skip
                 blocks.append(
