@@ -50,6 +50,7 @@ def test_up_to_date(tree: Path) -> None:
         (lambda f: (f / "link" / "a.pyx").unlink(), f"fluxfast/link/a.pyx is gone, a{SUFFIX} is not"),
     ],
 )
+@pytest.mark.long
 def test_session_stops(tree: Path, change, told: str) -> None:
     change(tree / "fluxfast")
     done = run(tree)

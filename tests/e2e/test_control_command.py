@@ -73,6 +73,7 @@ def test_a_stop_holds_until_it_is_acknowledged(site):
     assert site.sources() == [OTHER] * 3
 
 
+@pytest.mark.long
 def test_a_stop_outlives_the_station(site):
     with started("run", site.file, "--json") as run:
         eventually(lambda: site.setpoints() == [2, 2, 2])

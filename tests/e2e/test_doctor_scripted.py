@@ -378,6 +378,7 @@ def test_gently_it_sends_one_request_at_a_time_on_one_connection_at_a_time(tmp_p
     assert (report.findings, together, most) == ((), 0, 1)
 
 
+@pytest.mark.long
 def test_where_many_units_are_silent_others_are_asked_once(tmp_path: Path) -> None:
     asked: Counter[int] = Counter()
 

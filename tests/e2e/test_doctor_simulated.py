@@ -184,6 +184,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 def test_faults_of_the_simulator_are_found(tmp_path: Path) -> None:
     lines = [f"b{n}: {B}, {at(30 + n, PORT, timeout='500ms')}" for n in range(len(FAULTS))]
     fleet = site(tmp_path, "\n".join(lines), head="poll: {every: 200ms}")
@@ -215,6 +216,7 @@ def test_one_unit_of_a_gateway_does_not_answer(tmp_path: Path, kind: str, check:
     )
 
 
+@pytest.mark.long
 def test_units_of_a_gateway_do_not_fit_in_a_tick(tmp_path: Path) -> None:
     fleet = site(
         tmp_path, "\n".join(f"b{n}: {B}, {at(4, PORT, n)}" for n in (1, 2, 3)), head="poll: {every: 200ms}"

@@ -131,6 +131,7 @@ def test_answers_that_come_too_late(tmp_path):
         )
 
 
+@pytest.mark.long
 def test_a_unit_that_falls_silent_for_long_is_told_0_when_it_hears_again(tmp_path):
     """Even if it is not ready then, so that nothing else would be written to it."""
     with Guarded(tmp_path, "127.72.25", units=2, power_kw=60, poll="every: 100ms") as site:

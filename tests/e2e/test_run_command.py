@@ -334,6 +334,7 @@ def test_a_silent_name_server_does_not_hold_up_the_end(battery, tmp_path):
     assert {row["reason"] for row in devices["nowhere"]} == {"never read"}
 
 
+@pytest.mark.long
 def test_a_killed_run_leaves_only_whole_files(battery, tmp_path):
     """The part of 30 s that was open is lost, as the log's invariant says; whatever is there can be read."""
     site, log = write_site(tmp_path, ("b", *battery)), tmp_path / "log"
@@ -391,6 +392,7 @@ def test_a_run_shorter_than_the_pace_of_status_prints_its_result_as_json_too(bat
     assert json.loads(ended.stdout.splitlines()[-1])["ticks"] >= 1
 
 
+@pytest.mark.long
 def test_a_silent_device_does_not_cost_the_others_ticks_at_a_deadline_of_100_percent(battery, tmp_path):
     with serving(silent) as silence:
         site = write_site(tmp_path, ("good", *battery), ("silent", "127.0.0.1", silence.port))

@@ -309,6 +309,7 @@ def test_pacing() -> None:
     assert time.monotonic() - began_s > 0.9 * 100 / 200 - 0.01
 
 
+@pytest.mark.long
 def test_few_connects_wait_for_an_answer() -> None:
     """Of twenty addresses that drop every SYN, never more than five are tried at once."""
 
@@ -330,6 +331,7 @@ def test_few_connects_wait_for_an_answer() -> None:
     assert 1 <= max(most) <= 5
 
 
+@pytest.mark.long
 def test_few_descriptors_make_it_slower_not_wrong() -> None:
     hosts = [f"127.12.4.{n}" for n in range(64)]
     script = 'ulimit -n 32; exec "$@"'

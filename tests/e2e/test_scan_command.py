@@ -101,6 +101,7 @@ def test_a_network_as_json(site: Path) -> None:
     assert summary["complete"]
 
 
+@pytest.mark.long
 def test_what_is_saved_is_a_site_that_runs(site: Path, tmp_path: Path) -> None:
     file = tmp_path / "found.yaml"
     done = run("127.12.10.0/28", "-p", PORT, "--profiles", site, "--save", file)
@@ -191,6 +192,7 @@ def test_nothing_found() -> None:
     assert "nothing to save" in nothing.stderr
 
 
+@pytest.mark.long
 def test_what_is_found_is_shown_when_it_is_interrupted() -> None:
     peers = {("127.12.12.1", PORT): device(identity("A", "B")), ("127.12.12.2", PORT): silence}
     command = [*FLUXFAST, "scan", "127.12.12.1-2", "-p", str(PORT), "-t", "9s", "--json"]

@@ -136,6 +136,7 @@ def test_the_cursor_stays_on_its_device(pid):
     run(test)
 
 
+@pytest.mark.long
 def test_filtered_as_it_is_typed(pid):
     async def test():
         async with watched(pid) as (app, pilot):
@@ -215,6 +216,7 @@ def test_sites_and_the_devices_of_one(pid):
     run(test)
 
 
+@pytest.mark.long
 def test_paused_and_going_on(pid):
     async def test():
         async with watched(pid) as (app, pilot):
@@ -231,6 +233,7 @@ def test_paused_and_going_on(pid):
     run(test)
 
 
+@pytest.mark.long
 def test_resized(pid):
     async def test():
         async with watched(pid) as (app, pilot):
@@ -284,6 +287,7 @@ def test_of_several_stations_one_is_chosen(tmp_path):
     run(test)
 
 
+@pytest.mark.long
 def test_a_station_that_ends_and_comes_again(tmp_path):
     async def test():
         app = TopApp(lambda: running_stations([tmp_path]), 0.1)

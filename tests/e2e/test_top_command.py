@@ -157,6 +157,7 @@ class Terminal:
 AS_IT_WAS = {"\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l"}
 
 
+@pytest.mark.long
 def test_on_a_terminal_in_black_and_white(site, pid):
     terminal = Terminal("top", site, env={"NO_COLOR": "1"})
     terminal.wait_for("n12")
@@ -177,6 +178,7 @@ LONG = pytest.mark.long
     "number",
     [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=LONG), pytest.param(signal.SIGHUP, marks=LONG)],
 )
+@pytest.mark.long
 def test_a_station_of_its_own_ends_with_the_view(site, tmp_path, number):
     file = tmp_path / "own.yaml"
     file.write_text(site.read_text().replace("top-", "ended-"))

@@ -238,6 +238,7 @@ def _tried(ask):
         return False
 
 
+@pytest.mark.long
 def test_who_asks_and_never_listens_is_cut_off(running):
     with connect(running) as peer:
         peer.setblocking(False)
@@ -275,6 +276,7 @@ def test_a_crowd_disturbs_no_tick(site, running):
     eventually(lambda: station_of(running.pid) == running)
 
 
+@pytest.mark.long
 def test_one_that_was_killed_leaves_a_socket_that_counts_for_nothing(tmp_path):
     with serving(well_behaved) as server:
         file = tmp_path / "site.yaml"

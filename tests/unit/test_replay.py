@@ -12,7 +12,7 @@ from fluxfast.config.modes import parse_mode
 from fluxfast.errors import FluxfastError
 from fluxfast.replay import Replay
 from fluxfast.replay.result import CURVES, MAX_POINTS, Curves
-from tests.support.command import fluxfast
+from tests.support.command import invoked
 from tests.support.logs import NOON_US, PACK_COLUMNS, TICK_US, site_file, write_log
 
 SHAVING = "{action: shadow, settle: 0s, modes: [{type: peak_shaving, import_limit_kw: 100}]}"
@@ -176,26 +176,26 @@ def test_the_command_prints_and_draws(tmp_path):
     pytest.importorskip("matplotlib")
     write_log(tmp_path / "log", [150.0] * 20)
     site = site_file(tmp_path, SHAVING)
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--chart", tmp_path / "chart.png")
+    done = invoked("replay", tmp_path / "log", "--site", site, "--chart", tmp_path / "chart.png")
     assert (done.returncode, done.stderr) == (0, "")
     assert "20 ticks of 1 sites" in done.stdout
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
-    done = fluxfast(
+    done = invoked(
         "replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed_power, power_kw: 5}", "--json"
     )
     report = json.loads(done.stdout)
     assert report["ticks"] == 20
     assert report["sites"][0]["site"] == "S"
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed}")
+    done = invoked("replay", tmp_path / "log", "--site", site, "--mode", "{type: fixed}")
     assert done.returncode == 2
     assert "no type of mode is called" in done.stderr
     mode = "{type: time_of_use, periods: [{between: [00:00, 24:00], power_kw: 5}]}"  # YAML 1.2, as in files
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    done = invoked("replay", tmp_path / "log", "--site", site, "--mode", mode)
     assert (done.returncode, done.stderr) == (0, "")
     mode = "{type: fixed_power, power_kw: 5, power_kw: 6}"
-    done = fluxfast("replay", tmp_path / "log", "--site", site, "--mode", mode)
+    done = invoked("replay", tmp_path / "log", "--site", site, "--mode", mode)
     assert done.returncode == 2
     assert "the key 'power_kw' stands twice" in done.stderr
-    done = fluxfast("replay", tmp_path / "none", "--site", site)
+    done = invoked("replay", tmp_path / "none", "--site", site)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1

@@ -45,6 +45,7 @@ def test_demo_leaves_the_users_site_file_alone(tmp_path: Path) -> None:
     assert site.read_text() == "site: mine\n"
 
 
+@pytest.mark.long
 def test_demo_ends_its_simulator_when_the_terminal_goes(tmp_path: Path) -> None:
     command = [*FLUXFAST, "demo", "--dir", str(tmp_path / "a b"), "--duration", "25s"]
     demo = subprocess.Popen(

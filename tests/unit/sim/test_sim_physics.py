@@ -85,6 +85,7 @@ def test_energy_pays_for_power(bench: Bench) -> None:
     assert bench.number("b2", "soe") == 60
 
 
+@pytest.mark.long
 def test_power_ends_at_empty_and_full(bench: Bench) -> None:
     bench.sim.set_value("b1", "soe", 3)
     bench.sim.set_value("b2", "soe", 97)
