@@ -437,6 +437,7 @@ def test_a_serial_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)  # a link may be examined for LIMIT_S, and some cases use that up
 def test_no_hostile_case_ends_it_or_brings_a_forged_value() -> None:
     with serving_cases([*AT_ONCE, *AT_THE_DEADLINE], net=64) as hostile:
         profiles = {
