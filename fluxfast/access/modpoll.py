@@ -16,7 +16,7 @@ from fluxfast.access.write import Write, write_values
 from fluxfast.constants import DEFAULT_PORT
 from fluxfast.errors import LocalProtocolError
 from fluxfast.plan.blocks import READ_FUNCTION
-from fluxfast.profiles.point import reference
+from fluxfast.profiles.point import one_based
 from fluxfast.values import Reading
 
 _TABLE_TEXT: Final = {
@@ -135,7 +135,7 @@ class Command:
     @property
     def where(self) -> str:
         """Which address that is, and how the other one is reached that may have been meant."""
-        number = reference(self.table, self.address)
+        number = one_based(self.table, self.address)
         if self.counts_from_zero:
             return f"-0 -r {self.start} is PDU address {self.address}, reference {number}"
         text = f"-r {self.start} is PDU address {self.address}, reference {number}"

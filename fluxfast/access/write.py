@@ -13,7 +13,7 @@ from fluxfast.errors import LocalProtocolError
 from fluxfast.profiles import BatteryControl, Point, Profile
 from fluxfast.profiles.control import POWER_UNITS
 from fluxfast.profiles.findings import nearest
-from fluxfast.profiles.point import reference
+from fluxfast.profiles.point import one_based
 from fluxfast.values import Decoder, Reading, block_of, encode
 
 MAX_VALUES: Final = 123  # MAP 6.12: registers of one request; coils in the same measure are plenty
@@ -85,7 +85,7 @@ def plan_writes(
             for address in range(point.address, point.address + point.size):
                 other = taken.setdefault((point.register, address), number)
                 if other != number:
-                    at = f"{point.register} address {address}, reference {reference(point.register, address)}"
+                    at = f"{point.register} address {address}, reference {one_based(point.register, address)}"
                     raise LocalProtocolError(
                         f"'{items[other]}' and '{items[number]}' both write {at} (write it once)"
                     )

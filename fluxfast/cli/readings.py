@@ -16,12 +16,13 @@ from rich.text import Text
 
 from fluxfast.access.cure import failure
 from fluxfast.access.read import Answer
+from fluxfast.access.target import Unit
 from fluxfast.access.watch import Track
 from fluxfast.cli.options import COULD_NOT, DONE, FINDINGS
 from fluxfast.cli.words import plural
 from fluxfast.profiles import Point
 from fluxfast.profiles.document import one_line
-from fluxfast.profiles.point import reference
+from fluxfast.profiles.point import one_based
 from fluxfast.table import quality
 from fluxfast.values import Reading, Value
 
@@ -40,22 +41,30 @@ def exit_code(answers: Sequence[Answer]) -> int:
     return FINDINGS if any(answer.reading.code for answer in answers) else DONE
 
 
-def as_json(answer: Answer, track: Track | None) -> dict[str, Any]:
-    """Return an answer as JSON values, with what was seen of it if it is watched."""
-    reading, point, device = answer.reading, answer.reading.point, answer.unit.device
-    fields = {
-        "time": moment(answer.time_us),
+def place_json(unit: Unit, point: Point) -> dict[str, Any]:
+    """Return what says which value of which unit it is, as JSON values."""
+    device = unit.device
+    return {
         "site": None if device is None else device.site,
         "device": None if device is None else device.id,
         "name": None if device is None else device.name,
-        "host": answer.unit.host,
-        "port": answer.unit.port,
-        "unit_id": answer.unit.unit_id,
+        "host": unit.host,
+        "port": unit.port,
+        "unit_id": unit.unit_id,
         "point": point.name,
         "table": point.register,
         "address": point.address,
         "reference": point.reference,
         "type": point.type,
+    }
+
+
+def as_json(answer: Answer, track: Track | None) -> dict[str, Any]:
+    """Return an answer as JSON values, with what was seen of it if it is watched."""
+    reading, point = answer.reading, answer.reading.point
+    fields = {
+        "time": moment(answer.time_us),
+        **place_json(answer.unit, point),
         "value": reading.value,
         "label": reading.label,
         "unit": point.unit or None,
@@ -100,7 +109,7 @@ def print_raw(answers: Sequence[Answer]) -> None:
             for at in range(0, len(words), WORDS_A_LINE):
                 line = " ".join(words[at : at + WORDS_A_LINE])
                 address = first + at
-                click.echo(f"{place}{register:8}  {address:5}  {reference(register, address):>6}  {line}")
+                click.echo(f"{place}{register:8}  {address:5}  {one_based(register, address):>6}  {line}")
     for answer in answers:
         if not answer.was_read:
             click.echo(failure(answer), err=True)

@@ -19,7 +19,7 @@ from fluxfast.cli import completing
 from fluxfast.cli.addressing import TIMEOUT, form_of, form_options, refuse_for_names
 from fluxfast.cli.interrupted import told_when_interrupted
 from fluxfast.cli.options import BAD_INPUT, COULD_NOT, DONE, FINDINGS, JSON, Command, load_fleet
-from fluxfast.cli.readings import NONE, shown
+from fluxfast.cli.readings import NONE, place_json, shown
 from fluxfast.config import Fleet
 from fluxfast.profiles.document import one_line
 from fluxfast.values import Reading
@@ -195,21 +195,10 @@ def _value(reading: Reading) -> str:
 def _print_json(result: Result) -> None:
     """Print a JSON object a line for each point."""
     one = result.write
-    device = one.unit.device
     for old, new, now in zip(result.before, one.new, result.after, strict=True):
         point = new.point
         fields = {
-            "site": None if device is None else device.site,
-            "device": None if device is None else device.id,
-            "name": None if device is None else device.name,
-            "host": one.unit.host,
-            "port": one.unit.port,
-            "unit_id": one.unit.unit_id,
-            "point": point.name,
-            "table": point.register,
-            "address": point.address,
-            "reference": point.reference,
-            "type": point.type,
+            **place_json(one.unit, point),
             "unit": point.unit or None,
             "function_code": one.function_code,
             "frame": one.adu.hex(),

@@ -108,7 +108,7 @@ Table = Literal["holding", "input", "coil", "discrete"]
 _PLAIN_ORDER: Final = cast(ByteOrder, "")  # replaced by the plain order of the type
 
 
-def reference(table: str, address: int) -> str:
+def one_based(table: str, address: int) -> str:
     """Return the 1-based reference of a PDU address: five digits, beyond 9999 six."""
     return f"{REFERENCE_DIGITS[table]}{address + 1:0{4 if address < 9999 else 5}}"
 
@@ -157,7 +157,7 @@ class Point(FileModel):
     @property
     def reference(self) -> str:
         """Its 1-based reference: holding register 2008 is 42009."""
-        return reference(self.table, self.address)
+        return one_based(self.table, self.address)
 
     @property
     def kind(self) -> Kind:

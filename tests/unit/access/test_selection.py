@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fluxfast.access.selection import Form, select_addresses, select_points
 from fluxfast.errors import LocalProtocolError
 from fluxfast.profiles import Quirks, load_profile
-from fluxfast.profiles.point import reference
+from fluxfast.profiles.point import one_based
 from fluxfast.profiles.types import BYTE_ORDERS, TYPES
 
 
@@ -25,7 +25,7 @@ from fluxfast.profiles.types import BYTE_ORDERS, TYPES
     ],
 )
 def test_a_reference_counts_from_1_and_begins_with_its_table(table: str, address: int, expected: str) -> None:
-    assert reference(table, address) == expected
+    assert one_based(table, address) == expected
 
 
 @settings(max_examples=40)
