@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from bench_link import machine, pinned, simulator
+from apart import pinned, simulator
+from measured import machine
 
 from fluxfast.station import Station
 
@@ -104,7 +105,7 @@ def measure(sites: int, seconds: float, every_ms: int) -> Run:
         site.write_text(site_file(sites, every_ms))
         cores = sorted(os.sched_getaffinity(0))
         command = [sys.executable, __file__, "--client", site, str(seconds), f"{folder}/log"]
-        with simulator(site, cores[-1]):
+        with simulator(site):
             ran = subprocess.run([*pinned(cores[0]), *command], capture_output=True, text=True)
     if ran.returncode:
         sys.exit(f"the station failed: {ran.stderr.strip() or ran.returncode}")

@@ -1,9 +1,13 @@
-"""The decode kernel beside NumPy and struct: 500 replies of 30 float32 into columns."""
+"""500 replies of 30 float32 into a column each: the decoder beside a plain loop in C, NumPy and struct.
+
+What it does not show: replies come from a link one by one, not side by side in memory.
+"""
 
 import struct
 
 import numpy as np
 import pytest
+from floors import floors
 
 from fluxfast.plan.blocks import plan_blocks
 from fluxfast.plan.program import column_value, point_op
@@ -15,7 +19,7 @@ DEVICES, POINTS = 500, 30
 DATA = np.random.default_rng(1).standard_normal((DEVICES, POINTS)).astype(">f4")
 
 
-def by_kernel():
+def fluxfast():
     points = {f"p{i}": Point(name=f"p{i}", address=2 * i, type="float32") for i in range(POINTS)}
     (block,) = plan_blocks(Profile(name="t", points=points))
     columns = [(p.name, column_value(p).kind, column_value(p).width) for p in block.points]
@@ -31,7 +35,19 @@ def by_kernel():
     return run
 
 
-def by_numpy():
+def c_floor():
+    columns = np.zeros((POINTS, DEVICES), np.float32)
+    addresses = np.array([column.ctypes.data for column in columns], np.uint64)
+    decode, replies, to = floors().floor_decode_float32, DATA.ctypes.data, addresses.ctypes.data
+
+    def run():
+        decode(replies, DEVICES, POINTS, to)
+        return columns
+
+    return run
+
+
+def numpy():
     return lambda: DATA.astype(np.float32).T.copy()
 
 
@@ -40,7 +56,10 @@ def by_struct():
     return lambda: list(zip(*(struct.unpack(f">{POINTS}f", reply) for reply in replies), strict=True))
 
 
-@pytest.mark.parametrize("way", [by_kernel, by_numpy, by_struct])
-def test_decode(benchmark, way):
-    columns = benchmark(way())
+WAYS = {"C floor": c_floor, "fluxfast": fluxfast, "NumPy": numpy, "struct": by_struct}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_decode(contend, way):
+    columns = contend("decode/float32", way, DEVICES * POINTS, "value", WAYS[way]())
     np.testing.assert_array_equal(np.array(columns), DATA.T)

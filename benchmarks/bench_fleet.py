@@ -20,7 +20,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench_link import machine, pinned, simulator
+from apart import pinned, simulator
+from measured import machine
 from meters import site_file
 
 from fluxfast.config import load
@@ -90,7 +91,7 @@ def measure(devices: int, seconds: float, connects_per_s: int, log: bool = False
         site = Path(folder) / "site.yaml"
         site.write_text(site_file(devices, PERIOD_MS, FIRST_IP, PORT, connects_per_s))
         command = [sys.executable, __file__, "--client", site, str(seconds), f"{folder}/log" if log else ""]
-        with simulator(site, cores[-1]):
+        with simulator(site):
             ran = subprocess.run([*pinned(cores[0]), *command], capture_output=True, text=True)
     if ran.returncode:
         sys.exit(f"the station failed: {ran.stderr.strip() or ran.returncode}")

@@ -24,7 +24,7 @@ from fluxfast.control.columns import Columns
 from fluxfast.control.kernel import Kernel
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_link import machine
+from measured import machine
 
 DT_S = 0.5
 # (units, sites, budget in µs)

@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from bench_link import machine, pinned, simulator
+from apart import pinned, simulator
 from bench_log import Feed
+from measured import machine
 from meters import site_file
 
 from fluxfast.log import LogWriter
@@ -112,7 +113,7 @@ def main() -> None:
         site.write_text(site_file(DEVICES, PERIOD_MS, FIRST_IP, PORT))
         crash(crashed)
         command = [sys.executable, __file__, "--client", site, asked.seconds, asked.windows, crashed]
-        with simulator(site, cores[-1]):
+        with simulator(site):
             ran = subprocess.run(
                 [*pinned(cores[0]), *map(str, command), f"{folder}/log"], capture_output=True, text=True
             )

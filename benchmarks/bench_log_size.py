@@ -27,7 +27,7 @@ from fluxfast.log.dataset import TEXT
 from fluxfast.log.encoder import PartEncoder
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_link import machine
+from measured import machine
 from telemetry import DECIMALS, generate
 
 DEVICES, BLOCK = 500, 600

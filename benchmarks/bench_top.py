@@ -22,7 +22,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench_link import machine, pinned, simulator
+from apart import pinned, simulator
+from measured import machine
 
 from fluxfast.running import running_stations
 
@@ -80,7 +81,7 @@ def measure(devices: int, period_ms: int, seconds: float) -> None:
         packs = devices * 4 // 5
         site.write_text(SITE.format(period=period_ms, packs=packs, meters=devices - packs, port=PORT))
         command = [*pinned(cores[0]), sys.executable, "-m", "fluxfast", "run", str(site), "--json"]
-        with simulator(site, cores[-1]):
+        with simulator(site):
             station = subprocess.Popen([*command, "--log", f"{folder}/log"], stdout=subprocess.DEVNULL)
             while not any(one.pid == station.pid for one in running_stations()):
                 time.sleep(0.2)

@@ -3,7 +3,7 @@
  * others do with the values, in the plainest way: 36 floats and 9 counters in tenths into a column each, a quality
  * byte beside every one, and the time of the reply.
  * Usage: floor QUANTITY TICKS PERIOD_MS [decode] < "ip port unit address" lines.
- * Prints JSON: requests, CPU microseconds per request, unanswered (0), right (true); 1 on any failure. */
+ * Prints JSON as apart.py reads it: CPU microseconds per request, and the times of its ticks in µs; 1 on any failure. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
         address[n] = a;
         n++;
     }
-    double before = cpu_us();
+    double before = cpu_us(), *took_us = calloc((size_t)ticks, sizeof *took_us);
     int64_t next = now_ns();
     static uint8_t buffer[65536];
     for (int k = 0; k < ticks; k++, next += period * 1000000LL) {
@@ -92,7 +92,10 @@ int main(int argc, char **argv) {
                 missing--;
             }
         }
+        took_us[k] = (double)(now_ns() - next) / 1000;
     }
-    printf("[%d, %.3f, 0, true]\n", n * ticks, (cpu_us() - before) / ((double)n * ticks));
+    printf("{\"cost\": %.3f, \"right\": true, \"times\": [", (cpu_us() - before) / ((double)n * ticks));
+    for (int k = 0; k < ticks; k++) printf("%s%.1f", k ? ", " : "", took_us[k]);
+    puts("]}");
     return 0;
 }

@@ -6,22 +6,11 @@ The meters are the simulator's, of profile acuvim2_vendor: 36 float32, then 9 ui
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fluxfast.config.fleet import Device
 
 FIRST, COUNT = 0x4000, 90
 FLOATS, COUNTERS = 36, 9
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a client reports: requests, their CPU, reads without an answer, if its last values were right."""
-
-    requests: int
-    cpu_us: float
-    unanswered: int
-    right: bool
 
 
 def site_file(links: int, period_ms: float, first_ip: str, port: int, connects_per_s: int = 0) -> str:

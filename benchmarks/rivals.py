@@ -6,21 +6,19 @@ One connection per device, kept open. What was measured to be fastest of each: p
 reads at once on uvloop, modbus-rs by its blocking client (its asyncio client costs twice as much),
 pyModbusTCP from one thread, modbus-tcp-cython by the call that returns bytes. NumPy makes the values, of all
 devices at once, as that is cheapest; their own converters cost several times as much.
-Prints JSON: meters.Result.
 """
 
 import asyncio
-import json
 import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
-from meters import COUNT, FIRST, FLOATS, Result, is_right
+from apart import say
+from meters import COUNT, FIRST, FLOATS, is_right
 
 from fluxfast.config import load
 from fluxfast.config.fleet import Device
@@ -128,14 +126,16 @@ def decode(replies: list[bytes | None], values: np.ndarray, quality: np.ndarray)
     quality[:] = [reply is None for reply in replies]
 
 
-def run(open_reader: Opener, devices: list[Device], period_s: float, ticks: int) -> Result:
+def run(open_reader: Opener, devices: list[Device], period_s: float, ticks: int) -> None:
     values, quality = np.zeros((COUNT // 2, len(devices))), np.zeros(len(devices), np.uint8)
-    unanswered = 0
+    unanswered, times = 0, []
     with open_reader(devices) as reader:
         before, begin = time.process_time(), time.monotonic()
         for tick in range(ticks):
-            time.sleep(max(0.0, begin + tick * period_s - time.monotonic()))
+            due = begin + tick * period_s
+            time.sleep(max(0.0, due - time.monotonic()))
             decode(reader(), values, quality)
+            times.append((time.monotonic() - due) * 1e6)
             unanswered += int(quality.sum())
         used_s = time.process_time() - before
 
@@ -148,8 +148,7 @@ def run(open_reader: Opener, devices: list[Device], period_s: float, ticks: int)
 
         right = is_right(devices, read_last)
     right = right and bool(((values[FREQUENCY] > 45) & (values[FREQUENCY] < 65)).all())
-    requests = ticks * len(devices)
-    return Result(requests, used_s * 1e6 / requests, unanswered, right)
+    say(used_s * 1e6 / (ticks * len(devices)), right, times=times, said={"unanswered": unanswered})
 
 
 RIVALS = {
@@ -161,5 +160,4 @@ RIVALS = {
 
 if __name__ == "__main__":
     fleet = load(sys.argv[2])
-    result = run(RIVALS[sys.argv[1]], list(fleet.devices), fleet.poll.every_ns / 1e9, int(sys.argv[3]))
-    print(json.dumps(astuple(result)))
+    run(RIVALS[sys.argv[1]], list(fleet.devices), fleet.poll.every_ns / 1e9, int(sys.argv[3]))

@@ -5,7 +5,6 @@ checks its own result once before it is measured.
 """
 
 import asyncio
-import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ from typing import Final
 
 import numpy as np
 import uvloop
+from apart import simulator
 from bench_kernel import DT_S, make, targets
-from bench_link import simulator
 from meters import site_file
 
 from fluxfast import modbus
@@ -180,7 +179,7 @@ def _polling() -> Iterator[Stage]:
     ):
         site = Path(folder) / "site.yaml"
         site.write_text(site_file(LINKS, 500, "127.44.9.1", 5411))
-        with simulator(site, max(os.sched_getaffinity(0))):
+        with simulator(site):
             poller = Poller(site)
             runner.run(poller.__aenter__())
 

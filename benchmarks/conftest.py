@@ -1,0 +1,28 @@
+"""Cases of one process: each contender is a test, its cost the median round of pytest-benchmark."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+class Contend(Protocol):
+    """Times a call that does ``items`` of what ``of`` says: ``contend("decode/float32", "NumPy", …)``."""
+
+    def __call__(self, case: str, contender: str, items: int, of: str, call: Callable[[], Any]) -> Any: ...
+
+
+@pytest.fixture
+def contend(benchmark: Any) -> Contend:
+    """Return what times a contender at a case; it returns what the call returned, to be checked."""
+
+    def contend(case: str, contender: str, items: int, of: str, call: Callable[[], Any]) -> Any:
+        benchmark.group = case
+        benchmark.extra_info.update(contender=contender, items=items, of=of)
+        return benchmark(call)
+
+    return contend
