@@ -35,14 +35,16 @@ class Apart:
     unit: str
     open: Opener
 
-    def run(self, repeats: int) -> Case:
-        """Run every contender so many times, in turns."""
+    def run(self, repeats: int, only: frozenset[str] | None = None) -> Case:
+        """Run every contender, or only those, so many times, in turns."""
         case = Case(self.name, self.unit)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each of 10,000 devices
         with tempfile.TemporaryDirectory() as folder, self.open(Path(folder)) as commands:
             for _ in range(repeats):
                 for contender, command in commands.items():
+                    if only is not None and contender not in only:
+                        continue
                     result = _run(contender, command, Path(folder))
                     case.add(contender, result.pop("cost"), result.pop("right"), **result)
         return case

@@ -16,11 +16,17 @@ class Contend(Protocol):
     def __call__(self, case: str, contender: str, items: int, of: str, call: Callable[[], Any]) -> Any: ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--contender", action="append", help="run only this one; can be given again")
+
+
 @pytest.fixture
-def contend(benchmark: Any) -> Contend:
+def contend(benchmark: Any, pytestconfig: pytest.Config) -> Contend:
     """Return what times a contender at a case; it returns what the call returned, to be checked."""
 
     def contend(case: str, contender: str, items: int, of: str, call: Callable[[], Any]) -> Any:
+        if contender not in (pytestconfig.getoption("contender") or [contender]):
+            pytest.skip("not asked for")
         benchmark.group = case
         benchmark.extra_info.update(contender=contender, items=items, of=of)
         return benchmark(call)

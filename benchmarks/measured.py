@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import re
 import statistics
 import subprocess
 from collections import Counter
@@ -90,8 +89,7 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write them as JSON, numbers at six digits."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        path.write_text(re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text) + "\n")
+        path.write_text(json.dumps(_rounded(asdict(self)), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -107,6 +105,14 @@ class Results:
             }
             cases[name] = Case(name, case["unit"], contenders)
         return cls(read["environment"], cases)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def histogram(times_us: Iterable[float]) -> dict[int, int]:

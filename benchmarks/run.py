@@ -34,18 +34,18 @@ def files() -> dict[str, bool]:
     }
 
 
-def run(wanted: list[str], repeats: int) -> Iterator[Case]:
-    """Run the cases that fit a pattern."""
+def run(wanted: list[str], repeats: int, only: frozenset[str] | None = None) -> Iterator[Case]:
+    """Run the cases that fit a pattern, if asked with only these contenders."""
     for name, is_test in files().items():
         patterns = [pattern for pattern in wanted if fnmatch(name, pattern.partition("/")[0])]
         if not patterns:
             continue
         if is_test:
-            cases = _by_pytest(name, repeats)
+            cases = _by_pytest(name, repeats, only)
         else:
             module = importlib.import_module(f"bench_{name}")
             fit = [case for case in getattr(module, "CASES", []) if _fits(case.name, patterns)]
-            cases = (case.run(repeats) for case in fit)
+            cases = (case.run(repeats, only) for case in fit)
         yield from (case for case in cases if _fits(case.name, patterns))
 
 
@@ -53,12 +53,13 @@ def _fits(name: str, patterns: list[str]) -> bool:
     return any(fnmatch(name, pattern) or fnmatch(name.partition("/")[0], pattern) for pattern in patterns)
 
 
-def _by_pytest(name: str, repeats: int) -> Iterator[Case]:
+def _by_pytest(name: str, repeats: int, only: frozenset[str] | None) -> Iterator[Case]:
     cases: dict[str, Case] = {}
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats):
             out = Path(folder) / f"{repeat}.json"
             asked = [f"--benchmark-json={out}", str(HERE / f"bench_{name}.py")]
+            asked += [f"--contender={contender}" for contender in only or ()]
             ran = subprocess.run([*PYTEST, *asked], capture_output=True, text=True)
             if ran.returncode:
                 sys.exit(f"{name} failed:\n{ran.stdout}")

@@ -1,0 +1,127 @@
+"""Write docs/benchmarks.md and its charts from the results of one run.
+
+    .venv/bin/python benchmarks/page.py benchmarks/results/DAY.json
+
+What a case is and does not show is its file's docstring; what cannot be drawn from results stands in page.md,
+between whose parts the cases are put.
+"""
+
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+from compare import figure, table, times
+from growth import Growth, growths
+from matplotlib import pyplot as plt
+from measured import FLOOR, HERE, OURS, Case, Results
+
+mpl.use("svg")
+plt.rcParams.update({"svg.hashsalt": "fluxfast", "font.size": 9, "axes.spines.top": False})
+
+DOCS = HERE.parent / "docs"
+CHARTS = DOCS / "benchmarks"
+COLOURS = {FLOOR: "#8a8f98", OURS: "#1668b8"}
+RIVAL = "#d08c3c"
+
+
+def families(results: Results) -> dict[str, list[Case]]:
+    """Return the cases of each file."""
+    found = defaultdict(list)
+    for case in results.cases.values():
+        found[case.name.partition("/")[0]].append(case)
+    return found
+
+
+def about(family: str) -> tuple[str, str]:
+    """Return the title and the rest of a file's docstring."""
+    doc = ast.get_docstring(ast.parse((HERE / f"bench_{family}.py").read_text())) or family
+    title, _, rest = doc.partition("\n")
+    return title.rstrip("."), rest.strip().replace("``", "`")
+
+
+def colour(name: str) -> str:
+    """Return the colour that a contender has in every chart."""
+    return next((shade for begin, shade in COLOURS.items() if name.startswith(begin)), RIVAL)
+
+
+def bars(case: Case, path: Path) -> None:
+    """Draw what each contender costs: a bar, with the least and the most of the repetitions."""
+    names = list(case.contenders)[::-1]
+    costs = [case.contenders[name].cost for name in names]
+    spread = [
+        [max(0, cost - min(case.contenders[name].costs)) for name, cost in zip(names, costs, strict=True)],
+        [max(0, max(case.contenders[name].costs) - cost) for name, cost in zip(names, costs, strict=True)],
+    ]
+    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.27 * len(names)), layout="constrained")
+    axes.barh(names, costs, color=[colour(name) for name in names], xerr=spread, error_kw={"lw": 0.8})
+    if max(costs) > 30 * min(costs):
+        axes.set_xscale("log")
+    for at, cost in enumerate(costs):
+        axes.annotate(f" {figure(cost)}", (cost, at), va="bottom", fontsize=7)
+    axes.set_xlabel(f"{case.name}: {case.unit}")
+    axes.margins(x=0.1)
+    save(figure_, path)
+
+
+def curves(family: str, grown: list[Growth], path: Path) -> None:
+    """Draw cost against size, each contender a line, in logarithms; a slope of 1 is linear."""
+    figure_, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    shade: dict[str, float] = defaultdict(lambda: 1.0)
+    for one in grown:
+        kind = colour(one.contender)
+        axes.loglog(
+            one.sizes, one.totals, "o-", ms=3, lw=1.4, color=kind, alpha=shade[kind],
+            label=f"{one.contender}: slope {one.slope:.2f}",
+        )  # fmt: skip
+        shade[kind] *= 0.75
+    axes.set_xlabel(grown[0].against)
+    axes.set_ylabel(f"{family}: {grown[0].unit}")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=7, frameon=False)
+    save(figure_, path)
+
+
+def save(figure_: plt.Figure, path: Path) -> None:
+    """Write a chart that is the same for the same results."""
+    figure_.savefig(path, metadata={"Date": None})
+    plt.close(figure_)
+
+
+def section(family: str, cases: list[Case]) -> Iterator[str]:
+    """Yield the lines of a file's cases: what they are, their command, charts, tables, growth."""
+    title, rest = about(family)
+    yield f"## {title}"
+    yield ""
+    yield rest
+    yield ""
+    yield "```console"
+    yield f"$ .venv/bin/python benchmarks/run.py {family}"
+    yield "```"
+    drawn = []
+    if grown := growths(cases):
+        chart = CHARTS / f"{family}-growth.svg"
+        curves(family, grown, chart)
+        drawn.append(chart)
+    for case in cases if not grown else cases[-1:]:
+        if len(case.contenders) > 1 and len(drawn) < 3:
+            chart = CHARTS / f"{re.sub('[^a-z0-9]+', '-', case.name.lower())}.svg"
+            bars(case, chart)
+            drawn.append(chart)
+    for chart in drawn:
+        yield ""
+        yield f"![{title}](benchmarks/{chart.name})"
+    for case in cases:
+        yield ""
+        yield f"**{case.name}**"
+        yield ""
+        yield from table(case)
+    if grown:
+        yield ""
+        yield f"| {grown[0].against}: {grown[0].unit} | slope | an item more costs, at the largest sizes |"
+        yield "|---|---:|---:|"
+        for one in grown:
+            yield f"| {one.contender} | {one.slope:.2f} | {figure(one.marginal)} |"
