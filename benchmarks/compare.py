@@ -83,8 +83,8 @@ def page(results: Results, source: Path) -> Iterator[str]:
         f"From one run ([{source.name}](results/{source.name}), {about['day']}, commit {about['commit']}), in"
         f" which all contenders of a case ran in turns, {repeats} times. `make bench` runs all of it,"
         " `.venv/bin/python benchmarks/run.py NAME` a case. A ratio is made within a repetition; shown are"
-        " the median of the repetitions and, in brackets, the least and the most. All contenders' results were"
-        " checked. What the cases are, and what they do not show, says [docs/benchmarks.md]"
+        " the median of the repetitions and, in brackets, the least and the most. All contenders' results"
+        " were checked. What the cases are, and what they do not show, says [docs/benchmarks.md]"
         "(../docs/benchmarks.md)."
     )
     yield ""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
-from compare import figure, table, times
+from compare import figure, table
 from growth import Growth, growths
 from matplotlib import pyplot as plt
 from measured import FLOOR, HERE, OURS, Case, Results
@@ -125,3 +125,21 @@ def section(family: str, cases: list[Case]) -> Iterator[str]:
         yield "|---|---:|---:|"
         for one in grown:
             yield f"| {one.contender} | {one.slope:.2f} | {figure(one.marginal)} |"
+
+
+def main() -> None:
+    source = Path(sys.argv[1])
+    results = Results.load(source)
+    CHARTS.mkdir(exist_ok=True)
+    for old in CHARTS.glob("*.svg"):
+        old.unlink()
+    before, after = (HERE / "page.md").read_text().split("<!-- cases -->\n")
+    lines = [line for family, cases in families(results).items() for line in [*section(family, cases), ""]]
+    about_ = results.environment
+    where = f"{about_['machine']}; {about_['compiler']}; {about_['versions']}."
+    head = before.format(day=about_["day"], commit=about_["commit"], source=source.name, where=where)
+    (DOCS / "benchmarks.md").write_text(head + "\n".join(lines) + after)
+
+
+if __name__ == "__main__":
+    main()
