@@ -27,11 +27,11 @@ sanitize: setup ## parsers, link and simulation under the address and undefined-
 coverage: setup ## which lines of .py and .pyx the tests reach
 	@ci/coverage
 
-bench: build ## benchmarks against the floor and the peers
-	@ci/bench
+bench: build ## all benchmarks, beside the floor and the peers: half an hour; CASES='link/500 decode'
+	@ci/bench $(CASES)
 
-bench-check: build ## instructions of every stage of a tick against their budgets (valgrind)
-	@ci/bench-check
+bench-check: build ## every stage against its budget: instructions (valgrind) and ratios; SHORT=--short
+	@ci/bench-check $(SHORT)
 
 wheel: setup ## one abi3 wheel for Python 3.11 and later, in dist/
 	@ci/wheel

@@ -1,6 +1,7 @@
 """How costs grow: the total of cases whose names end in a size, and the slope of its logarithm.
 
-A slope of 1 is linear, 2 quadratic; below 1 a fixed part is still seen.
+A slope of 1 is linear, 2 quadratic; below 1 a fixed part is still seen. It is fitted over the larger sizes,
+where it matters.
 """
 
 import re
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from measured import Case
 
-LEAST = 3  # sizes
+LEAST = 3  # sizes that make a curve
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Growth:
 
     @property
     def slope(self) -> float:
-        """The exponent: total ~ size ** slope, fitted over all sizes."""
-        return float(np.polyfit(np.log(self.sizes), np.log(self.totals), 1)[0])
+        """The exponent: total ~ size ** slope, fitted over the LEAST largest sizes."""
+        return float(np.polyfit(np.log(self.sizes[-LEAST:]), np.log(self.totals[-LEAST:]), 1)[0])
 
     @property
     def marginal(self) -> float:

@@ -10,7 +10,7 @@ import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -24,8 +24,9 @@ plt.rcParams.update({"svg.hashsalt": "fluxfast", "font.size": 9, "axes.spines.to
 
 DOCS = HERE.parent / "docs"
 CHARTS = DOCS / "benchmarks"
-COLOURS = {FLOOR: "#8a8f98", OURS: "#1668b8"}
-RIVAL = "#d08c3c"
+FLOORS = ["#8a8f98", "#b9bdc4"]
+OUR = ["#1668b8", "#5fa3e0", "#93c4ee"]
+RIVALS = ["#d08c3c", "#a8483b", "#7a5aa6", "#4f8f5b", "#c2567f", "#8b7433", "#3f8f96", "#6b4b3a", "#c9a227"]
 
 
 def families(results: Results) -> dict[str, list[Case]]:
@@ -43,9 +44,13 @@ def about(family: str) -> tuple[str, str]:
     return title.rstrip("."), rest.strip().replace("``", "`")
 
 
-def colour(name: str) -> str:
-    """Return the colour that a contender has in every chart."""
-    return next((shade for begin, shade in COLOURS.items() if name.startswith(begin)), RIVAL)
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each contender: greys for floors, blues for ours."""
+    left = {FLOOR: iter(FLOORS), OURS: iter(OUR), "": iter(RIVALS)}
+    return {
+        name: next(next(shades for begin, shades in left.items() if name.startswith(begin)), "#000000")
+        for name in names
+    }
 
 
 def bars(case: Case, path: Path) -> None:
@@ -57,7 +62,8 @@ def bars(case: Case, path: Path) -> None:
         [max(0, max(case.contenders[name].costs) - cost) for name, cost in zip(names, costs, strict=True)],
     ]
     figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.27 * len(names)), layout="constrained")
-    axes.barh(names, costs, color=[colour(name) for name in names], xerr=spread, error_kw={"lw": 0.8})
+    shades = colours(case.contenders)
+    axes.barh(names, costs, color=[shades[name] for name in names], xerr=spread, error_kw={"lw": 0.8})
     if max(costs) > 30 * min(costs):
         axes.set_xscale("log")
     for at, cost in enumerate(costs):
@@ -70,14 +76,10 @@ def bars(case: Case, path: Path) -> None:
 def curves(family: str, grown: list[Growth], path: Path) -> None:
     """Draw cost against size, each contender a line, in logarithms; a slope of 1 is linear."""
     figure_, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    shade: dict[str, float] = defaultdict(lambda: 1.0)
+    shades = colours(one.contender for one in grown)
     for one in grown:
-        kind = colour(one.contender)
-        axes.loglog(
-            one.sizes, one.totals, "o-", ms=3, lw=1.4, color=kind, alpha=shade[kind],
-            label=f"{one.contender}: slope {one.slope:.2f}",
-        )  # fmt: skip
-        shade[kind] *= 0.75
+        label = f"{one.contender}: slope {one.slope:.2f}"
+        axes.loglog(one.sizes, one.totals, "o-", ms=3, lw=1.4, color=shades[one.contender], label=label)
     axes.set_xlabel(grown[0].against)
     axes.set_ylabel(f"{family}: {grown[0].unit}")
     axes.grid(alpha=0.25)
