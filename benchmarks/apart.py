@@ -55,7 +55,7 @@ def say(cost: float, right: bool, **more: Any) -> None:
 
 def python(script: str, *arguments: object) -> list[str]:
     """Return the command of one of our scripts."""
-    return [sys.executable, str(HERE / Path(script).name), *map(str, arguments)]
+    return [sys.executable, str(HERE / script), *map(str, arguments)]
 
 
 def compiled(source: str, folder: Path, *flags: str) -> str:
