@@ -77,7 +77,9 @@ def simulator(site: Path) -> Iterator[None]:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        print(server.stdout.readline().strip(), file=sys.stderr)
+        if not (started := server.stdout.readline()):
+            sys.exit("the simulator did not start")
+        print(started.strip(), file=sys.stderr)
         yield
     finally:
         server.terminate()
