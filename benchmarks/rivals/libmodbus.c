@@ -37,6 +37,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < n; i++) {
         context[i] = modbus_new_tcp(meter[i].ip, meter[i].port);
         modbus_set_slave(context[i], meter[i].unit);
+        modbus_set_response_timeout(context[i], 30, 0);
         if (modbus_connect(context[i]) || modbus_get_socket(context[i]) >= FD_SETSIZE) {
             fprintf(stderr, "%s: %s\n", meter[i].ip, modbus_strerror(errno));
             return 1;

@@ -68,7 +68,7 @@ async function main() {
     for (const [ip, port] of meters) {
         const client = new ModbusRTU();
         await client.connectTCP(ip, { port: Number(port) });
-        client.setTimeout(5000);
+        client.setTimeout(30000);
         clients.push(client);
     }
     const [connectUs, upMs] = [(cpuUs() - usedUs) / meters.length, performance.now() - begunMs];
