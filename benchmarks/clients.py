@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from apart import compiled, python, say
@@ -24,16 +25,17 @@ from meters import Meter, is_right, resident, site_file
 from fluxfast.config import Fleet, load
 from fluxfast.station import Station
 
-CHECK_S = 20.0
+CHECKS = 40  # ticks, until one falls where no value has changed since
 # Client → the Python module it needs.
 PYTHON = {
-    "pymodbus": "pymodbus",
-    "pymodbus, raw replies": "pymodbus",
+    "pymodbus": "pymodbus.client",
+    "pymodbus, raw replies": "pymodbus.client",
     "async-modbus": "async_modbus",
-    "pyModbusTCP": "pyModbusTCP",
+    "pyModbusTCP": "pyModbusTCP.client",
     "modbus-rs": "modbus_rs",
     "modbus-tcp-cython": "modbus_tcp",
 }
+NODE, NODE_MODULE = "modbus-serial (node)", HERE / "rivals/node_modules/modbus-serial"
 SELECT_LINKS = 1_000  # libmodbus waits by select(): descriptors up to 1023
 
 
@@ -68,18 +70,24 @@ def _rivals(folder: Path, links: int, timing: list[str]) -> Iterator[tuple[str, 
         _left_out("libmodbus", f"it waits by select(), which cannot watch {links:,} links")
     else:
         yield "libmodbus", [compiled("rivals/libmodbus.c", folder, *flags.stdout.split()), *timing]
-    if shutil.which("node") and (HERE / "rivals/node_modules/modbus-serial").is_dir():
+    if shutil.which("node") and NODE_MODULE.is_dir():
         script = str(HERE / "rivals/modbus_serial.js")
-        yield "modbus-serial (node)", ["node", "--expose-gc", script, *timing]
+        yield NODE, ["node", "--expose-gc", script, *timing]
     else:
-        _left_out("modbus-serial", "node or the package is not installed; npm install --prefix benchmarks/rivals")
+        _left_out(NODE, "node or the package is not installed; npm install --prefix benchmarks/rivals")
     for name, module in PYTHON.items():
-        if importlib.util.find_spec(module):
+        if installed(module):
             yield name, python("rivals/python.py", name, *timing)
         else:
             _left_out(name, f"{module} is not installed; ci/bench installs it")
 
 
+def installed(module: str) -> bool:
+    """Whether a Python module can be imported here."""
+    return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+@cache  # says it once
 def _left_out(name: str, why: str) -> None:
     print(f"{name} is left out: {why}", file=sys.stderr)
 
@@ -90,25 +98,30 @@ def _meters(fleet: Fleet) -> list[Meter]:
 
 async def poll(fleet: Fleet, ticks: int, log: str | None) -> None:
     """Poll with a whole Station, as ``fluxfast run`` does."""
-    links, station = len(fleet.devices), Station(fleet, log_dir=log)
+    meters, station = _meters(fleet), Station(fleet, log_dir=log)
     used, begin = time.process_time(), time.monotonic()
     async with station:
-        said = {"connect_us": (time.process_time() - used) * 1e6 / links, "up_s": time.monotonic() - begin}
+        said = {
+            "connect_us": (time.process_time() - used) * 1e6 / len(meters),
+            "up_s": time.monotonic() - begin,
+        }
         gc.freeze()
-        used, requests, unanswered, times = 0.0, 0, 0, list[float]()
-        async for tick in station.ticks(ticks * fleet.poll.every_ns / 1e9):
-            if not used:
+        (table,), done, requests, unanswered, times = station.tables.values(), 0, 0, 0, list[float]()
+        async for tick in station.ticks():
+            done += 1
+            if done == 1:
                 used, requests = time.process_time(), station.reactor.requests
                 continue
-            unanswered += tick.unanswered
-            times.append(tick.took_ms * 1e3)
-        cost = (time.process_time() - used) * 1e6 / (station.reactor.requests - requests)
-        said |= {"unanswered": unanswered, "resident": resident()}
-        (table,), last, right = station.tables.values(), _meters(fleet)[-1], False
-        async for _ in station.ticks(CHECK_S):
-            right = is_right(last, lambda: [float(column[-1]) for column in table.values], 1)
-            if right:
-                break
+            if done <= ticks:
+                unanswered += tick.unanswered
+                times.append(tick.took_ms * 1e3)
+            if done == ticks:
+                cost = (time.process_time() - used) * 1e6 / (station.reactor.requests - requests)
+                said |= {"unanswered": unanswered, "resident": resident()}
+            if done >= ticks:
+                right = is_right(meters[-1], lambda: [float(column[-1]) for column in table.values], 1)
+                if right or done == ticks + CHECKS:
+                    break
     say(cost, right, times=times, said=said)
 
 
