@@ -43,7 +43,7 @@ def read_meters(lines: Iterable[str]) -> list[Meter]:
 
 def read_plainly(meter: Meter) -> list[float]:
     """Read a meter's 45 values with nothing but a socket and ``struct``."""
-    with socket.create_connection(meter[:2], 5) as s:
+    with socket.create_connection(meter[:2], 60) as s:  # of a loaded machine
         s.sendall(struct.pack(">HHHBBHH", 1, 0, 6, meter.unit, 3, FIRST, COUNT))
         reply = b""
         while len(reply) < 9 + 2 * COUNT:
