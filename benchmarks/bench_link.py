@@ -14,7 +14,7 @@ from apart import Apart, simulator
 from clients import clients, prepare
 
 FIRST_IP, PORT = "127.44.8.1", 5411
-# Links → the tick's length in ms, and how many ticks. 10,000 reads take the slowest client more than a second.
+# Links → the tick's length in ms, and how many ticks; the first warms up.
 SIZES = {1: (50, 21), 100: (100, 11), 500: (250, 5), 2_000: (500, 3), 10_000: (1_000, 3)}
 
 

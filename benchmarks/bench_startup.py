@@ -11,7 +11,6 @@ What it does not show: files that are not in the page cache yet, and devices tha
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys

@@ -1,11 +1,12 @@
 """What it costs to look on: a station alone, then watched by ``fluxfast top`` on small and large screens.
 
 Four of five of 2,000 devices are PowerPacks that control decides for (shadow), the fifth is a meter. Every
-200 ms there is a tick, a decision, a log, and a new screen. The cost is the station's CPU; said is the view's, in
-parts of a core, too, and what it draws. The simulator and the view share one core, the station has the other.
+200 ms there is a tick, a decision, a log, and a new screen. The cost is the station's CPU; said are the view's,
+in parts of a core, and what it draws. The simulator and the view share one core, the station has the other.
 What it does not show: an ssh in between.
 """
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from apart import CORES, Apart, pinned, python, say, simulator
 
-from fluxfast.running import running_stations
+from fluxfast.running import View, running_stations
 
 PORT, DEVICES, PERIOD_MS = 5415, 2_000, 200
 SETTLE_S, SECONDS = 2.0, 4.0
@@ -36,6 +37,17 @@ devices:
   meters:
     - {{id: "m{{n}}", count: {meters}, type: acuvim2, role: pv, modbus: {{host: 127.83.192.1, port: {port}}}}}
 """
+
+
+def ticks(pid: int) -> int:
+    """Return the number of the station's last tick."""
+
+    async def ask() -> int:
+        (path,) = (one.socket for one in running_stations() if one.pid == pid)
+        async with View(path) as view:
+            return (await view.devices())[0]
+
+    return asyncio.run(ask())
 
 
 def cpu_s(pid: int) -> float:
@@ -78,17 +90,21 @@ def view(station: str, columns: int, rows: int) -> Iterator[tuple[int, list[int]
 def look(station: str, pid: int, *screen: int) -> None:
     """Say what the station takes while somebody looks at it, or nobody."""
     if not screen:
-        before = cpu_s(pid)
-        time.sleep(SECONDS)
-        say(100 * (cpu_s(pid) - before) / SECONDS, True)
+        say(_used_ms(pid), True)
         return
     with view(station, *screen) as (top, drawn):
         time.sleep(SETTLE_S)
-        before, of_top, bytes_ = cpu_s(pid), cpu_s(top), drawn[0]
-        time.sleep(SECONDS)
-        used, of_top, bytes_ = cpu_s(pid) - before, cpu_s(top) - of_top, drawn[0] - bytes_
-    said = {"top_pct": 100 * of_top / SECONDS, "kB_s": bytes_ / SECONDS / 1e3}
-    say(100 * used / SECONDS, bytes_ > 0, said=said)
+        of_top, bytes_ = cpu_s(top), drawn[0]
+        used_ms = _used_ms(pid)
+        of_top, bytes_ = cpu_s(top) - of_top, drawn[0] - bytes_
+    say(used_ms, bytes_ > 0, said={"top_pct": 100 * of_top / SECONDS, "kB_s": bytes_ / SECONDS / 1e3})
+
+
+def _used_ms(pid: int) -> float:
+    """Return the station's CPU in ms, a tick."""
+    before, first = cpu_s(pid), ticks(pid)
+    time.sleep(SECONDS)
+    return (cpu_s(pid) - before) * 1e3 / (ticks(pid) - first)
 
 
 @contextmanager
@@ -115,7 +131,7 @@ def station(folder: Path) -> Iterator[Mapping[str, list[str]]]:
             process.terminate()
 
 
-CASES = [Apart("top/watched", "% of a core", station)]
+CASES = [Apart("top/watched", "ms CPU a tick", station)]
 
 if __name__ == "__main__":
     look(sys.argv[1], *map(int, sys.argv[2:]))
