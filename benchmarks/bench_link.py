@@ -2,6 +2,7 @@
 
 What is measured, and what else is said, is in clients.py; what of each rival was tried, in rivals/. fluxfast
 spreads its requests over the first tenth of a tick on purpose, so its ticks' times are no shorter than that.
+
 What it does not show: a real network, slow devices, and the log's encoding, which comes every 30 s.
 """
 

@@ -1,8 +1,9 @@
 """Memory for one device more, of a client that polls: 90 registers read, decoded and kept in columns.
 
-A client is run with few devices and with many; its cost is what its process grew by between the two, a device:
-everything it holds for one after a tick, garbage collected where there is a collector. Also said: what it
-holds with many, in MB. libmodbus, which cannot watch 10,000, is run with 100 and 1,000.
+A client is run with few devices and with many; its cost is what its process grew by between the two, a
+device: everything it holds for one after a tick, garbage collected where there is a collector. Also said:
+what it holds with many, in MB. libmodbus, which cannot watch 10,000, is run with 100 and 1,000.
+
 What it does not show: the kernel's sockets, which are no process's; control; and the log.
 """
 

@@ -3,8 +3,10 @@
 127.0.0.0/24 with 18 simulated devices, and /20 with 300. scan/refusing: all other addresses refuse.
 scan/mixed: of 100 addresses, one accepts and says nothing, one resets, one drops every SYN, and one is HTTP,
 SSH, TLS, echo or random bytes. A device that is not reported is missed; anything else that is reported as
-Modbus is false. nmap runs until the first unit of each host and, in the /24, for all units, as its manual has
-it. What has not ended after NMAP_S is ended, and wrong: let run to the end once, the mixed /24 took nmap 602 s.
+Modbus is false. nmap runs until the first unit of each host and, in the /24, for all units, as its manual
+has it. What has not ended after NMAP_S is ended, and wrong: let run to the end once, the mixed /24 took nmap
+602 s.
+
 What it does not show: a real network, where nobody refuses for an address that is not there.
 """
 

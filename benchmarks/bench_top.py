@@ -1,9 +1,11 @@
 """What it costs to look on: a station alone, then watched by ``fluxfast top`` on small and large screens.
 
 Four of five of 2,000 devices are PowerPacks that control decides for (shadow), the fifth is a meter. Every
-200 ms there is a tick, a decision, a log, and a new screen. The cost is the station's CPU; said are the view's,
-in parts of a core, and what it draws. The simulator and the view share one core, the station has the other.
-What it does not show: an ssh in between.
+200 ms there is a tick, a decision, and a new screen. The cost is the station's CPU; said are the
+view's, in parts of a core, and what it draws. The simulator and the view share one core, the station has the
+other.
+
+What it does not show: an ssh in between; and the log, whose encoding every 30 s would fall to one of them.
 """
 
 import asyncio
@@ -39,12 +41,11 @@ devices:
 """
 
 
-def ticks(pid: int) -> int:
+def ticks(socket: str) -> int:
     """Return the number of the station's last tick."""
 
     async def ask() -> int:
-        (path,) = (one.socket for one in running_stations() if one.pid == pid)
-        async with View(path) as view:
+        async with View(Path(socket)) as view:
             return (await view.devices())[0]
 
     return asyncio.run(ask())
@@ -87,24 +88,24 @@ def view(station: str, columns: int, rows: int) -> Iterator[tuple[int, list[int]
         os.close(master)
 
 
-def look(station: str, pid: int, *screen: int) -> None:
+def look(station: str, socket: str, pid: int, *screen: int) -> None:
     """Say what the station takes while somebody looks at it, or nobody."""
     if not screen:
-        say(_used_ms(pid), True)
+        say(_used_ms(socket, pid), True)
         return
     with view(station, *screen) as (top, drawn):
         time.sleep(SETTLE_S)
         of_top, bytes_ = cpu_s(top), drawn[0]
-        used_ms = _used_ms(pid)
+        used_ms = _used_ms(socket, pid)
         of_top, bytes_ = cpu_s(top) - of_top, drawn[0] - bytes_
     say(used_ms, bytes_ > 0, said={"top_pct": 100 * of_top / SECONDS, "kB_s": bytes_ / SECONDS / 1e3})
 
 
-def _used_ms(pid: int) -> float:
+def _used_ms(socket: str, pid: int) -> float:
     """Return the station's CPU in ms, a tick."""
-    before, first = cpu_s(pid), ticks(pid)
+    before, first = cpu_s(pid), ticks(socket)
     time.sleep(SECONDS)
-    return (cpu_s(pid) - before) * 1e3 / (ticks(pid) - first)
+    return (cpu_s(pid) - before) * 1e3 / (ticks(socket) - first)
 
 
 @contextmanager
@@ -115,16 +116,17 @@ def station(folder: Path) -> Iterator[Mapping[str, list[str]]]:
     command = [*pinned(CORES[0]), sys.executable, "-m", "fluxfast", "run", str(site), "--json"]
     with (
         simulator(site),
-        subprocess.Popen([*command, "--log", f"{folder}/log"], stdout=subprocess.DEVNULL) as process,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,
     ):
-        while not any(one.pid == process.pid for one in running_stations()):
+        while not (found := [one.socket for one in running_stations() if one.pid == process.pid]):
             if process.poll() is not None:
                 sys.exit("the station did not start")
             time.sleep(0.2)
-        time.sleep(8)  # until it has all links, and has written for a while
+        time.sleep(5)  # until it has all links
+        of_station = site, found[0], process.pid
         try:
-            yield {"fluxfast, nobody looks": python(__file__, site, process.pid)} | {
-                f"fluxfast, watched at {columns} × {rows}": python(__file__, site, process.pid, columns, rows)
+            yield {"fluxfast, nobody looks": python(__file__, *of_station)} | {
+                f"fluxfast, watched at {columns} × {rows}": python(__file__, *of_station, columns, rows)
                 for columns, rows in SCREENS
             }
         finally:
@@ -134,4 +136,4 @@ def station(folder: Path) -> Iterator[Mapping[str, list[str]]]:
 CASES = [Apart("top/watched", "ms CPU a tick", station)]
 
 if __name__ == "__main__":
-    look(sys.argv[1], *map(int, sys.argv[2:]))
+    look(*sys.argv[1:3], *map(int, sys.argv[3:]))

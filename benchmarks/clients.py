@@ -1,10 +1,11 @@
 """Everybody that polls meters.py's meters over Modbus TCP: one command each, the floor first.
 
-A client reads all meters once a tick. Its cost is CPU, user and system, of its whole process in µs a request,
-from the end of the first tick, which warms everybody up, to that of the last. It compares its last values with
-the meters'. Its times are those of whole ticks in µs: from when a tick was due until all were read and decoded.
-What it says: ``unanswered`` requests; ``connect_us``, CPU a link until all were up, and ``up_s``, how long that
-took; ``resident``, the bytes of its process after the last tick. This file as a program is our client.
+A client reads all meters once a tick. Its cost is CPU, user and system, of its whole process in µs a
+request, from the end of the first tick, which warms everybody up, to that of the last. It compares its last
+values with the meters'. Its times are those of whole ticks in µs: from when a tick was due until all were
+read and decoded. What it says: ``unanswered`` requests; ``connect_us``, CPU a link until all were up, and
+``up_s``, how long that took; ``resident``, the bytes of its process after the last tick. This file as a
+program is our client.
 """
 
 import gc

@@ -4,18 +4,18 @@
 
 What was measured to be fastest of each, with 500 links on one core:
 
-- pymodbus: its asyncio client on uvloop, all devices at once (on asyncio's own loop +35 to 70 %, its blocking
-  client in threads about as much, in one thread +60 %). It makes a list of registers by a ``struct.unpack`` for
-  each; "raw replies" is the same with a response class of our own that keeps the bytes, registered as its
-  documentation has it (-20 to -50 %).
+- pymodbus: its asyncio client on uvloop, all devices at once (on asyncio's own loop +35 to 70 %, its
+  blocking client in threads about as much, in one thread +60 %). It makes a list of registers by a
+  ``struct.unpack`` for each; "raw replies" is the same with a response class of our own that keeps the
+  bytes, registered as its documentation has it (-20 to -50 %).
 - async-modbus: streams of uvloop (of asyncio +10 to 60 %); its replies are NumPy arrays.
-- pyModbusTCP, modbus-rs, modbus-tcp-cython block: a thread for each eighth of the devices, so that replies come
-  while others are asked (one thread +30 to 60 %, 32 threads +20 to 100 %). pyModbusTCP and modbus-tcp-cython by
-  the call that returns bytes (a list of registers +25 to 45 %). modbus-rs only returns lists; its asyncio client
-  costs more than its blocking one in one thread.
+- pyModbusTCP, modbus-rs, modbus-tcp-cython block: a thread for each eighth of the devices, so that replies
+  come while others are asked (one thread +30 to 60 %, 32 threads +20 to 100 %). pyModbusTCP and
+  modbus-tcp-cython by the call that returns bytes (a list of registers +25 to 45 %). modbus-rs only returns
+  lists; its asyncio client costs more than its blocking one in one thread.
 
-NumPy makes the values, of all devices at once, as that is cheapest; their own converters cost several times as
-much. As with us, the objects that stay are frozen, out of the garbage collector's way.
+NumPy makes the values, of all devices at once, as that is cheapest; their own converters cost several times
+as much. As with us, the objects that stay are frozen, out of the garbage collector's way.
 """
 
 import asyncio
