@@ -143,10 +143,9 @@ def network(prefix: int, mixed: bool, folder: Path) -> Iterator[Mapping[str, lis
     ways = ["fluxfast"]
     if not shutil.which("nmap"):
         print("nmap is left out: it is not installed", file=sys.stderr)
-    elif mixed:
+    elif prefix == 24 or not mixed:  # in the mixed /20 it would only be ended, too
         ways += ["nmap, first unit"]
-    else:
-        ways += ["nmap, first unit", "nmap, all units"] if prefix == 24 else ["nmap, first unit"]
+        ways += [] if mixed or prefix != 24 else ["nmap, all units"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None

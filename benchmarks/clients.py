@@ -35,7 +35,8 @@ PYTHON = {
     "modbus-rs": "modbus_rs",
     "modbus-tcp-cython": "modbus_tcp",
 }
-NODE, NODE_MODULE = "modbus-serial (node)", HERE / "rivals/node_modules/modbus-serial"
+NODE, NODE_MODULE = "modbus-serial", HERE / "rivals/node_modules/modbus-serial"
+VARIANTS = ("fluxfast, logging", "pymodbus, raw replies")  # of others; measured where that says something
 SELECT_LINKS = 1_000  # libmodbus waits by select(): descriptors up to 1023
 
 
