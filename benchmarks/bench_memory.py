@@ -20,10 +20,6 @@ from clients import VARIANTS, clients, prepare
 FIRST_IP, PORT, PERIOD_MS, TICKS = "127.44.64.1", 5412, 500, 2
 SIZES = 100, 1_000, 10_000
 LEFT_OUT = ("C floor", *VARIANTS)  # they hold what their like hold, or less
-    "C floor",
-    "fluxfast, logging",
-    "pymodbus, raw replies",
-)  # they hold what their like hold, or less
 
 
 def grow(name: str, few: str, many: str) -> None:

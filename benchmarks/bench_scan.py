@@ -143,9 +143,9 @@ def network(prefix: int, mixed: bool, folder: Path) -> Iterator[Mapping[str, lis
     ways = ["fluxfast"]
     if not shutil.which("nmap"):
         print("nmap is left out: it is not installed", file=sys.stderr)
-    elif prefix == 24 or not mixed:  # in the mixed /20 it would only be ended, too
-        ways += ["nmap, first unit"]
-        ways += [] if mixed or prefix != 24 else ["nmap, all units"]
+    else:  # where it would only be ended, once is enough
+        ways += ["nmap, first unit"] if prefix == 24 or not mixed else []
+        ways += ["nmap, all units"] if prefix == 24 and not mixed else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
