@@ -17,15 +17,17 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from apart import compiled, python, say
 from measured import HERE
-from meters import Meter, is_right, resident, site_file
+from meters import FREQUENCY, Meter, all_read, is_right, resident, site_file
 
 from fluxfast.config import Fleet, load
 from fluxfast.station import Station
 
-CHECKS = 40  # ticks, until one falls where no value has changed since
+LAST = "last.yaml"  # of the last meter alone: of many, some are read long before a tick ends
+TRIES = 40
 # Client → the Python module it needs.
 PYTHON = {
     "pymodbus": "pymodbus.client",
@@ -41,11 +43,13 @@ SELECT_LINKS = 1_000  # libmodbus waits by select(): descriptors up to 1023
 
 
 def prepare(folder: Path, links: int, period_ms: int, first_ip: str, port: int) -> Path:
-    """Write the site's file and, for the other clients' stdin, the file ``asked``; return the site's."""
+    """Write the site's file, its last meter's and, for other clients, ``asked``; return the first."""
     folder.mkdir(exist_ok=True)
     site = folder / "site.yaml"
     site.write_text(site_file(links, period_ms, first_ip, port))
-    (folder / "asked").write_text("".join(f"{meter}\n" for meter in _meters(load(site))))
+    meters = _meters(load(site))
+    site.with_name(LAST).write_text(site_file(1, 100, meters[-1].host, port))
+    (folder / "asked").write_text("".join(f"{meter}\n" for meter in meters))
     return site
 
 
@@ -97,36 +101,44 @@ def _meters(fleet: Fleet) -> list[Meter]:
     return [Meter(d.modbus.host, d.modbus.port, d.modbus.unit) for d in fleet.devices]
 
 
-async def poll(fleet: Fleet, ticks: int, log: str | None) -> None:
-    """Poll with a whole Station, as ``fluxfast run`` does."""
-    meters, station = _meters(fleet), Station(fleet, log_dir=log)
+async def poll(fleet: Fleet, ticks: int, log: str | None) -> tuple[float, bool, dict[str, Any]]:
+    """Poll with a whole Station, as ``fluxfast run`` does; what ``say`` takes."""
+    links, station, times = len(fleet.devices), Station(fleet, log_dir=log), list[float]()
     used, begin = time.process_time(), time.monotonic()
     async with station:
-        said = {
-            "connect_us": (time.process_time() - used) * 1e6 / len(meters),
-            "up_s": time.monotonic() - begin,
-        }
+        said = {"connect_us": (time.process_time() - used) * 1e6 / links, "up_s": time.monotonic() - begin}
         gc.freeze()
-        (table,), done, requests, unanswered, times = station.tables.values(), 0, 0, 0, list[float]()
+        done = requests = unanswered = 0
         async for tick in station.ticks():
             done += 1
             if done == 1:
                 used, requests = time.process_time(), station.reactor.requests
                 continue
-            if done <= ticks:
-                unanswered += tick.unanswered
-                times.append(tick.took_ms * 1e3)
+            unanswered += tick.unanswered
+            times.append(tick.took_ms * 1e3)
             if done == ticks:
-                cost = (time.process_time() - used) * 1e6 / (station.reactor.requests - requests)
-                said |= {"unanswered": unanswered, "resident": resident()}
-            if done >= ticks:
-                right = is_right(meters[-1], lambda: [float(column[-1]) for column in table.values], 1)
-                if right or done == ticks + CHECKS:
-                    break
-    say(cost, right, times=times, said=said)
+                break
+        cost = (time.process_time() - used) * 1e6 / (station.reactor.requests - requests)
+        said |= {"unanswered": unanswered, "resident": resident()}
+        (table,) = station.tables.values()
+        return cost, all_read(table.values[FREQUENCY]), {"times": times, "said": said}
+
+
+async def check(fleet: Fleet) -> bool:
+    """Whether the values of a fleet of one are what its meter says."""
+    async with Station(fleet) as station:
+        (table,), (meter,), tries = station.tables.values(), _meters(fleet), 0
+        async for _ in station.ticks():
+            tries += 1
+            right = is_right(meter, lambda: [float(column[-1]) for column in table.values], 1)
+            if right or tries == TRIES:
+                return right
+    return False
 
 
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(poll(load(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if sys.argv[3:] else None))
+    site, ticks, *log = sys.argv[1:]
+    cost, right, more = uvloop.run(poll(load(site), int(ticks), *log or [None]))
+    say(cost, right and uvloop.run(check(load(Path(site).with_name(LAST)))), **more)

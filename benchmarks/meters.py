@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 FIRST, COUNT = 0x4000, 90
 FLOATS, COUNTERS = 36, 9
+FREQUENCY = 0  # its column
 
 
 class Meter(NamedTuple):
@@ -52,8 +55,16 @@ def read_plainly(meter: Meter) -> list[float]:
     return [*values[:FLOATS], *(raw / 10 for raw in values[FLOATS:])]
 
 
+def all_read(frequency: np.ndarray) -> bool:
+    """Whether every meter was read at all, by its frequency in Hz."""
+    return bool(((frequency > 45) & (frequency < 65)).all())
+
+
 def is_right(meter: Meter, read: Callable[[], list[float]], tries: int = 40) -> bool:
-    """Whether ``read()`` gives what a meter says; its values may change in between, hence the tries."""
+    """Whether ``read()``, of this meter alone, gives what it says.
+
+    Values stand still for 100 ms, so they may change in between, hence the tries.
+    """
     return any(read() == read_plainly(meter) for _ in range(tries))
 
 

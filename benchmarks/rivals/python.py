@@ -34,11 +34,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from apart import say
-from meters import COUNT, FIRST, FLOATS, Meter, is_right, read_meters, resident
+from meters import COUNT, FIRST, FLOATS, FREQUENCY, Meter, all_read, is_right, read_meters, resident
 
 # Reads all meters once: 180 bytes each, or None. Made by connecting to them.
 Reader = Callable[[], list[bytes | None]]
-FREQUENCY = 0  # its column
 PACK = struct.Struct(f">{COUNT}H").pack  # the cheapest way from a list of registers to an array
 READ = struct.pack(">BHH", 3, FIRST, COUNT)  # a PDU
 NOTHING = bytes(2 * COUNT)
@@ -186,7 +185,7 @@ def run(connect: Callable[[list[Meter]], Reader], meters: list[Meter], ticks: in
         decode(read_last(), values[:, -1:], quality[-1:])
         return values[:, -1].tolist()
 
-    right = is_right(meters[-1], last) and bool(((values[FREQUENCY] > 45) & (values[FREQUENCY] < 65)).all())
+    right = all_read(values[FREQUENCY]) and is_right(meters[-1], last)
     say(cost, right, times=times, said=said)
 
 
