@@ -45,6 +45,7 @@ class Bench(ABC):
     """A search, and how one of its trials is done."""
 
     range: Range
+    every_us: int  # the period that was asked for
 
     def __init__(self, quick: bool) -> None:
         """``quick``: shorter windows."""
@@ -71,8 +72,7 @@ class Bench(ABC):
 
     def lasts_s(self) -> tuple[float, float]:
         """Return how long the first trial takes about, and a longer one, in seconds."""
-        every_s = self._every_us(self.range.first) / 1e6
-        shorter, longer = (window.lasts_s(every_s) + CONNECTS_S for window in self._windows)
+        shorter, longer = (window.lasts_s(self.every_us / 1e6) + CONNECTS_S for window in self._windows)
         return shorter, longer
 
     def _trial(self, x: int, longer: bool, progress: Progress) -> Trial:
@@ -114,6 +114,7 @@ class OwnBench(Bench):
     def __init__(self, registers: int, every_us: int, most: int | None, log: bool, quick: bool) -> None:
         """``most``: devices; None: as many as this process may have open files."""
         super().__init__(quick)
+        self.every_us = every_us
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.open_files = None if hard == resource.RLIM_INFINITY else hard
         possible = MOST_DEVICES if self.open_files is None else min(hard - BESIDE_LINKS, MOST_DEVICES)
@@ -138,7 +139,7 @@ class OwnBench(Bench):
         return trial.devices
 
     def _every_us(self, x: int) -> int:
-        return self._job.every_us
+        return self.every_us
 
     def _devices(self, x: int) -> int:
         return x

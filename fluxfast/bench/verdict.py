@@ -15,7 +15,7 @@ def sentence(result: Result, bench: Bench) -> str:
     trial = result.limit
     if trial is None or trial.measured is None:
         if isinstance(bench, OwnBench):
-            return f"this machine does not hold a single device at {bench.range.first_period_ms:g} ms"
+            return f"this machine does not hold a single device at {bench.every_us / 1000:g} ms"
         tried = max((one.every_us for one in result.trials), default=0) / 1000
         return f"this machine does not hold these devices, not even at {tried:g} ms"
     return (

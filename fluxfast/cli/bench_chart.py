@@ -1,0 +1,102 @@
+"""The picture of a bench: CPU and tick time against devices or periods, what held and what did not."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from fluxfast.bench import Bench, OwnBench, Result, Trial, environment, sentence
+from fluxfast.errors import FluxfastError, MissingExtraError
+
+STATION, SIMULATOR, P50, P99 = "#2563eb", "#9ca3af", "#0d9488", "#f59e0b"
+FAILED, LIMIT, INK, FAINT, GRID = "#dc2626", "#15803d", "#1f2937", "#6b7280", "#e5e7eb"
+SOFTWARE: Final = "fluxfast bench"  # by which a chart is known as ours
+
+
+def draw(result: Result, bench: Bench, out: Path) -> None:
+    """Draw the trials as the PNG ``out``; FluxfastError if it cannot be written."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
+    figure = Figure(figsize=(12, 6.4), dpi=150, facecolor="white")
+    cpu, times = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.05, right=0.982, top=0.745, bottom=0.1, wspace=0.13)
+    figure.text(0.0115, 0.935, _capital(sentence(result, bench)), fontsize=16, fontweight="bold", color=INK)
+    about = environment()
+    where = f"{about['cpu']}, {about['cores']} cores, {about['kernel']}, fluxfast {about['fluxfast']}"
+    figure.text(0.012, 0.888, where, fontsize=10.5, color=FAINT)
+    trials = [trial for trial in result.trials if trial.measured is not None]
+    for axes in (cpu, times):
+        _prepare(axes, result, bench)
+    _curve(cpu, trials, bench, lambda one: one.measured.cpu_percent, STATION, "station")
+    if isinstance(bench, OwnBench):
+        _curve(cpu, trials, bench, lambda one: one.simulator_percent, SIMULATOR, "simulator")
+    _label(cpu, "CPU, % of a core", "in the window of each trial")
+    _curve(times, trials, bench, lambda one: one.measured.tick_p50_ms, P50, "p50")
+    _curve(times, trials, bench, lambda one: one.measured.tick_p99_ms, P99, "p99")
+    _deadline(times, trials, bench)
+    _label(times, "Tick, ms", "from its begin to the last answer")
+    try:
+        figure.savefig(out, metadata={"Software": SOFTWARE})
+    except (OSError, ValueError) as error:  # ValueError: a name that ends like no picture
+        raise FluxfastError(f"cannot write {out}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _x(trial: Trial, bench: Bench) -> float:
+    return trial.devices if isinstance(bench, OwnBench) else trial.every_us / 1000
+
+
+def _prepare(axes: Any, result: Result, bench: Bench) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_minor_formatter(NullFormatter())  # type: ignore[no-untyped-call]
+    if not isinstance(bench, OwnBench):
+        axes.invert_xaxis()  # harder to the right, in both pictures
+    axes.set_xlabel(
+        "devices" if isinstance(bench, OwnBench) else "period, ms", color=FAINT, fontsize=9.5, loc="right"
+    )
+    if result.limit is not None:
+        axes.axvline(
+            _x(result.limit, bench), color=LIMIT, linewidth=1.2, linestyle=(0, (4, 3)), label="limit"
+        )
+
+
+def _curve(axes: Any, trials: list[Trial], bench: Bench, value: Any, colour: str, label: str) -> None:
+    """Draw a line through what held, and crosses where it did not."""
+    shown = sorted((_x(one, bench), value(one), one.held) for one in trials if value(one) is not None)
+    held = [(x, y) for x, y, is_held in shown if is_held]
+    failed = [(x, y) for x, y, is_held in shown if not is_held]
+    if held:
+        axes.plot(*zip(*held, strict=True), color=colour, linewidth=1.8, marker="o", markersize=4.5, label=label)
+    if failed:
+        axes.plot(*zip(*failed, strict=True), color=colour, linestyle="", marker="x", markersize=7,
+                  markeredgewidth=1.8, label=f"{label}, did not hold")  # fmt: skip
+
+
+def _deadline(axes: Any, trials: list[Trial], bench: Bench) -> None:
+    ends = sorted((_x(one, bench), one.measured.deadline_ms) for one in trials if one.measured is not None)
+    if ends:
+        axes.plot(*zip(*ends, strict=True), color=FAILED, linewidth=1.0, linestyle=(0, (4, 3)), label="deadline")
+
+
+def _label(axes: Any, title: str, note: str) -> None:
+    corner = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    heading = axes.annotate(title, (0, 1), (0, 40), **corner, fontsize=13, fontweight="bold", color=INK)
+    axes.annotate(note, (1, 0), (9, 3), heading, "offset points", fontsize=10, color=FAINT)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.008, 1.0), borderaxespad=0.2, ncols=3, frameon=False,
+        fontsize=9.5, labelcolor=INK, handlelength=1.4, columnspacing=1.2,
+    )  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+    axes.tick_params(colors=FAINT, labelsize=9.5, length=0, pad=5)
+    axes.yaxis.set_major_formatter("{x:,.6g}")
