@@ -1,8 +1,8 @@
 """The search for a limit: how far something can be made harder while it still holds.
 
-Doubled while it holds, halved until it does, then bisected to within a tenth; what was found is tried once
-more for longer, and given up in growing steps until it holds that too. Nothing is extrapolated: every number
-was tried.
+Doubled while it holds, halved until it does, then bisected to within a tenth. What was found is tried once
+more, for longer, and if it does not hold then, what is easier, until again two are within a tenth. Nothing is
+extrapolated: every number was tried.
 
 A machine has its moments, so one failure says little: what failed is tried a second time before it counts.
 """
@@ -15,7 +15,7 @@ from typing import Final
 WITHIN: Final = 0.1
 TRIES: Final = 2
 DIGITS: Final = 2  # of what is tried between two others: 1,700, not 1,682
-BACK: Final = 0.1  # of what did not hold for longer; twice as much each time
+BACK: Final = 0.1  # of what did not hold for longer; twice as much each time, half at the most
 
 Attempt = Callable[[int, bool], bool]
 
@@ -85,10 +85,17 @@ def search(within: Range, attempt: Attempt) -> Limit:
         else:
             failed = x
             following = within.easier(x) if held is None else within.between(held, x)
-    back = BACK
-    while held is not None and not holds(held, True):
-        failed, held = held, within.eased(held, min(back, 0.5))
-        back *= 2
+    # Once more, for longer: where that does not hold, back in growing steps, and near to it again.
+    following, held, back = held, None, BACK
+    while following is not None:
+        x = following
+        if holds(x, True):
+            held = x
+            following = None if failed is None else within.between(x, failed)
+        else:
+            failed = x
+            following = within.eased(x, back) if held is None else within.between(held, x)
+            back = min(2 * back, 0.5)
     return Limit(held, failed)
 
 

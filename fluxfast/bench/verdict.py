@@ -41,7 +41,7 @@ def _cpu(trial: Trial, bench: Bench) -> str:
         where = "the same core" if isinstance(bench, OwnBench) and bench.shares_core else "another"
         text += f"; the simulator took {trial.simulator_percent:.0f} % of {where}"
     if trial.others_percent is not None and trial.others_percent >= NOTABLE_PERCENT:
-        text += f", other programs {trial.others_percent:.0f} % of a core"
+        text += f"; other programs took {trial.others_percent:.0f} % of a core"
     return text
 
 

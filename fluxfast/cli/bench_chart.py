@@ -98,5 +98,5 @@ def _label(axes: Any, title: str, note: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GRID)
-    axes.tick_params(colors=FAINT, labelsize=9.5, length=0, pad=5)
+    axes.tick_params(which="both", colors=FAINT, labelsize=9.5, length=0, pad=5)
     axes.yaxis.set_major_formatter("{x:,.6g}")
