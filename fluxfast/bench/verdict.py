@@ -50,7 +50,7 @@ def _gave_out(result: Result, bench: Bench) -> str:
     if broke is None:
         return _end_of_range(bench)
     where = (
-        f"with {broke.devices:,} devices"
+        f"with {_count(broke.devices, 'device')}"
         if isinstance(bench, OwnBench)
         else f"at {broke.every_us / 1000:g} ms"
     )
@@ -67,10 +67,10 @@ def _end_of_range(bench: Bench) -> str:
     most = bench.range.hardest
     if bench.is_bound_by_files:
         return (
-            f"nothing gave out but open files: this process may have {bench.open_files:,}, enough for {most:,}"
-            " devices (more: ulimit -Hn as root, or LimitNOFILE= of a service)"
+            f"nothing gave out but open files: this process may have {bench.open_files:,}, enough for"
+            f" {_count(most, 'device')} (more: ulimit -Hn as root, or LimitNOFILE= of a service)"
         )
-    return f"nothing gave out with {most:,} devices, where the search ends: it may hold more (see --most)"
+    return f"nothing gave out with {_count(most, 'device')}, where the search ends: it may hold more (see --most)"
 
 
 def _cause(broke: Trial, bench: Bench) -> str:

@@ -87,13 +87,13 @@ def bench(
     """
     if chart is not None and no_chart:
         raise click.UsageError("--chart and --no-chart contradict each other (leave one out)")
-    _need_chart(chart)
+    picture = None if no_chart else _picture(chart, as_json)
     if site is None:
         if fastest_s is not None or include_polled:
             raise click.UsageError("--fastest and --include-polled are for a SITE (name one, or leave them out)")
         every_s = _period("--every", 0.5 if every_s is None else every_s)
         own = OwnBench(registers or 90, round(every_s * 1e6), most, not no_log, quick)
-        _run(own, None, chart, no_chart, as_json)
+        _run(own, None, picture, as_json)
         return
     if registers is not None or every_s is not None or most is not None or no_log:
         raise click.UsageError(
@@ -106,7 +106,7 @@ def bench(
     real = SiteBench(site, fleet, round(fastest_s * 1e6), quick)
     if not include_polled:
         real.refuse_polled()
-    _run(real, real, chart, no_chart, as_json)
+    _run(real, real, picture, as_json)
 
 
 def _period(option: str, seconds: float) -> float:
@@ -115,15 +115,21 @@ def _period(option: str, seconds: float) -> float:
     return seconds
 
 
-def _need_chart(chart: Path | None) -> None:
-    """Raise MissingExtraError before the work begins, if a chart is asked for and there is nothing to draw it."""
-    if chart is not None:
-        from fluxfast.cli.replay_chart import need_matplotlib
+def _picture(chart: Path | None, as_json: bool) -> Path | None:
+    """Return where the chart goes, None: nowhere; refuse what cannot be before the work begins."""
+    from fluxfast.cli.bench_chart import is_ours, need_matplotlib
 
-        need_matplotlib()
+    if chart is None:
+        if CHART.exists() and not is_ours(CHART) and not as_json:
+            raise click.UsageError(f"{CHART} is not of an earlier bench (name another with --chart FILE)")
+        return None if as_json else CHART
+    if not chart.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {chart.parent}", param_hint="--chart")
+    need_matplotlib()
+    return chart
 
 
-def _run(bench: Bench, real: SiteBench | None, chart: Path | None, no_chart: bool, as_json: bool) -> None:
+def _run(bench: Bench, real: SiteBench | None, chart: Path | None, as_json: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # end the children, and say what was found, as by Ctrl-C
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup says so
             signal.signal(number, signal.default_int_handler)
@@ -150,12 +156,11 @@ def _run(bench: Bench, real: SiteBench | None, chart: Path | None, no_chart: boo
         so_far = f"; held so far: {_what(held[-1], bench)}" if held else ""
         click.echo(f"interrupted: the limit is not known{so_far}")
     else:
+        click.secho(sentence(result, bench), bold=True)
         for line in explanations(result, bench):
             click.echo(line)
-    if result is not None and not no_chart and (chart is not None or not as_json):
-        _draw(result, bench, chart or CHART, as_json)
-    if result is not None and not as_json:
-        click.secho(sentence(result, bench), bold=True)
+    if result is not None and chart is not None:
+        _draw(result, bench, chart, as_json)
     sys.exit(code)
 
 

@@ -9,14 +9,30 @@ from fluxfast.errors import FluxfastError, MissingExtraError
 STATION, SIMULATOR, P50, P99 = "#2563eb", "#9ca3af", "#0d9488", "#f59e0b"
 FAILED, LIMIT, INK, FAINT, GRID = "#dc2626", "#15803d", "#1f2937", "#6b7280", "#e5e7eb"
 SOFTWARE: Final = "fluxfast bench"  # by which a chart is known as ours
+HEAD: Final = 4096  # bytes, in which it stands
+
+
+def need_matplotlib() -> None:
+    """Raise MissingExtraError if there is none."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as e:
+        raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
+
+
+def is_ours(picture: Path) -> bool:
+    """Whether a file is a chart that ``draw`` made."""
+    try:
+        return SOFTWARE.encode() in picture.read_bytes()[:HEAD]
+    except OSError:
+        return False
 
 
 def draw(result: Result, bench: Bench, out: Path) -> None:
     """Draw the trials as the PNG ``out``; FluxfastError if it cannot be written."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
+    need_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(12, 6.4), dpi=150, facecolor="white")
     cpu, times = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.05, right=0.982, top=0.745, bottom=0.1, wspace=0.13)
@@ -36,9 +52,9 @@ def draw(result: Result, bench: Bench, out: Path) -> None:
     _deadline(times, trials, bench)
     _label(times, "Tick, ms", "from its begin to the last answer")
     try:
-        figure.savefig(out, metadata={"Software": SOFTWARE})
-    except (OSError, ValueError) as error:  # ValueError: a name that ends like no picture
-        raise FluxfastError(f"cannot write {out}: {getattr(error, 'strerror', None) or error}") from None
+        figure.savefig(out, format="png", metadata={"Software": SOFTWARE})
+    except OSError as error:
+        raise FluxfastError(f"cannot write {out}: {error.strerror}") from None
 
 
 def _capital(text: str) -> str:
