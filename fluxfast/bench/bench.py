@@ -208,9 +208,11 @@ def _watch(station: Child, simulator: Child | None, job: Job, ready_s: float, wa
         used_s = None if simulator is None else float(simulator.ask(waiting, ANSWERS_S)["cpu_s"])
         return time.monotonic(), used_s, busy_s()
 
-    station.hear(waiting, ready_s + job.window.lasts_s(job.every_us / 1e6))
+    lasts_s = job.window.lasts_s(job.every_us / 1e6)
+    station.hear(waiting, ready_s)  # links are up
+    station.hear(waiting, lasts_s + ANSWERS_S)  # the window begins
     before = clocks()
-    station.hear(waiting, 2 * job.window.lasts_s(job.every_us / 1e6) + ANSWERS_S)
+    station.hear(waiting, lasts_s + ANSWERS_S)  # and ends
     after = clocks()
     measured = Measured(**station.hear(waiting, ANSWERS_S)["measured"])
     took_s, used, busy = (

@@ -1,10 +1,8 @@
 """The fleet that a machine is tried with where no site file is given: meters that all have one register map.
 
 Each has a loopback address of its own and R registers from 0 on: float32 values, and a uint16 where R is odd.
-With control it is sites of four PowerPacks and a meter, as the demo's, that act.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +11,10 @@ from typing import Final
 
 from fluxfast.config import Fleet, load
 
-FIRST_IP: Final = "127.64.0.1"  # counted up, without .0 and .255
+FIRST_IP: Final = "127.101.0.1"  # counted up, without .0 and .255
 PROFILE: Final = "bench"
-PACKS: Final = 4  # for each meter, where there is control
 MOST_REGISTERS: Final = 5000
 MOST_DEVICES: Final = 200_000
-_HEAD: Final = "poll: {{every: {every_us}us, connects_per_s: 0}}\n"
 
 
 @contextmanager
@@ -40,7 +36,7 @@ def _profile(registers: int) -> str:
 
 def _site(devices: int, every_us: int, port: int) -> str:
     return (
-        _HEAD.format(every_us=every_us) + "devices:\n  meters:\n"
+        f"poll: {{every: {every_us}us, connects_per_s: 0}}\ndevices:\n  meters:\n"
         f'    - {{id: "m{{n}}", count: {devices}, type: ./{PROFILE}.yaml,'
         f" modbus: {{host: {FIRST_IP}, port: {port}}}}}\n"
     )

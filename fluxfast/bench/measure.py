@@ -103,7 +103,7 @@ class _Devices:
 
 
 async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -> Measured:
-    """Open a poller, and measure it; ``begins`` is told when the warm-up is over, ``ends`` with the window.
+    """Open a poller, and measure it; told are ``up``, then ``begins`` after the warm-up, ``ends`` with the window.
 
     Raises what entering it raises. Ends early where ``poller.stop`` is called.
     """
@@ -116,6 +116,7 @@ async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -
     began = time.monotonic()
     async with poller:
         up_s, up = time.monotonic() - began, poller.reactor.up
+        tell("up")
         gc.freeze()  # as `fluxfast run`
         async with aclosing(poller.ticks((warm + lasts) * every_s)) as all_ticks:
             async for tick in all_ticks:
