@@ -1,6 +1,6 @@
 """What a machine holds, found out: the trials of a search, each in processes of its own.
 
-``OwnBench`` looks for the most devices at a period, ``SiteBench`` for the shortest period of a site's devices.
+``OwnBench`` looks for the most devices at a period, ``SiteBench`` for the shortest period of a site file's.
 """
 
 import os
@@ -59,7 +59,6 @@ class Bench(ABC):
         trials: list[Trial] = []
 
         def attempt(x: int, longer: bool) -> bool:
-            self._pause(len(trials))
             trial = self._trial(x, longer, progress(x, longer))
             trials.append(trial)
             tell(trial)
@@ -87,9 +86,6 @@ class Bench(ABC):
         except OutOfMemoryError as error:
             return Trial(self._devices(x), every_us, longer, None, None, None, str(error))
         return Trial(measured.devices, every_us, longer, measured, simulator, others, measured.why)
-
-    def _pause(self, trials: int) -> None:
-        """Between two trials."""
 
     @abstractmethod
     def _measure(self, x: int, window: Window, waiting: Waiting) -> Seen:
@@ -119,10 +115,10 @@ class OwnBench(Bench):
         self.open_files = None if hard == resource.RLIM_INFINITY else hard
         possible = MOST_DEVICES if self.open_files is None else min(hard - BESIDE_LINKS, MOST_DEVICES)
         if possible < 1:
-            raise FluxfastError(f"{hard} open files are too few for a single device (raise it: ulimit -n 20000)")
+            raise FluxfastError(f"{hard} open files are too few for one device (raise it: ulimit -n 20000)")
         self.is_bound_by_files = (most or MOST_DEVICES) > possible
-        most = min(most or MOST_DEVICES, possible)
-        self.range = Range(min(FIRST_DEVICES, most), 1, most)
+        hardest = min(most or MOST_DEVICES, possible)
+        self.range = Range(min(FIRST_DEVICES, hardest), 1, hardest)
         ours = cores()
         self.shares_core = len(ours) < 2
         self._cores: tuple[int | None, int | None] = (None, None) if self.shares_core else (ours[0], ours[-1])
@@ -130,10 +126,13 @@ class OwnBench(Bench):
 
     def _measure(self, x: int, window: Window, waiting: Waiting) -> Seen:
         ours, its = (replace(self._job, devices=x, window=window, core=core) for core in self._cores)
-        with Child("fluxfast.bench.devices", its, "the simulator") as simulator:
+        with (
+            Child("fluxfast.bench.devices", "the simulator") as simulator,
+            Child("fluxfast.bench.station", "the station") as station,
+        ):
+            simulator.begin(its)
             simulator.hear(waiting, READY_S)
-            with Child("fluxfast.bench.station", ours, "the station") as station:
-                return _watch(station, simulator, ours, READY_S, waiting)
+            return _watch(station, simulator, ours, READY_S, waiting)
 
     def _x(self, trial: Trial) -> int:
         return trial.devices
@@ -156,6 +155,7 @@ class SiteBench(Bench):
         self._site = site
         self._fleet = fleet
         self._left_out: list[str] = []
+        self._is_connected_to = False  # once a trial was done
 
     def refuse_polled(self) -> None:
         """Raise FluxfastError if a station of this machine polls one of the devices."""
@@ -178,17 +178,18 @@ class SiteBench(Bench):
         self._left_out = [id_ for id_, _ in silent]
         if len(silent) == len(self._fleet.devices):
             id_, why = silent[0]
-            raise FluxfastError(f"none of the devices answers; {id_}: {why} (see `fluxfast doctor {self._site}`)")
+            cure = f"see `fluxfast doctor {self._site}`"
+            raise FluxfastError(f"none of the devices answers; {id_}: {why} ({cure})")
         return silent
-
-    def _pause(self, trials: int) -> None:
-        time.sleep(PAUSE_S)
 
     def _measure(self, x: int, window: Window, waiting: Waiting) -> Seen:
         job = Job(every_us=x, window=window, site=str(self._site), left_out=self._left_out)
         connects = self._fleet.poll.connects_per_s
         ready_s = READY_S + (len(self._fleet.devices) / connects if connects else 0)
-        with Child("fluxfast.bench.station", job, "the station") as station:
+        if self._is_connected_to:
+            time.sleep(PAUSE_S)
+        self._is_connected_to = True
+        with Child("fluxfast.bench.station", "the station") as station:
             return _watch(station, None, job, ready_s, waiting)
 
     def _x(self, trial: Trial) -> int:
@@ -209,6 +210,7 @@ def _watch(station: Child, simulator: Child | None, job: Job, ready_s: float, wa
         return time.monotonic(), used_s, busy_s()
 
     lasts_s = job.window.lasts_s(job.every_us / 1e6)
+    station.begin(job)
     station.hear(waiting, ready_s)  # links are up
     station.hear(waiting, lasts_s + ANSWERS_S)  # the window begins
     before = clocks()

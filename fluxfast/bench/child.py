@@ -24,17 +24,16 @@ class OutOfMemoryError(FluxfastError):
 
 
 class Child:
-    """``python -m MODULE`` with a job, for the length of a with block. It ends with us, however we end."""
+    """``python -m MODULE`` for the length of a with block. It ends with us, however we end."""
 
-    def __init__(self, module: str, job: Job, what: str) -> None:
+    def __init__(self, module: str, what: str) -> None:
         """Start nothing yet; ``what`` names it in errors."""
         self._command = [sys.executable, "-m", module]
-        self._job = job
         self._what = what
         self._unread = b""
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start it; it does nothing before it is told its job."""
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -42,7 +41,6 @@ class Child:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us
         )
-        self._write(self._job.line())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,6 +57,10 @@ class Child:
         finally:
             process.kill()
             process.wait()
+
+    def begin(self, job: Job) -> None:
+        """Tell it what to do."""
+        self._write(job.line())
 
     def ask(self, waiting: Waiting, within_s: float) -> dict[str, Any]:
         """Return its answer to an empty line."""

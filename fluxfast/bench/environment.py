@@ -7,8 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 
 def environment() -> dict[str, Any]:
     """Return the machine and the versions, as JSON values."""
@@ -22,8 +20,7 @@ def environment() -> dict[str, Any]:
         "open_files_soft": None if soft == resource.RLIM_INFINITY else soft,
         "load": list(os.getloadavg()),
         "python": platform.python_version(),
-        "fluxfast": _version(),
-        "uvloop": uvloop.__version__,
+        **{name: _version(name) for name in ("fluxfast", "uvloop", "numpy", "pyarrow")},
     }
 
 
@@ -40,9 +37,9 @@ def _cpu() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def _version() -> str:
+def _version(package: str) -> str:
     try:
-        return version("fluxfast")
+        return version(package)
     except PackageNotFoundError:  # it runs from where it was unpacked
         return "unknown"
 

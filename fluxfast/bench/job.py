@@ -16,12 +16,10 @@ from typing import Any, Self
 from fluxfast.bench.measure import Window
 from fluxfast.errors import FluxfastError
 
-BAD_INPUT = "bad input"
-
 
 @dataclass(frozen=True)
 class Job:
-    """One trial. ``site``: the user's file, polled without the devices ``left_out``; None: a fleet of our own.
+    """One trial. ``site``: a file, polled without the devices ``left_out``; None: a fleet of our own.
 
     ``core``: the one to run on; None: any.
     """

@@ -103,7 +103,7 @@ class _Devices:
 
 
 async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -> Measured:
-    """Open a poller, and measure it; told are ``up``, then ``begins`` after the warm-up, ``ends`` with the window.
+    """Open a poller, and measure it; told are ``up``, after the warm-up ``begins``, after the window ``ends``.
 
     Raises what entering it raises. Ends early where ``poller.stop`` is called.
     """
@@ -137,7 +137,7 @@ async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -
     took_ms = [tick.took_ms for tick in ticks]
     p50, p99, most = np.percentile(took_ms, (50, 99, 100)).tolist() if took_ms else (None, None, None)
     count = sum(len(some.ids) for some in devices)
-    missed = [(id_, n) for some in devices for id_, n in zip(some.ids, some.missed.tolist(), strict=True) if n]
+    missed = [both for some in devices for both in zip(some.ids, some.missed.tolist(), strict=True)]
     return Measured(
         devices=count,
         registers=plan_cost(poller.plan).registers / count,
@@ -161,7 +161,7 @@ async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -
             for id_, n, code in zip(some.ids, some.missed, some.codes, strict=True)
             if n == len(ticks)
         ],
-        missed_by=sorted(missed, key=lambda one: -one[1])[:NAMED],
+        missed_by=sorted((one for one in missed if one[1]), key=lambda one: -one[1])[:NAMED],
     )
 
 

@@ -22,7 +22,7 @@ Attempt = Callable[[int, bool], bool]
 
 @dataclass(frozen=True)
 class Range:
-    """Where a limit is looked for, in whole numbers: devices, which get harder upwards, or periods, downwards.
+    """Where a limit is looked for, in whole numbers: devices get harder upwards, periods downwards.
 
     ``first`` is tried first; ``easiest`` and ``hardest`` are the ends, on both sides of it.
     """

@@ -18,9 +18,10 @@ def sentence(result: Result, bench: Bench) -> str:
             return f"this machine does not hold a single device at {bench.every_us / 1000:g} ms"
         tried = max((one.every_us for one in result.trials), default=0) / 1000
         return f"this machine does not hold these devices, not even at {tried:g} ms"
+    devices, registers = _count(trial.devices, "device"), round(trial.measured.registers, 1)
     return (
-        f"this machine holds {_count(trial.devices, 'device')} at {trial.every_us / 1000:g} ms with"
-        f" {_count(round(trial.measured.registers, 1), 'register')}, at {trial.measured.cpu_percent:.0f} % CPU"
+        f"this machine holds {devices} at {trial.every_us / 1000:g} ms with {_count(registers, 'register')},"
+        f" at {trial.measured.cpu_percent:.0f} % CPU"
     )
 
 
@@ -60,17 +61,18 @@ def _gave_out(result: Result, bench: Bench) -> str:
 def _end_of_range(bench: Bench) -> str:
     if isinstance(bench, SiteBench):
         return (
-            f"nothing gave out at {bench.range.hardest / 1000:g} ms, where the search ends: devices in the field"
-            " are slow (if yours can take more, lower --fastest)"
+            f"nothing gave out at {bench.range.hardest / 1000:g} ms, where the search ends: devices in the"
+            " field are slow (if yours can take more, lower --fastest)"
         )
     assert isinstance(bench, OwnBench)
     most = bench.range.hardest
     if bench.is_bound_by_files:
         return (
-            f"nothing gave out but open files: this process may have {bench.open_files:,}, enough for"
-            f" {_count(most, 'device')} (more: ulimit -Hn as root, or LimitNOFILE= of a service)"
+            f"nothing gave out but open files: a process may have {bench.open_files:,}, enough for"
+            f" {_count(most, 'device')} (more: ulimit -n as root, or LimitNOFILE= of a service)"
         )
-    return f"nothing gave out with {_count(most, 'device')}, where the search ends: it may hold more (see --most)"
+    devices = _count(most, "device")
+    return f"nothing gave out with {devices}, where the search ends: it may hold more (see --most)"
 
 
 def _cause(broke: Trial, bench: Bench) -> str:

@@ -3,7 +3,8 @@
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,8 @@ SHORTEST_S, LONGEST_S = 0.01, 60.0  # of a period
 NAMED: Final = 5
 CHART: Final = Path("bench.png")
 _COLUMNS: Final = {  # title: width
-    "devices": 9, "period ms": 9, "tick p50": 9, "p99": 7, "max": 7, "begin p99": 9, "missed": 8, "skipped": 7,
-    "CPU %": 6, "simulator %": 11, "others %": 8, "memory": 8,
+    "devices": 9, "period ms": 9, "tick p50": 9, "p99": 7, "max": 7, "begin p99": 9, "missed": 8,
+    "skipped": 7, "CPU %": 6, "simulator %": 11, "others %": 8, "memory": 8,
 }  # fmt: skip
 
 
@@ -90,15 +91,15 @@ def bench(
     picture = None if no_chart else _picture(chart, as_json)
     if site is None:
         if fastest_s is not None or include_polled:
-            raise click.UsageError("--fastest and --include-polled are for a SITE (name one, or leave them out)")
+            raise click.UsageError("--fastest and --include-polled are for a SITE (name one)")
         every_s = _period("--every", 0.5 if every_s is None else every_s)
         own = OwnBench(registers or 90, round(every_s * 1e6), most, not no_log, quick)
         _run(own, None, picture, as_json)
         return
     if registers is not None or every_s is not None or most is not None or no_log:
         raise click.UsageError(
-            "--registers, --every, --most and --no-log are for a fleet of its own: SITE says what there is, and"
-            " nothing is logged (leave them out)"
+            "--registers, --every, --most and --no-log are for a fleet of its own: SITE says what there is,"
+            " and nothing is logged (leave them out)"
         )
     fleet = load_fleet(site)
     refuse_serial(fleet)
@@ -130,22 +131,18 @@ def _picture(chart: Path | None, as_json: bool) -> Path | None:
 
 
 def _run(bench: Bench, real: SiteBench | None, chart: Path | None, as_json: bool) -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):  # end the children, and say what was found, as by Ctrl-C
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup says so
-            signal.signal(number, signal.default_int_handler)
     shorter_s, longer_s = bench.lasts_s()
-    click.echo(
-        f"trials of {shorter_s:.0f} s each, the last of {longer_s:.0f} s; Ctrl-C ends it", err=True
-    )
+    click.echo(f"trials of {shorter_s:.0f} s each, the last of {longer_s:.0f} s; Ctrl-C ends it", err=True)
     show = _Show(bench, as_json)
     silent: Sequence[Sequence[str]] = ()
     result = None
     try:
-        if real is not None:
-            with Bar("which devices answer") as bar:
-                silent = real.survey(bar.update)
-            _tell_silent(silent, as_json)
-        result = show.run()
+        with _all_as_interrupts():
+            if real is not None:
+                with Bar("which devices answer") as bar:
+                    silent = real.survey(bar.update)
+                _tell_silent(silent, as_json)
+            result = show.run()
     except KeyboardInterrupt:
         pass
     code = FINDINGS if result is None or result.limit is None or silent or _is_slower(result, real) else DONE
@@ -162,6 +159,20 @@ def _run(bench: Bench, real: SiteBench | None, chart: Path | None, as_json: bool
     if result is not None and chart is not None:
         _draw(result, bench, chart, as_json)
     sys.exit(code)
+
+
+@contextmanager
+def _all_as_interrupts() -> Iterator[None]:
+    """Let whatever asks us to end do what Ctrl-C does: the children end, and what was found is said."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup says so
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _is_slower(result: Result, real: SiteBench | None) -> bool:

@@ -69,9 +69,9 @@ def _prepare(axes: Any, result: Result, bench: Bench) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))  # type: ignore[no-untyped-call]
-    axes.xaxis.set_minor_formatter(NullFormatter())  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     if not isinstance(bench, OwnBench):
         axes.invert_xaxis()  # harder to the right, in both pictures
     axes.set_xlabel(
@@ -89,7 +89,8 @@ def _curve(axes: Any, trials: list[Trial], bench: Bench, value: Any, colour: str
     held = [(x, y) for x, y, is_held in shown if is_held]
     failed = [(x, y) for x, y, is_held in shown if not is_held]
     if held:
-        axes.plot(*zip(*held, strict=True), color=colour, linewidth=1.8, marker="o", markersize=4.5, label=label)
+        axes.plot(*zip(*held, strict=True), color=colour, linewidth=1.8, marker="o", markersize=4.5,
+                  label=label)  # fmt: skip
     if failed:
         axes.plot(*zip(*failed, strict=True), color=colour, linestyle="", marker="x", markersize=7,
                   markeredgewidth=1.8, label=f"{label}, did not hold")  # fmt: skip
@@ -98,7 +99,8 @@ def _curve(axes: Any, trials: list[Trial], bench: Bench, value: Any, colour: str
 def _deadline(axes: Any, trials: list[Trial], bench: Bench) -> None:
     ends = sorted((_x(one, bench), one.measured.deadline_ms) for one in trials if one.measured is not None)
     if ends:
-        axes.plot(*zip(*ends, strict=True), color=FAILED, linewidth=1.0, linestyle=(0, (4, 3)), label="deadline")
+        dashes = (0, (4, 3))
+        axes.plot(*zip(*ends, strict=True), color=FAILED, linewidth=1.0, linestyle=dashes, label="deadline")
 
 
 def _label(axes: Any, title: str, note: str) -> None:
