@@ -25,15 +25,17 @@ from fluxfast.errors import FluxfastError
 from fluxfast.running import running_stations
 
 FIRST_DEVICES: Final = 250
-FIRST_PORT, LAST_PORT = 15020, 15519
+FIRST_PORT: Final = 15020
+PORTS: Final = 500
 BESIDE_LINKS: Final = 65  # open files of either process: its own, and one that listens
-SLOWER: Final = 8  # so many times the site's own period is tried, at the most
+SLOWEST_FIRST_US: Final = 5_000_000  # a site that is polled every hour is tried at that first
+SLOWER: Final = 8  # so many times the first period is tried, at the most
 PAUSE_S: Final = 1.0  # between two trials: devices in the field have to notice that a connection has gone
 READY_S, ANSWERS_S = 120.0, 30.0
 CONNECTS_S: Final = 2.0  # what a trial takes beside its ticks, about
 
 TRIED: Final = Window(ticks=10, seconds=5)
-LONGER: Final = Window(ticks=20, seconds=35)  # the log is encoded every 30 s
+LONGER: Final = Window(ticks=20, seconds=35)  # after 30 s the log makes its first Parquet
 QUICK: Final = Window(ticks=5, seconds=1, warm_ticks=1, warm_s=0.3)
 QUICK_LONGER: Final = Window(ticks=10, seconds=2, warm_ticks=1, warm_s=0.3)
 
@@ -71,7 +73,8 @@ class Bench(ABC):
 
     def lasts_s(self) -> tuple[float, float]:
         """Return how long the first trial takes about, and a longer one, in seconds."""
-        shorter, longer = (window.lasts_s(self.every_us / 1e6) + CONNECTS_S for window in self._windows)
+        every_s = self._every_us(self.range.first) / 1e6
+        shorter, longer = (window.lasts_s(every_s) + CONNECTS_S for window in self._windows)
         return shorter, longer
 
     def _trial(self, x: int, longer: bool, progress: Progress) -> Trial:
@@ -151,7 +154,8 @@ class SiteBench(Bench):
         """``fleet`` is what ``site`` holds."""
         super().__init__(quick)
         self.every_us = fleet.poll.every_ns // 1000
-        self.range = Range(self.every_us, SLOWER * self.every_us, min(fastest_us, self.every_us))
+        first = min(self.every_us, SLOWEST_FIRST_US)
+        self.range = Range(first, SLOWER * first, min(fastest_us, first))
         self._site = site
         self._fleet = fleet
         self._left_out: list[str] = []
@@ -169,11 +173,11 @@ class SiteBench(Bench):
                 )
 
     def survey(self, progress: Progress) -> Sequence[Sequence[str]]:
-        """Ask all devices at the site's own period; leave out and return those that never answer, and why.
+        """Ask all devices at the first period; leave out and return those that never answer, and why.
 
         Raises FluxfastError if that is all of them.
         """
-        survey = self._trial(self.every_us, False, progress).measured
+        survey = self._trial(self.range.first, False, progress).measured
         silent = survey.silent if survey is not None else ()
         self._left_out = [id_ for id_, _ in silent]
         if len(silent) == len(self._fleet.devices):
@@ -228,13 +232,12 @@ def _watch(station: Child, simulator: Child | None, job: Job, ready_s: float, wa
 
 def _free_port() -> int:
     """Return a port that is free on all addresses, below those that the system gives to connections."""
-    offset = os.getpid() % (LAST_PORT - FIRST_PORT)  # two that start together do not meet
-    ports = [*range(FIRST_PORT + offset, LAST_PORT), *range(FIRST_PORT, FIRST_PORT + offset)]
-    for port in ports:
+    for n in range(PORTS):
+        port = FIRST_PORT + (os.getpid() + n) % PORTS  # so that two that start together do not meet
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
             except OSError:
                 continue
             return port
-    raise FluxfastError(f"no port from {FIRST_PORT} to {LAST_PORT} is free for the simulator")
+    raise FluxfastError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free for the simulator")

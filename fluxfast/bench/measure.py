@@ -103,7 +103,7 @@ class _Devices:
 
 
 async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -> Measured:
-    """Open a poller, and measure it; told are ``up``, after the warm-up ``begins``, after the window ``ends``.
+    """Open a poller, and measure it; tell ``up``, after the warm-up ``begins``, at last ``ends``.
 
     Raises what entering it raises. Ends early where ``poller.stop`` is called.
     """

@@ -72,8 +72,8 @@ def bench(
     Columns:
       tick p50, p99, max  from a tick's begin to its last answer, ms
       begin p99           how late a tick began, ms
-      missed, skipped     readings without an answer in time; ticks that had no time
-      CPU %               the station's, of one core; the simulator's, and other programs'
+      missed, skipped     readings without an answer in time; ticks without time
+      CPU %               of one core: the station, the simulator, all others
 
     \b
     Examples:
