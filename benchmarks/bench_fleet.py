@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from apart import pinned, simulator
 from measured import machine
 from meters import site_file
 
+from fluxfast.bench.measure import Window
+from fluxfast.bench.measure import measure as look
 from fluxfast.config import load
 from fluxfast.station import Station
 
@@ -62,25 +63,19 @@ def run_client(site: str, seconds: float, log: str) -> None:
 
     async def poll() -> Run:
         fleet = load(site)
-        loaded = resident()
-        station = Station(fleet, log_dir=log or None)
-        begun = time.monotonic()
-        async with station:
-            up_s, links_up = time.monotonic() - begun, station.reactor.up
-            gc.freeze()
-            ready, used, begun = resident(), time.process_time(), time.monotonic()
-            ticks = missed = 0
-            async for tick in station.ticks(seconds):
-                ticks += 1
-                missed += tick.unanswered
-            core = (time.process_time() - used) / (time.monotonic() - begun)
-            status = station.status()
-            assert status.tick_p50_ms is not None
-            assert status.tick_p99_ms is not None
-            return Run(
-                len(fleet.devices), links_up, up_s, ticks, station.overruns, missed, core,
-                status.tick_p50_ms, status.tick_p99_ms, loaded, ready, resident(),
-            )  # fmt: skip
+        memory = {"loaded": resident()}
+        found = await look(
+            Station(fleet, log_dir=log or None),
+            Window(1, seconds),
+            lambda moment: memory.update({moment: resident()}),
+        )
+        assert found.tick_p50_ms is not None
+        assert found.tick_p99_ms is not None
+        return Run(
+            found.devices, found.links_up, found.up_s, found.ticks, found.skipped, found.missed,
+            found.cpu_percent / 100, found.tick_p50_ms, found.tick_p99_ms,
+            memory["loaded"], memory["up"], memory["ends"],
+        )  # fmt: skip
 
     print(json.dumps(asdict(uvloop.run(poll()))))
 

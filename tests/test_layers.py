@@ -144,6 +144,9 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("cli", "top"),
         ("replay", "decisions"),
         ("replay", "controller"),
+        ("bench", "running"),
+        ("bench", "station"),
+        ("bench", "poller"),
     }
 
 
