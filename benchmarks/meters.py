@@ -22,14 +22,19 @@ def site_file(links: int, period_ms: float, first_ip: str, port: int, connects_p
     )
 
 
-def read_plainly(device: Device) -> list[float]:
-    """Read a meter's 45 values with nothing but a socket and ``struct``."""
+def read_registers(device: Device, first: int, count: int) -> bytes:
+    """Read holding registers with nothing but a socket and ``struct``."""
     with socket.create_connection((device.modbus.host, device.modbus.port), 5) as s:
-        s.sendall(struct.pack(">HHHBBHH", 1, 0, 6, device.modbus.unit, 3, FIRST, COUNT))
+        s.sendall(struct.pack(">HHHBBHH", 1, 0, 6, device.modbus.unit, 3, first, count))
         reply = b""
-        while len(reply) < 9 + 2 * COUNT:
+        while len(reply) < 9 + 2 * count:
             reply += s.recv(512)
-    values = struct.unpack(f">9x{FLOATS}f{COUNTERS}I", reply)
+    return reply[9:]
+
+
+def read_plainly(device: Device) -> list[float]:
+    """Read a meter's 45 values."""
+    values = struct.unpack(f">{FLOATS}f{COUNTERS}I", read_registers(device, FIRST, COUNT))
     return [*values[:FLOATS], *(raw / 10 for raw in values[FLOATS:])]
 
 
