@@ -37,18 +37,16 @@ PERIOD_NS = 100_000
 PERF = ["perf", "record", "--quiet", "--event=cpu-clock"]
 PERF_STARTS_S = 0.5
 FRAME = re.compile(r"\s*[0-9a-f]+ (.+) \((.+)\)$")
-# A kernel function that only one thing calls → what that is. The first in a chain, from its leaf on, counts.
+# A function of the kernel, or the C library's that called it → what it is for. The first of these that is
+# among a sample's callers counts.
 KERNEL = {
-    "tcp_sendmsg": "kernel: TCP send",
-    "__sys_sendto": "kernel: TCP send",
-    "tcp_recvmsg": "kernel: TCP receive",
-    "__sys_recvfrom": "kernel: TCP receive",
-    "do_epoll_wait": "kernel: epoll",
-    "do_epoll_ctl": "kernel: epoll",
+    **dict.fromkeys(("tcp_sendmsg", "__sys_sendto", "__x64_sys_sendto", "__send"), "kernel: TCP send"),
+    **dict.fromkeys(("tcp_recvmsg", "__sys_recvfrom", "__x64_sys_recvfrom", "__recv"), "kernel: TCP receive"),
+    **dict.fromkeys(("do_epoll_wait", "do_epoll_ctl", "epoll_wait", "epoll_ctl"), "kernel: epoll"),
     "exc_page_fault": "kernel: page faults",
-    "__x64_sys_epoll_wait": "kernel: epoll",
+    **dict.fromkeys(("schedule", "do_futex"), "kernel: threads take turns"),
 }
-# Whose time it is after the moments of a tick (moments.py): begun, answered, closed, decided, written, logged.
+# Whose time it is after a tick's moments (moments.py): begun, answered, closed, decided, written, logged.
 STAGES = ("loop", "table", "decide", "write", "log", "loop")
 
 
@@ -76,7 +74,7 @@ points:
 """
 
 
-def run_station(site: str, log: str, data: Path) -> None:
+def run_station(site: str, log: str, data: Path, core: int) -> None:
     """Control under ``perf record``, and say what it found."""
     import uvloop
 
@@ -86,7 +84,7 @@ def run_station(site: str, log: str, data: Path) -> None:
             scan = station.ticks()
             for _ in range(WARM_UP):
                 await anext(scan)
-            with sampling(data):
+            with sampling(data, core):
                 await anext(scan)
                 begin_ns, used_s = station.reactor.now_ns(), time.process_time()
                 for _ in range(TICKS):
@@ -125,8 +123,8 @@ class Sample:
         if self.thread in journal:
             return f"log's thread: {'kernel' if in_kernel else self._library(file)}"
         if in_kernel:
-            names = (KERNEL.get(name.partition(".")[0]) for name, _ in self.chain)
-            return next(filter(None, names), "kernel: other")
+            names = {name.partition(".")[0] for name, _ in self.chain}
+            return next((what for name, what in KERNEL.items() if name in names), "kernel: other")
         ours = re.search(r"/fluxfast/(\w+)/(\w+)", file)
         if ours:
             return {"control": "decide: kernel", "table": "decode"}.get(ours[1], "link") + (
@@ -153,10 +151,10 @@ class Sample:
 
 
 @contextmanager
-def sampling(data: Path) -> Iterator[None]:
+def sampling(data: Path, core: int) -> Iterator[None]:
     """Sample this process into a file, from another core."""
     command = [*PERF, f"--count={PERIOD_NS}", "-g", "--clockid=boottime", f"--output={data}"]
-    perf = subprocess.Popen([*pinned(CORES[-1]), *command, f"--pid={os.getpid()}"], stderr=subprocess.PIPE)
+    perf = subprocess.Popen([*pinned(core), *command, f"--pid={os.getpid()}"], stderr=subprocess.PIPE)
     try:
         time.sleep(PERF_STARTS_S)
         yield
@@ -190,7 +188,7 @@ def sites(folder: Path) -> Iterator[Mapping[str, list[str]]]:
     site = folder / "site.yaml"
     site.write_text(site_file(SITES, EVERY_MS, "./powerpack90.yaml", "acuvim2_vendor"))
     with simulator(site):
-        yield {"fluxfast": python(__file__, site, folder / "log", folder / "data")}
+        yield {"fluxfast": python(__file__, site, folder / "log", folder / "data", CORES[-1])}
 
 
 CASES = []
@@ -203,4 +201,4 @@ else:
     )
 
 if __name__ == "__main__":
-    run_station(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    run_station(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
