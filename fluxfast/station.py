@@ -222,7 +222,6 @@ class Station(Poller):
 
     def _done(self, tick: Tick) -> None:
         if self.controller is not None:
-            self._log_decision()  # of the tick before: now it is known what became of its writes
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
@@ -258,7 +257,10 @@ class Station(Poller):
         self._note_decision(tick, now_ns)
 
     def _note_decision(self, tick: Tick, now_ns: int) -> None:
-        if self._decisions is not None:
+        if self._decisions is not None and self._log is not None:
+            # The tick before: now it is known what became of its writes.
+            states = None if self.commander is None else self.commander.states
+            self._decisions.append(self._log, len(self.tables), states)
             self._decisions.note(tick.time_us, now_ns, tick.took_ms)
         assert self._site_news is not None
         for kind, site, text in self._site_news.take(now_ns):
