@@ -23,6 +23,9 @@ from meters import site_file
 from telemetry import generate
 
 from fluxfast.log import Column, Dataset, LogWriter
+from fluxfast.log.compactor import left_over
+from fluxfast.log.job import CompactionJob
+from fluxfast.log.retention import Retention
 from fluxfast.station import Station
 from fluxfast.table.quality import GOOD, QUALITY_NAMES, REASONS
 
@@ -72,15 +75,18 @@ class Passes:
 
 
 def make_passes(crashed: Path) -> None:
-    """Make passes until stdin ends; print how many."""
+    """Make passes until stdin ends, each started as a station does; print how many."""
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     os.set_blocking(0, False)
     made = 0
     while sys.stdin.buffer.read(1) is None:
         copy = crashed.with_name(f"pass{os.getpid()}")
         shutil.copytree(crashed, copy)
-        # As a station starts it.
-        subprocess.run([sys.executable, "-P", "-m", "fluxfast.log", str(copy)], check=True)
+        job = CompactionJob(copy, lambda text: print(text, file=sys.stderr), Retention(), None)
+        job.start()
+        while left_over(copy, ""):
+            time.sleep(0.02)
+        job.close(10)
         shutil.rmtree(copy)
         made += 1
     print(made)
