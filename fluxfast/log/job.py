@@ -166,8 +166,8 @@ class _Process:
             self._told = (self._told + lines)[-MAX_TOLD:]
 
     def _spawn(self) -> subprocess.Popen[str]:
-        # A group of its own: Ctrl-C is for the station, which ends the job itself. No session of its own: Linux
-        # shares the processors out to sessions first, and what is nice is so only within its own (autogroup).
+        # A group of its own: Ctrl-C is for the station, which ends the job itself. No session of its own, for
+        # Linux shares the processors out to sessions first: to be nice counts only within one (autogroup).
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
