@@ -193,7 +193,7 @@ def sites(folder: Path) -> Iterator[Mapping[str, list[str]]]:
 
 CASES = []
 if can_sample():
-    CASES.append(Apart("share/500", "µs CPU a device and tick", sites))
+    CASES.append(Apart("share/500", "µs CPU of a tick a device", sites))
 else:
     print(
         "share: needs perf, and the right to use it (root, or perf_event_paranoid=2): left out",
