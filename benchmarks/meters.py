@@ -44,14 +44,19 @@ def read_meters(lines: Iterable[str]) -> list[Meter]:
     return [Meter(host, int(port), int(unit)) for host, port, unit in split]
 
 
-def read_plainly(meter: Meter) -> list[float]:
-    """Read a meter's 45 values with nothing but a socket and ``struct``."""
+def read_registers(meter: Meter, first: int, count: int) -> bytes:
+    """Read holding registers with nothing but a socket and ``struct``."""
     with socket.create_connection(meter[:2], 60) as s:  # of a loaded machine
-        s.sendall(struct.pack(">HHHBBHH", 1, 0, 6, meter.unit, 3, FIRST, COUNT))
+        s.sendall(struct.pack(">HHHBBHH", 1, 0, 6, meter.unit, 3, first, count))
         reply = b""
-        while len(reply) < 9 + 2 * COUNT:
+        while len(reply) < 9 + 2 * count:
             reply += s.recv(512)
-    values = struct.unpack(f">9x{FLOATS}f{COUNTERS}I", reply)
+    return reply[9:]
+
+
+def read_plainly(meter: Meter) -> list[float]:
+    """Read a meter's 45 values."""
+    values = struct.unpack(f">{FLOATS}f{COUNTERS}I", read_registers(meter, FIRST, COUNT))
     return [*values[:FLOATS], *(raw / 10 for raw in values[FLOATS:])]
 
 

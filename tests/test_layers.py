@@ -131,6 +131,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "controller",
                 "poller",
                 "grid",
+                "moments",
                 "status",
                 "trace",
                 "inventory",
