@@ -168,7 +168,7 @@ def _append() -> Stage:
             ticks.append(tick, latency, quality, values, valid)
 
     run()
-    assert ticks.values[-1].all()
+    assert ticks.to_message().size > 8 * POINTS * DEVICES
     return Stage("log.append", "reading", 8 * POINTS * DEVICES, run)
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from fluxfast.log import batches, disk, events, segment
+from fluxfast.log import disk, events, segment
 from fluxfast.log.block import Block
 from fluxfast.log.dataset import Dataset
 from fluxfast.log.directory import LogDirectory
@@ -76,7 +76,6 @@ class Journal:
         """
         self.rows_written = self.rows_dropped = self.bytes_written = self.failures = 0
         self._directory, self._run, self._datasets = directory, run, datasets
-        self._schemas = [batches.schema(dataset) for dataset in datasets]
         self._capacity, self._policy, self._segment_s = capacity, sync, segment_s
         self._header = segment.Header(run, datasets, about)
         self._tell, self._old, self._closed = tell, old, closed
@@ -244,7 +243,7 @@ class Journal:
             messages.append((segment.EVENTS, events.to_message(news)))
         for d, ticks in enumerate(() if block is None else block.ticks):
             if ticks.count and self._datasets[d].rows:
-                messages.append((d, batches.to_message(self._schemas[d], ticks)))
+                messages.append((d, ticks.to_message()))
         return messages
 
     def _write(self, messages: Sequence[tuple[int, pa.Buffer]]) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.log import segment
-from fluxfast.log.batches import schema, to_message
 from fluxfast.log.block import Block
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import pack
@@ -43,7 +42,7 @@ def message(tick):
     block.ticks[0].append(
         tick, ones.astype("f4"), np.zeros(2, "u1"), [ones * tick, np.array([1, -2])], np.ones((2, 2), "u1")
     )
-    return to_message(schema(DATASETS[0]), block.ticks[0])
+    return block.ticks[0].to_message()
 
 
 def written(folder, sequence, frames, about=None):
