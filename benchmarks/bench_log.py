@@ -43,7 +43,7 @@ class Feed:
                 latency_ms[t],
                 np.where(bad[t], TIMEOUT, GOOD).astype(np.uint8),
                 [values[t] for values in columns.values()],
-                np.broadcast_to(~bad[t], (POINTS, DEVICES)).astype(np.uint8),
+                np.tile(~bad[t], (POINTS, 1)).astype(np.uint8),
             )
             for t in range(TICKS)
         ]

@@ -24,64 +24,54 @@ import pyarrow as pa
 
 V5: Final = 4  # as Arrow counts its versions
 RECORD_BATCH: Final = 3  # among the kinds of messages
-Sizes = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
-class Message:
-    """The memory of a message of up to ``rows`` rows.
+class MessageLayout:
+    """Where in the memory of a message of up to ``rows`` rows everything is.
 
-    ``bits``: of a value of each column; the last ``nullable`` columns can have nulls. Its owner fills
-    ``bitmaps``, uint8 [nullable, bytes], a bit for each row, set: a value; and ``data``, uint8 [bytes] for
-    each column.
+    ``bits``: of a value of each column; the last ``nullable`` columns can have nulls. ``columns[c]`` is the
+    first byte of column c, ``n_bytes`` the whole message.
     """
 
     def __init__(self, bits: Sequence[int], nullable: int, rows: int) -> None:
-        """Allocate."""
-        columns, self._rows = len(bits), rows
-        self._bits = _with_bitmaps(bits, nullable)
-        sizes = _sizes(self._bits, rows)
-        offsets = np.cumsum(sizes) - sizes.reshape(-1)  # all bitmaps, then all columns
-        head = np.dtype(_metadata(columns))
-        memory = np.zeros(head.itemsize + sizes.sum(), np.uint8)
-        body = memory[head.itemsize :]
-        self.bitmaps = body[: sizes[0].sum()].reshape(nullable, _sizes(1, rows))
-        self.data = [body[at : at + size] for at, size in zip(offsets[columns:], sizes[1], strict=True)]
-        self._metadata = memory[: head.itemsize].view(head)[0]
-        self._lengths = self._metadata["buffers"]["length"].reshape(columns, 2).T
-        self._nulls = self._metadata["nodes"]["nulls"][columns - nullable :]
-        for name, value in _constants(columns).items():
-            self._metadata[name] = value
-        self._metadata["body_size"] = body.size
-        self._metadata["buffers"]["offset"] = offsets.reshape(2, columns).T.reshape(-1)
-        self._memory = pa.py_buffer(memory)
+        """Work it out."""
+        # What a row takes of each column's two buffers, its bitmap and its data.
+        self._bits = np.array([[0] * (len(bits) - nullable) + [1] * nullable, bits], np.int64)
+        self._sizes = (rows * self._bits + 63) // 64 * 8
+        self._rows, self._nullable = rows, nullable
+        self._dtype = np.dtype(_metadata(len(bits)))
+        offsets = np.cumsum(self._sizes) - self._sizes.reshape(-1)  # all bitmaps, then all columns
+        self.columns: list[int] = (self._dtype.itemsize + offsets[len(bits) :]).tolist()
+        self.n_bytes = self._dtype.itemsize + int(self._sizes.sum())
+        metadata = np.zeros(1, self._dtype)
+        for name, value in _constants(self._dtype, len(bits)).items():
+            metadata[name] = value
+        metadata["body_size"] = self._sizes.sum()
+        metadata["buffers"]["offset"] = offsets.reshape(2, -1).T.reshape(-1)
+        self._template = metadata.view(np.uint8)
 
-    def finish(self, rows: int, nulls: npt.NDArray[Any]) -> pa.Buffer:
-        """Return the message with its first ``rows`` rows, and so many ``nulls`` in each nullable column.
+    def begin(self, memory: Bytes) -> None:
+        """Write what is the same in all messages."""
+        memory[: self._dtype.itemsize] = self._template
 
-        It is this memory: what is filled in later changes it.
-        """
-        self._metadata["rows"] = rows
-        self._metadata["nodes"]["length"] = rows
-        self._nulls[:] = nulls
-        self._lengths[:] = (rows * self._bits + 7) >> 3
+    def bitmaps(self, memory: Bytes) -> Bytes:
+        """Return the nullable columns' bitmaps, [nullable, bytes]: a bit for each row, set: a value."""
+        first, width = self._dtype.itemsize, (self._rows + 63) // 64 * 8
+        return memory[first : first + self._nullable * width].reshape(self._nullable, width)
+
+    def finish(self, memory: Bytes, rows: int, nulls: npt.NDArray[Any]) -> pa.Buffer:
+        """Return the message in this memory: so many rows, and so many nulls in each nullable column."""
+        metadata = memory[: self._dtype.itemsize].view(self._dtype)[0]
+        nodes, lengths = metadata["nodes"], (rows * self._bits + 7) >> 3
+        metadata["rows"] = rows
+        nodes["length"] = rows
+        nodes["nulls"][len(nodes) - self._nullable :] = nulls
+        metadata["buffers"]["length"] = lengths.T.reshape(-1)
         if rows < self._rows:  # what was here before must not be written once more
-            for column, used in zip(self.data, self._lengths[1].tolist(), strict=True):
-                column[used:] = 0
-        return self._memory
-
-
-def n_bytes(bits: Sequence[int], nullable: int, rows: int) -> int:
-    """Return the memory of a message."""
-    return int(np.dtype(_metadata(len(bits))).itemsize + _sizes(_with_bitmaps(bits, nullable), rows).sum())
-
-
-def _with_bitmaps(bits: Sequence[int], nullable: int) -> Sizes:
-    """Return the bits a row takes of each column's two buffers, [2, columns]: its bitmap and its data."""
-    return np.array([[0] * (len(bits) - nullable) + [1] * nullable, bits], np.int64)
-
-
-def _sizes(bits: Any, rows: int) -> Any:
-    return (rows * bits + 63) // 64 * 8
+            for first, used, size in zip(self.columns, lengths[1], self._sizes[1], strict=True):
+                memory[first + used : first + size] = 0
+        return pa.py_buffer(memory[: self.n_bytes])
 
 
 def _metadata(columns: int) -> list[Any]:
@@ -112,13 +102,12 @@ def _metadata(columns: int) -> list[Any]:
     ]
 
 
-def _constants(columns: int) -> dict[str, Any]:
+def _constants(dtype: np.dtype[Any], columns: int) -> dict[str, Any]:
     """Return what is the same in all batches of so many columns: which field is how far from which.
 
     A table begins with the way back to its ``vtable``: the bytes of that, of the table, and where in the
     table each field is. All else that points somewhere counts forward from itself.
     """
-    dtype = np.dtype(_metadata(columns))
 
     def at(name: str) -> int:
         assert dtype.fields is not None

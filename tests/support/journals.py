@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fluxfast.log import Column, Dataset, Words, events, segment
-from fluxfast.log.block import Ticks
+from fluxfast.log.block import Layout, Ticks
 from fluxfast.log.frame import pack
 
 DAY_US = 86_400_000_000
@@ -33,8 +33,7 @@ def write_segment(
     news: Sequence[events.Event] = (),
 ) -> Path:
     """Write a complete segment; every value is its time in seconds of the day, bools whether that is odd."""
-    n = len(times_us)
-    ticks = Ticks(of, n)
+    ticks = Ticks(Layout(of, len(times_us)))
     valid = np.ones((len(of.columns), of.rows), np.uint8)
     for time_us in times_us:
         second = time_us % DAY_US // 1_000_000

@@ -228,8 +228,7 @@ def gate(monkeypatch):
 
 def small_memory(monkeypatch, ticks):
     """Let the journal's blocks be one tick each, and so many."""
-    monkeypatch.setattr(block, "ARRAY_BYTES", 0)
-    n_bytes = block.Block.n_bytes(datasets(), 1)
+    n_bytes = block.Block.n_bytes([block.Layout(dataset, 1) for dataset in datasets()])
     monkeypatch.setattr(journal, "QUEUE_BYTES", ticks * n_bytes)
     return {"tick_seconds": 1}
 

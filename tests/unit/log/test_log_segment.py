@@ -9,7 +9,7 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.log import segment
-from fluxfast.log.block import Block
+from fluxfast.log.block import Block, Layout
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import pack
 from fluxfast.log.segment import (
@@ -37,7 +37,7 @@ RUN = "00c0ffee"
 
 
 def message(tick):
-    block = Block(DATASETS, 1)
+    block = Block([Layout(dataset, 1) for dataset in DATASETS])
     ones = np.ones(2)
     block.ticks[0].append(
         tick, ones.astype("f4"), np.zeros(2, "u1"), [ones * tick, np.array([1, -2])], np.ones((2, 2), "u1")
