@@ -163,7 +163,7 @@ def _append() -> Stage:
     values, valid = [np.ones(DEVICES, np.float32)] * POINTS, np.ones((POINTS, DEVICES), np.uint8)
 
     def run() -> None:
-        ticks.clear()
+        ticks.count = 0
         for tick in range(8):
             ticks.append(tick, latency, quality, values, valid)
 

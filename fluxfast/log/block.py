@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fluxfast.log import batches, message
+from fluxfast.log import batches
 from fluxfast.log.dataset import Dataset
-from fluxfast.log.gather import gather
+from fluxfast.log.gather import gather, pack
+from fluxfast.log.message import MessageLayout
 
 Array = npt.NDArray[Any]
 BLOCK_BYTES: Final = 300  # of a block's objects in Python, without the ticks
 TICKS_BYTES: Final = 500  # of each dataset's, without the memory
-ONES: Final = np.array([byte.bit_count() for byte in range(256)])  # among the bits of a byte
 
 
 class Layout:
@@ -22,38 +22,38 @@ class Layout:
 
     ::
 
-        message: quality, latency and the columns   | bools, a byte each | valid, a byte for each cell
-        [capacity, rows] each                       | [capacity, rows]   | [capacity, columns, rows]
+        message: time, quality, latency, the columns | bools, a byte each | valid, a byte for each cell
+        [capacity, rows] each                        | [capacity, rows]   | [columns, capacity, rows]
 
     What the message's rows and columns are: ``batches.py``.
     """
 
     def __init__(self, dataset: Dataset, capacity: int) -> None:
         """For ``capacity`` ticks."""
-        columns, tick_rows = dataset.columns, dataset.rows
-        self.capacity, self.rows, self.columns = capacity, tick_rows, len(columns)
+        columns, rows = dataset.columns, dataset.rows
+        self.capacity, self.rows = capacity, rows
+        self.valid_shape = len(columns), rows
+        # Of what a tick has, and each of its places: see `gather`.
+        self.dtypes = [np.dtype(name) for name in ("i8", "u1", "f4", *(c.dtype for c in columns), "u1")]
         bits = [field.type.bit_width for field in batches.schema(dataset)]
-        self.message = message.MessageLayout(bits, len(columns), capacity * tick_rows)
-        self.dtypes = [np.dtype(name) for name in ("u1", "f4", "u1", *(c.dtype for c in columns))]
-        time, quality, latency, *values = self.message.columns
-        self.time = time
-        end = self.message.n_bytes
-        self.bools = []  # of each, where it is as bytes, and where as bits
-        for c, column in enumerate(columns):
+        self.message = message = MessageLayout(bits, len(columns), capacity * rows)
+        places, end = list(message.columns), message.n_bytes
+        packings = []
+        for c, column in enumerate(columns, batches.FIRST_COLUMN):
             if column.dtype == "bool":
-                self.bools.append((end, values[c]))
-                values[c] = end
-                end += capacity * tick_rows
-        self.valid = end
-        self.n_bytes = end + capacity * tick_rows * len(columns)
-        widths = [1, 4, len(columns), *(dtype.itemsize for dtype in self.dtypes[3:])]
-        self.places = np.array(
-            [
-                (place, tick_rows * width)
-                for place, width in zip([quality, latency, self.valid, *values], widths, strict=True)
-            ],
-            np.int64,
-        )
+                packings.append((end, places[c], -1))
+                places[c] = end
+                end += capacity * rows
+        for c, (bitmap, nulls) in enumerate(zip(message.bitmaps, message.nulls, strict=True)):
+            packings.append((end + c * capacity * rows, bitmap, nulls))
+        widths = [rows * dtype.itemsize for dtype in self.dtypes]
+        arrays = [
+            *((place, 1, width, 0) for place, width in zip(places, widths, strict=False)),
+            (end, len(columns), rows, capacity * rows),
+        ]
+        self.places = np.array(arrays, np.int64)
+        self.packings = np.array(packings, np.int64).reshape(-1, 3)
+        self.n_bytes = end + capacity * rows * len(columns)
 
 
 class Ticks:
@@ -62,28 +62,18 @@ class Ticks:
     def __init__(self, layout: Layout) -> None:
         """Allocate."""
         self._layout = layout
-        self._times_us: list[int] = []
         self._memory = np.zeros(layout.n_bytes, np.uint8)
-        layout.message.begin(self._memory)
-
-    @property
-    def count(self) -> int:
-        """Ticks held now."""
-        return len(self._times_us)
+        self.count = 0
 
     @property
     def rows(self) -> int:
         """Rows held now."""
-        return len(self._times_us) * self._layout.rows
+        return self.count * self._layout.rows
 
     @property
     def is_full(self) -> bool:
         """Whether there is no room for another tick."""
-        return len(self._times_us) == self._layout.capacity
-
-    def clear(self) -> None:
-        """Forget all ticks."""
-        self._times_us.clear()
+        return self.count == self._layout.capacity
 
     def append(
         self,
@@ -96,32 +86,26 @@ class Ticks:
         """Copy one tick in. Nothing is kept when an array does not fit."""
         layout = self._layout
         cells = np.asarray(valid)
-        if cells.shape != (layout.columns, layout.rows):
-            raise ValueError(f"valid is {cells.shape}, not {(layout.columns, layout.rows)}")
-        arrays = [quality, latency_ms, cells, *values]
-        if [array.dtype for array in arrays] != layout.dtypes:
-            arrays = [_cast(array, dtype) for array, dtype in zip(arrays, layout.dtypes, strict=True)]
-        gather(self._memory, layout.places, len(self._times_us), arrays)
-        self._times_us.append(tick_us)
+        if cells.shape != layout.valid_shape:
+            raise ValueError(f"valid is {cells.shape}, not {layout.valid_shape}")
+        arrays = [np.full(layout.rows, tick_us, np.int64), quality, latency_ms, *values, cells]
+        if [array.dtype for array in arrays] != layout.dtypes or not cells.flags.c_contiguous:
+            arrays = [_fitted(array, dtype) for array, dtype in zip(arrays, layout.dtypes, strict=True)]
+        gather(self._memory, layout.places, self.count, arrays)
+        self.count += 1
 
     def to_message(self) -> pa.Buffer:
         """Return the ticks as one encapsulated IPC message, in this memory."""
-        layout, memory, count, length = self._layout, self._memory, self.count, self.rows
-        times = memory[layout.time :][: 8 * length].view(np.int64).reshape(count, layout.rows)
-        times[:] = np.array(self._times_us, np.int64)[:, None]
-        cells = memory[layout.valid :][: length * layout.columns].reshape(count, layout.columns, layout.rows)
-        valid = cells.transpose(1, 0, 2).reshape(layout.columns, length)
-        there = np.packbits(valid, axis=1, bitorder="little")
-        layout.message.bitmaps(memory)[:, : there.shape[1]] = there
-        for place, bits in layout.bools:
-            packed = np.packbits(memory[place:][:length], bitorder="little")
-            memory[bits:][: len(packed)] = packed
-        return layout.message.finish(memory, length, length - ONES[there].sum(axis=1))
+        layout = self._layout
+        layout.message.begin(self._memory, self.rows)
+        pack(self._memory, layout.packings, self.rows)
+        return pa.py_buffer(self._memory[: layout.message.n_bytes])
 
 
-def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+def _fitted(array: Array, dtype: np.dtype[Any]) -> Array:
     """Any number makes a bool (nonzero is true); every other conversion must keep its kind."""
-    return array.astype(dtype, casting="unsafe" if dtype == np.bool_ else "same_kind", copy=False)
+    casting = "unsafe" if dtype == np.bool_ else "same_kind"
+    return np.ascontiguousarray(array.astype(dtype, casting=casting, copy=False))
 
 
 class Block:
@@ -139,7 +123,7 @@ class Block:
     def clear(self) -> None:
         """Forget all ticks."""
         for ticks in self.ticks:
-            ticks.clear()
+            ticks.count = 0
 
     @staticmethod
     def n_bytes(layouts: Sequence[Layout]) -> int:

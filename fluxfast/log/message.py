@@ -20,58 +20,59 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 V5: Final = 4  # as Arrow counts its versions
 RECORD_BATCH: Final = 3  # among the kinds of messages
-Bytes = npt.NDArray[np.uint8]
 
 
 class MessageLayout:
-    """Where in the memory of a message of up to ``rows`` rows everything is.
+    """Where everything is in the memory of a message of up to ``rows`` rows.
 
-    ``bits``: of a value of each column; the last ``nullable`` columns can have nulls. ``columns[c]`` is the
-    first byte of column c, ``n_bytes`` the whole message.
+    ``bits``: of a value of each column; the last ``nullable`` columns can have nulls. All places count bytes
+    from the beginning: ``columns`` of the columns' data; ``bitmaps`` of the nullable columns' bitmaps, a bit
+    for each row, set: a value; ``nulls`` of an int64 for each of these columns, how many nulls it has. To
+    fill them in is their owner's part. ``n_bytes`` is the size of the whole message.
     """
 
     def __init__(self, bits: Sequence[int], nullable: int, rows: int) -> None:
         """Work it out."""
+        whole = len(bits) - nullable
         # What a row takes of each column's two buffers, its bitmap and its data.
-        self._bits = np.array([[0] * (len(bits) - nullable) + [1] * nullable, bits], np.int64)
+        self._bits = np.array([[0] * whole + [1] * nullable, bits], np.int64)
         self._sizes = (rows * self._bits + 63) // 64 * 8
-        self._rows, self._nullable = rows, nullable
-        self._dtype = np.dtype(_metadata(len(bits)))
-        offsets = np.cumsum(self._sizes) - self._sizes.reshape(-1)  # all bitmaps, then all columns
-        self.columns: list[int] = (self._dtype.itemsize + offsets[len(bits) :]).tolist()
-        self.n_bytes = self._dtype.itemsize + int(self._sizes.sum())
-        metadata = np.zeros(1, self._dtype)
-        for name, value in _constants(self._dtype, len(bits)).items():
+        self._rows = rows
+        metadata = np.dtype(_metadata(len(bits)))
+        self._offsets = np.cumsum(self._sizes) - self._sizes.reshape(-1)  # all bitmaps, then all columns
+        places = (metadata.itemsize + self._offsets).reshape(2, -1)
+        self.bitmaps: list[int] = places[0, whole:].tolist()
+        self.columns: list[int] = places[1].tolist()
+        nodes, node = metadata.fields["nodes"], metadata["nodes"].base
+        self.nulls = [nodes[1] + c * node.itemsize + node.fields["nulls"][1] for c in range(whole, len(bits))]
+        self.n_bytes = metadata.itemsize + int(self._sizes.sum())
+        self._of_rows: dict[int, npt.NDArray[np.uint8]] = {}
+
+    def begin(self, memory: npt.NDArray[np.uint8], rows: int) -> None:
+        """Write the metadata of a message of so many rows, all of it but the ``nulls``."""
+        if rows not in self._of_rows:
+            self._of_rows[rows] = self._metadata(rows)
+        metadata = self._of_rows[rows]
+        memory[: len(metadata)] = metadata
+        if rows < self._rows:  # what was here before must not be written once more
+            used = (rows * self._bits[1] + 7) >> 3
+            for first, of_it, size in zip(self.columns, used, self._sizes[1], strict=True):
+                memory[first + of_it : first + size] = 0
+
+    def _metadata(self, rows: int) -> npt.NDArray[np.uint8]:
+        columns = self._bits.shape[1]
+        metadata = np.zeros(1, _metadata(columns))
+        for name, value in _constants(metadata.dtype, columns).items():
             metadata[name] = value
         metadata["body_size"] = self._sizes.sum()
-        metadata["buffers"]["offset"] = offsets.reshape(2, -1).T.reshape(-1)
-        self._template = metadata.view(np.uint8)
-
-    def begin(self, memory: Bytes) -> None:
-        """Write what is the same in all messages."""
-        memory[: self._dtype.itemsize] = self._template
-
-    def bitmaps(self, memory: Bytes) -> Bytes:
-        """Return the nullable columns' bitmaps, [nullable, bytes]: a bit for each row, set: a value."""
-        first, width = self._dtype.itemsize, (self._rows + 63) // 64 * 8
-        return memory[first : first + self._nullable * width].reshape(self._nullable, width)
-
-    def finish(self, memory: Bytes, rows: int, nulls: npt.NDArray[Any]) -> pa.Buffer:
-        """Return the message in this memory: so many rows, and so many nulls in each nullable column."""
-        metadata = memory[: self._dtype.itemsize].view(self._dtype)[0]
-        nodes, lengths = metadata["nodes"], (rows * self._bits + 7) >> 3
         metadata["rows"] = rows
-        nodes["length"] = rows
-        nodes["nulls"][len(nodes) - self._nullable :] = nulls
-        metadata["buffers"]["length"] = lengths.T.reshape(-1)
-        if rows < self._rows:  # what was here before must not be written once more
-            for first, used, size in zip(self.columns, lengths[1], self._sizes[1], strict=True):
-                memory[first + used : first + size] = 0
-        return pa.py_buffer(memory[: self.n_bytes])
+        metadata["nodes"]["length"] = rows
+        metadata["buffers"]["offset"] = self._offsets.reshape(2, columns).T.reshape(-1)
+        metadata["buffers"]["length"] = ((rows * self._bits + 7) >> 3).T.reshape(-1)
+        return metadata.view(np.uint8)
 
 
 def _metadata(columns: int) -> list[Any]:
