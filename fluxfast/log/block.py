@@ -33,13 +33,14 @@ class Layout:
         columns, rows = dataset.columns, dataset.rows
         self.capacity, self.rows = capacity, rows
         self.valid_shape = len(columns), rows
-        # Of what a tick has, and each of its places: see `gather`.
-        self.dtypes = [np.dtype(name) for name in ("i8", "u1", "f4", *(c.dtype for c in columns), "u1")]
+        # Of what a tick has but for its time, and their places: see `gather`.
+        self.dtypes = [np.dtype(name) for name in ("u1", "f4", *(c.dtype for c in columns), "u1")]
         bits = [field.type.bit_width for field in batches.schema(dataset)]
         self.message = message = MessageLayout(bits, len(columns), capacity * rows)
-        places, end = list(message.columns), message.n_bytes
+        self.time, *places = message.columns
+        end = message.n_bytes
         packings = []
-        for c, column in enumerate(columns, batches.FIRST_COLUMN):
+        for c, column in enumerate(columns, batches.FIRST_COLUMN - 1):
             if column.dtype == "bool":
                 packings.append((end, places[c], -1))
                 places[c] = end
@@ -63,6 +64,7 @@ class Ticks:
         """Allocate."""
         self._layout = layout
         self._memory = np.zeros(layout.n_bytes, np.uint8)
+        self._times_us = np.zeros(layout.capacity, np.int64)
         self.count = 0
 
     @property
@@ -84,20 +86,23 @@ class Ticks:
         valid: Sequence[Array] | Array,
     ) -> None:
         """Copy one tick in. Nothing is kept when an array does not fit."""
-        layout = self._layout
-        cells = np.asarray(valid)
+        layout, k = self._layout, self.count
+        cells = valid if isinstance(valid, np.ndarray) else np.array(valid)
         if cells.shape != layout.valid_shape:
             raise ValueError(f"valid is {cells.shape}, not {layout.valid_shape}")
-        arrays = [np.full(layout.rows, tick_us, np.int64), quality, latency_ms, *values, cells]
-        if [array.dtype for array in arrays] != layout.dtypes or not cells.flags.c_contiguous:
+        arrays = [quality, latency_ms, *values, cells]
+        if not gather(self._memory, layout.places, layout.dtypes, k, arrays):
             arrays = [_fitted(array, dtype) for array, dtype in zip(arrays, layout.dtypes, strict=True)]
-        gather(self._memory, layout.places, self.count, arrays)
-        self.count += 1
+            gather(self._memory, layout.places, layout.dtypes, k, arrays)
+        self._times_us[k] = tick_us
+        self.count = k + 1
 
     def to_message(self) -> pa.Buffer:
         """Return the ticks as one encapsulated IPC message, in this memory."""
         layout = self._layout
         layout.message.begin(self._memory, self.rows)
+        times = self._memory[layout.time : layout.time + 8 * self.rows].view(np.int64)
+        times.reshape(self.count, layout.rows)[:] = self._times_us[: self.count, None]
         pack(self._memory, layout.packings, self.rows)
         return pa.py_buffer(self._memory[: layout.message.n_bytes])
 

@@ -23,21 +23,26 @@ cdef uint64_t LOW_BITS = 0x7F7F7F7F7F7F7F7F
 cdef uint64_t TO_THE_TOP = 0x0102040810204080
 
 
-def gather(unsigned char[::1] memory, const int64_t[:, ::1] places, Py_ssize_t tick, arrays):
-    """Copy a tick's arrays to their places; ValueError where one has not as many bytes as belong there.
+def gather(unsigned char[::1] memory, const int64_t[:, ::1] places, list dtypes, Py_ssize_t tick, list arrays):
+    """Copy a tick's arrays to their places; return False if one has another dtype, or columns in other order.
 
     ``places``: for each array its first byte in ``memory``, how many columns it has (C-contiguous, if several),
-    the bytes of a column in a tick, and how far columns are from each other.
+    the bytes of a column in a tick, and how far columns are from each other. ValueError where an array has not
+    as many bytes.
     """
     cdef Py_buffer view
-    cdef Py_ssize_t i = 0, column, columns, size, to, distance
-    if len(arrays) != places.shape[0] or places.shape[1] != PLACE or tick < 0:
+    cdef Py_ssize_t i, column, columns, size, to, distance
+    if len(arrays) != places.shape[0] or len(dtypes) != places.shape[0] or places.shape[1] != PLACE or tick < 0:
         raise ValueError(f"a tick has {places.shape[0]} arrays, not {len(arrays)}")
-    for array in arrays:
+    for i in range(places.shape[0]):
+        array, dtype = arrays[i], dtypes[i]
         to, columns, size, distance = places[i, 0], places[i, 1], places[i, 2], places[i, 3]
         to += tick * size
         if to < 0 or to + (columns - 1) * distance + size > memory.shape[0]:
             raise IndexError(f"no place for tick {tick}")
+        is_of = array.dtype
+        if is_of is not dtype and is_of != dtype:
+            return False
         PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
         try:
             if view.len != columns * size:
@@ -45,13 +50,13 @@ def gather(unsigned char[::1] memory, const int64_t[:, ::1] places, Py_ssize_t t
             if columns == 1 and size:
                 PyBuffer_ToContiguous(&memory[to], &view, size, b"C")
             elif not PyBuffer_IsContiguous(&view, b"C"):
-                raise ValueError(f"array {i} of a tick is not C-contiguous")
+                return False
             elif size:
                 for column in range(columns):
                     memcpy(&memory[to + column * distance], <char *>view.buf + column * size, size)
         finally:
             PyBuffer_Release(&view)
-        i += 1
+    return True
 
 
 def pack(unsigned char[::1] memory, const int64_t[:, ::1] packings, Py_ssize_t length):
