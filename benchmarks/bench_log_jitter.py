@@ -21,13 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from bench_link import machine, pinned, simulator
-from bench_log import Feed
+from feed import Feed, end
 from meters import site_file
 
-from fluxfast.log import LogWriter
-from fluxfast.log.job import CompactionJob
 from fluxfast.station import Station
-from fluxfast.table.quality import QUALITY_NAMES, REASONS
 
 FIRST_IP, PORT, DEVICES, PERIOD_MS = "127.44.30.1", 5421, 500, 100
 PERCENTS = (50, 99, 99.9)
@@ -91,13 +88,10 @@ def make_passes(crashed: Path) -> None:
 
 def crash(root: Path) -> None:
     """Make a log of ten minutes of 500 batteries that are still in the journal."""
-    CompactionJob.start = lambda self: None  # type: ignore[method-assign]
     feed = Feed()
-    log = LogWriter(root, [feed.dataset], tick_seconds=1.0, quality_names=QUALITY_NAMES, reasons=REASONS)
+    log = feed.writer(root, 1, "group")
     feed.log(log)
-    log._journal.close(60)
-    log._job.close(10)
-    log._directory.close()
+    end(log)
 
 
 def main() -> None:
