@@ -21,7 +21,7 @@ from meters import site_file
 from fluxfast import modbus
 from fluxfast.control.kernel import Kernel
 from fluxfast.log import Column, Dataset
-from fluxfast.log.block import Ticks
+from fluxfast.log.block import Layout, Ticks
 from fluxfast.plan.blocks import plan_blocks
 from fluxfast.plan.program import column_value, point_op
 from fluxfast.plan.structs import OP
@@ -157,7 +157,7 @@ def _kernel() -> Stage:
 def _append() -> Stage:
     points = [Column(f"p{i}", "float32") for i in range(POINTS)]
     ids = [f"d{n}" for n in range(DEVICES)]
-    ticks = Ticks(Dataset("t", ["site"] * DEVICES, ids, points), 8)
+    ticks = Ticks(Layout(Dataset("t", ["site"] * DEVICES, ids, points), 8))
     latency, quality = np.zeros(DEVICES, np.float32), np.zeros(DEVICES, np.uint8)
     values, valid = [np.ones(DEVICES, np.float32)] * POINTS, np.ones((POINTS, DEVICES), np.uint8)
 
@@ -167,7 +167,7 @@ def _append() -> Stage:
             ticks.append(tick, latency, quality, values, valid)
 
     run()
-    assert ticks.values[-1].all()
+    assert ticks.to_message().size > 8 * POINTS * DEVICES
     return Stage("log.append", "reading", 8 * POINTS * DEVICES, run)
 
 
