@@ -59,6 +59,7 @@ class Estimate:
         self._until_s = np.full(2 * self._rows, -np.inf)
         self._battery_kw = np.zeros((2 * self._rows, sites))
         self._end = self._rows
+        self._site = np.arange(sites)
 
     def update(
         self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats, target_kw: Floats
@@ -74,8 +75,9 @@ class Estimate:
         changed = fresh & (grid_kw != self.grid_kw)
         # While it was silent it may have changed at any time: that tells nothing of its pace.
         returned = fresh & self._silent
-        for last_s in (self.sample_s, self._since_s, self._before_s):
-            np.copyto(last_s, -np.inf, where=returned)
+        if returned.any():
+            for last_s in (self.sample_s, self._since_s, self._before_s):
+                np.copyto(last_s, -np.inf, where=returned)
         stood_s = grid_sample_s - self._since_s
         np.copyto(self._stood_s, stood_s, where=changed & (stood_s <= REFRESH_S))
         np.copyto(self._before_s, self._since_s, where=changed)
@@ -114,16 +116,17 @@ class Estimate:
     def _look(self, seen: Flags, start_s: Floats, target_kw: Floats) -> None:
         """Move the estimates into the intervals that follow from the batteries since ``start_s``."""
         end = self._end
-        oldest_s = start_s.min(where=seen, initial=np.inf)
-        first = min(int(self._until_s[:end].searchsorted(oldest_s, "right")), end - 1)
-        outside = self._until_s[first:end, None] <= start_s
-        outside[-1] = False
-        battery = self._battery_kw[first:end].copy()
-        np.copyto(battery, np.inf, where=outside)
-        np.add(self.grid_kw, battery.min(axis=0), out=self.low_kw, where=seen)
-        np.copyto(battery, -np.inf, where=outside)
-        np.add(self.grid_kw, battery.max(axis=0), out=self.high_kw, where=seen)
+        # Of each site the first row inside its window; the newest always is.
+        begin = np.minimum(self._until_s[:end].searchsorted(start_s, "right"), end - 1)
+        first = begin.min(where=seen, initial=end - 1)
+        backwards = self._battery_kw[first:end][::-1]
+        cell = (end - 1 - np.maximum(begin, first)) * len(start_s) + self._site
+        least, most = (
+            extreme.accumulate(backwards, axis=0).take(cell) for extreme in (np.minimum, np.maximum)
+        )
+        np.add(self.grid_kw, least, out=self.low_kw, where=seen)
+        np.add(self.grid_kw, most, out=self.high_kw, where=seen)
         load = self.load_kw + (target_kw - self._target_kw)
         np.copyto(load, (self.low_kw + self.high_kw) / 2, where=np.isnan(load))
-        np.clip(load, self.low_kw, self.high_kw, out=self.load_kw, where=seen)
+        np.copyto(self.load_kw, np.minimum(np.maximum(load, self.low_kw), self.high_kw), where=seen)
         np.copyto(self._target_kw, target_kw, where=seen)

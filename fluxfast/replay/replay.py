@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,11 @@ from fluxfast.log import LogWriter
 from fluxfast.plan import compile_plan, structs
 from fluxfast.plan.control import ControlPlan, plan_control
 from fluxfast.profiles.findings import nearest
-from fluxfast.replay.history import Run, batches, find_runs
+from fluxfast.replay.history import ALWAYS_US, Run, batches, find_runs
 from fluxfast.replay.reading import read_chunk
 from fluxfast.replay.result import Batch, Result
 from fluxfast.replay.world import GAP_TICKS, World, logged_actions, logged_decisions, table_inputs
 from fluxfast.table import quality
-
-ALWAYS_US: Final = 2**62
 
 
 class Replay:
