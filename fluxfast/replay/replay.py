@@ -169,6 +169,8 @@ class _Stage:
     def _switch(self, enabled: NDArray[np.int64]) -> None:
         """Switch modes on and off as somebody did then; what the site file says at the start stays."""
         before = self._enabled
+        if np.array_equal(enabled, before):
+            return
         known = (enabled >= 0) & (before >= 0)
         changed = np.flatnonzero(known & (enabled != before)).tolist()
         self._enabled = np.where(enabled >= 0, enabled, before)
