@@ -41,16 +41,17 @@ class Estimate:
         self._settle_s, self._max_age_s, self._notable_kw = settle_s, max_age_s, notable_kw
         self.load_kw, self.low_kw, self.high_kw = np.full((3, sites), np.nan)
         self.grid_kw = np.full(sites, np.nan)  # the last that was known
-        self.sample_s = np.full(sites, -np.inf)  # when it was asked for
         self._silent: Flags = np.ones(sites, bool)  # no sample is young enough
         self.stale: Flags = np.ones(sites, bool)
         # When the value before the present one was last seen, and the one before that: what the present one
-        # shows happened after the latter, even if the meter averages over its whole refresh period.
-        self._since_s, self._before_s = np.full((2, sites), -np.inf)
+        # shows happened after the latter, even if the meter averages over its whole refresh period. And when the
+        # last sample was asked for.
+        self._seen_s = np.full((3, sites), -np.inf)
+        self._before_s, self._since_s, self.sample_s = self._seen_s
         # How long the value before the present one stood, at most. The present one is taken to be no older
         # than twice that: so it may also be one that the meter has refreshed without changing it.
         self._stood_s = np.full(sites, REFRESH_S / 3)
-        self._least_kw, self._most_kw = np.zeros((2, sites))  # of the batteries under the present value
+        self._extremes_kw = np.zeros((2, sites))  # of the batteries under the present value
         self._moved_s = np.full(sites, np.inf)  # since when the two are notably apart
         self._target_kw = np.zeros(sites)  # the last that followed from the load
         # What the batteries did up to each of the last ticks, the newest at _end - 1. Twice the rows that the
@@ -76,12 +77,10 @@ class Estimate:
         # While it was silent it may have changed at any time: that tells nothing of its pace.
         returned = fresh & self._silent
         if returned.any():
-            for last_s in (self.sample_s, self._since_s, self._before_s):
-                np.copyto(last_s, -np.inf, where=returned)
+            np.copyto(self._seen_s, -np.inf, where=returned)
         stood_s = grid_sample_s - self._since_s
         np.copyto(self._stood_s, stood_s, where=changed & (stood_s <= REFRESH_S))
-        np.copyto(self._before_s, self._since_s, where=changed)
-        np.copyto(self._since_s, self.sample_s, where=changed)
+        np.copyto(self._seen_s[:2], self._seen_s[1:], where=changed)
         np.copyto(self.grid_kw, grid_kw, where=changed)
         np.copyto(self.sample_s, grid_sample_s, where=fresh)
 
@@ -105,11 +104,11 @@ class Estimate:
 
     def _watch(self, before_s: float, battery_kw: Floats, changed: Flags) -> None:
         """Note since when the batteries have moved notably under the present value."""
-        np.minimum(self._least_kw, battery_kw, out=self._least_kw)
-        np.maximum(self._most_kw, battery_kw, out=self._most_kw)
-        np.copyto(self._least_kw, battery_kw, where=changed)
-        np.copyto(self._most_kw, battery_kw, where=changed)
-        moved = self._most_kw - self._least_kw > self._notable_kw
+        least, most = self._extremes_kw
+        np.minimum(least, battery_kw, out=least)
+        np.maximum(most, battery_kw, out=most)
+        np.copyto(self._extremes_kw, battery_kw, where=changed)
+        moved = most - least > self._notable_kw
         np.minimum(self._moved_s, before_s, out=self._moved_s)
         np.copyto(self._moved_s, np.inf, where=~moved)
 

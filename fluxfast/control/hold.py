@@ -18,7 +18,12 @@ class Hold:
         """Hold targets for ``hold_s``, then bring them to 0 in ``ramp_down_s``."""
         self._end_s, self._ramp_down_s = hold_s + ramp_down_s, np.maximum(ramp_down_s, _TINY)
         self.blind_s = np.zeros(len(hold_s))
-        self.left = self._left()
+        self.left = self._whole = self._left()
+
+    def clear(self) -> None:
+        """No site is blind."""
+        self.blind_s.fill(0.0)
+        self.left = self._whole
 
     def step(self, blind: NDArray[np.bool_], dt_s: float) -> Floats:
         """Return which part of the last target is the next one, 0 to 1, after ``dt_s`` more."""

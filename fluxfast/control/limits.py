@@ -15,12 +15,11 @@ Floats = NDArray[np.float64]
 class Bounds:
     """Lower and upper bound of every site, float64 [sites], kW, and for each the reason code of its limit."""
 
-    def __init__(self, sites: int) -> None:
-        """Bound nothing."""
-        self.lower_kw = np.empty(sites)
-        self.upper_kw = np.empty(sites)
-        self._lower_reason = np.empty(sites, np.uint8)
-        self._upper_reason = np.empty(sites, np.uint8)
+    def __init__(self, lower_kw: Floats, upper_kw: Floats) -> None:
+        """Take the arrays to fill; bound nothing."""
+        self.lower_kw, self.upper_kw = lower_kw, upper_kw
+        self._lower_reason = np.empty(len(lower_kw), np.uint8)
+        self._upper_reason = np.empty(len(upper_kw), np.uint8)
         self.clear()
 
     def clear(self) -> None:

@@ -104,7 +104,7 @@ class Loop:
                 if mode.type == "balance":
                     self._balance_kw_per_pct[position, site] = control.balance_kw_per_pct
 
-        self._bounds = Bounds(sites)
+        self._bounds = Bounds(columns.sites.lower_kw, columns.sites.upper_kw)
         hold_s = np.array([control.hold_s for control in controls])
         self._hold = Hold(hold_s, np.array([control.ramp_down_s for control in controls]))
         self.mode = np.full(sites, -1, np.int16)
@@ -135,19 +135,18 @@ class Loop:
         estimate.update(now_s, battery, measured.grid_kw, measured.grid_sample_s, sites.target_kw)
 
         wanted = self._ask_modes(time_s, dt_s, previous, measured.frequency_hz)
-        # What the load did while nobody looked is not made up for.
-        unseen = (self._hold.blind_s > 0) | np.isnan(load_before)
-        bounds = self._narrow(previous, np.where(unseen, 0.0, estimate.load_kw - load_before), dt_s)
-        sites.target_kw[:], self.reason[:] = bounds.clip(_or_zero(wanted))
-        self.reason[(self.mode < 0) & (self.reason == reasons.NONE)] = reasons.NO_MODE
-        sites.lower_kw[:], sites.upper_kw[:] = bounds.lower_kw, bounds.upper_kw
+        self._narrow(previous, load_before, dt_s)
+        sites.target_kw[:], self.reason[:] = self._bounds.clip(_or_zero(wanted))
+        np.copyto(self.reason, reasons.NO_MODE, where=(self.mode < 0) & (self.reason == reasons.NONE))
         cell = self.mode.astype(np.intp) * len(self._site) + self._site
         sites.balance_kw_per_pct[:] = self._balance_kw_per_pct.take(cell)
 
         blind = estimate.stale & self._needs_meter.take(cell)
-        held = previous * self._hold.step(blind, dt_s)
         if blind.any():
+            held = previous * self._hold.step(blind, dt_s)
             self._fix(blind, held, np.where(self._hold.left < 1, reasons.RAMP_DOWN, reasons.HOLDING))
+        else:
+            self._hold.clear()
         if self.stopped.any():
             self._fix(self.stopped, 0.0, reasons.EMERGENCY)
             usable = self._columns.units.usable
@@ -184,8 +183,8 @@ class Loop:
         wanted, self.mode[:] = self._modes.decide(view)
         return wanted
 
-    def _narrow(self, previous: Floats, moved: Floats, dt_s: float) -> Bounds:
-        """Return the bounds that the limits make, by rank; ``moved``: the load, since the last decision."""
+    def _narrow(self, previous: Floats, load_before: Floats, dt_s: float) -> None:
+        """Make the bounds of the limits, by rank; ``load_before``: at the last decision."""
         bounds, load = self._bounds, self.estimate.load_kw
         bounds.clear()
         for reason, kw in self._limits.items():
@@ -198,13 +197,16 @@ class Loop:
                     bounds.at_least(load - kw, reason)
                 case reasons.EXPORT:
                     bounds.at_most(load + kw, reason)
-                case reasons.GRID_RAMP:  # the grid's power changes by what the load does and the batteries do not
+                case reasons.GRID_RAMP:
+                    # The grid's power changes by what the load does and the batteries do not. What it did
+                    # while nobody looked is not made up for.
+                    unseen = (self._hold.blind_s > 0) | np.isnan(load_before)
+                    moved = np.where(unseen, 0.0, load - load_before)
                     bounds.at_least(previous + moved - kw * dt_s, reason)
                     bounds.at_most(previous + moved + kw * dt_s, reason)
                 case reasons.TARGET_RAMP:
                     bounds.at_least(previous - kw * dt_s, reason)
                     bounds.at_most(previous + kw * dt_s, reason)
-        return bounds
 
 
 def _column(values: Iterable[float | None], default: float = np.nan) -> Floats:
