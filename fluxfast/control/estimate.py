@@ -60,7 +60,6 @@ class Estimate:
         self._until_s = np.full(2 * self._rows, -np.inf)
         self._battery_kw = np.zeros((2 * self._rows, sites))
         self._end = self._rows
-        self._site = np.arange(sites)
 
     def update(
         self, now_s: float, battery_kw: Floats, grid_kw: Floats, grid_sample_s: Floats, target_kw: Floats
@@ -117,12 +116,14 @@ class Estimate:
         end = self._end
         # Of each site the first row inside its window; the newest always is.
         begin = np.minimum(self._until_s[:end].searchsorted(start_s, "right"), end - 1)
-        first = begin.min(where=seen, initial=end - 1)
-        backwards = self._battery_kw[first:end][::-1]
-        cell = (end - 1 - np.maximum(begin, first)) * len(start_s) + self._site
-        least, most = (
-            extreme.accumulate(backwards, axis=0).take(cell) for extreme in (np.minimum, np.maximum)
-        )
+        first, last = begin.min(where=seen, initial=end - 1), begin.max(where=seen, initial=0)
+        inside = self._battery_kw[last:end]
+        least, most = inside.min(axis=0), inside.max(axis=0)
+        if first < last:  # what only some of them reach back to
+            before = self._battery_kw[first:last]
+            outside = np.arange(first, last)[:, None] < begin
+            np.minimum(least, np.where(outside, np.inf, before).min(axis=0), out=least)
+            np.maximum(most, np.where(outside, -np.inf, before).max(axis=0), out=most)
         np.add(self.grid_kw, least, out=self.low_kw, where=seen)
         np.add(self.grid_kw, most, out=self.high_kw, where=seen)
         load = self.load_kw + (target_kw - self._target_kw)
