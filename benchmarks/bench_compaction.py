@@ -1,41 +1,31 @@
-"""CPU per reading from the journal to Parquet, and bytes, beside other ways to keep the same rows.
+"""CPU per row from the journal to Parquet, and bytes, beside other ways to keep the same rows.
 
-    python benchmarks/bench_compaction.py [--ticks 600] [--repeats 5] [--dir DIR]
-
-500 devices with 20 points (telemetry.py), once a second, 0.2 % of the rows bad: 600 ticks are one part. What
-was written is read back and compared, outside of what is measured. A contender is a function of (source,
-folder) that returns its `Cost`: seconds of CPU of all threads, seconds, and bytes.
-
-- `fluxfast`: a whole pass over a journal of one tick a frame: read, checked, unpacked, sorted by device,
-  encodings chosen, encoded, summed up, synced, renamed, and in the manifest
-- `fluxfast_encode`: that part of it that the others do: rows in memory, already in our order, to a file
-- `pyarrow`: `write_table` with its defaults; `pandas`: `to_parquet` with its own
-- `csv`: pyarrow's writer; `sqlite`: the sqlite3 module, one transaction, WAL
-
-All but ours begin with the rows in memory, in the order of time, as an Arrow table, and do not sync; pandas
-with a DataFrame. What it does not show: other data (noise does not compress); merging, retention and copies,
-which come later; and the process that a station starts for each pass, 0.3 s.
+500 devices with 20 points (telemetry.py), once a second, 0.2 % of the rows bad: 300,000 rows are a part of
+ten minutes. What was written is read back and compared, outside of what is measured. CPU is that of all
+threads. `fluxfast` is a whole pass over a journal of one tick a frame: read, checked, unpacked, sorted by
+device, encodings chosen, encoded, summed up, synced, renamed, and in the manifest; `fluxfast, encode` that
+part of it that the others do: rows in memory to a file. They begin with the rows in the order of time, as an
+Arrow table, pandas with a DataFrame, and do not sync.
+What it does not show: other data (noise does not compress); merging, retention and copies, which come later;
+and the process that a station starts for each pass, 0.3 s.
 """
 
-import argparse
 import shutil
 import sqlite3
-import statistics
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_link import machine
-from feed import DEVICES, Cost, Feed, Stopwatch, end
+from apart import Apart, python, say
+from feed import DEVICES, POINTS, Cost, Feed, Stopwatch, end
 
 from fluxfast import open_log
 from fluxfast.log import segment
@@ -43,25 +33,36 @@ from fluxfast.log.compactor import compact
 from fluxfast.log.encoder import PartEncoder
 from fluxfast.log.rows import Rows
 
-
-class Source(NamedTuple):
-    """The same rows as a journal, as they are in memory in the order of time, and in ours."""
-
-    feed: Feed
-    journal: Path
-    frame: pd.DataFrame
-    by_device: pa.Table
+SIZES = (30_000, 100_000, 300_000)  # rows
 
 
-def source(feed: Feed, folder: Path) -> Source:
-    """Write the journal; it is copied for each pass, for a pass removes it."""
-    log = feed.writer(folder, 1, "os")
-    feed.log(log)
-    end(log)
-    (wanted,) = segment.find(folder / segment.FOLDER)
-    read = segment.read(wanted)
-    (day,) = Rows(read.datasets[0], wanted.name.run).days([frame.payload() for frame in read.messages[0]])
-    return Source(feed, folder, feed.table.to_pandas(), day.table)
+class Source:
+    """The same rows as a journal in a folder, as they are in memory in the order of time, and in ours."""
+
+    def __init__(self, feed: Feed, folder: Path) -> None:
+        self.feed, self._folder = feed, folder
+
+    @cached_property
+    def journal(self) -> Path:
+        """A log that is only a journal; it is copied for a pass, for that removes it."""
+        log = self.feed.writer(self._folder, 1, "os")
+        self.feed.log(log)
+        end(log)
+        return self._folder
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """In the order of time."""
+        return self.feed.table.to_pandas()
+
+    @cached_property
+    def by_device(self) -> pa.Table:
+        """In the order of devices."""
+        (wanted,) = segment.find(self.journal / segment.FOLDER)
+        read = segment.read(wanted)
+        messages = [frame.payload() for frame in read.messages[0]]
+        (day,) = Rows(read.datasets[0], wanted.name.run).days(messages)
+        return day.table
 
 
 def fluxfast(source: Source, folder: Path) -> Cost:
@@ -77,9 +78,9 @@ def fluxfast(source: Source, folder: Path) -> Cost:
 
 def fluxfast_encode(source: Source, folder: Path) -> Cost:
     file = folder / "rows.parquet"
-    ticks = len(source.by_device) // DEVICES
+    rows = source.by_device
     with Stopwatch() as watch:
-        data = PartEncoder(source.by_device.schema).encode(source.by_device, [ticks] * DEVICES)
+        data = PartEncoder(rows.schema).encode(rows, [len(rows) // DEVICES] * DEVICES)
         file.write_bytes(data)
     compare(pq.read_table(file), source.feed)
     return watch.cost(file.stat().st_size)
@@ -94,9 +95,9 @@ def pyarrow(source: Source, folder: Path) -> Cost:
 
 
 def pandas(source: Source, folder: Path) -> Cost:
-    file = folder / "rows.parquet"
+    file, frame = folder / "rows.parquet", source.frame
     with Stopwatch() as watch:
-        source.frame.to_parquet(file)
+        frame.to_parquet(file)
     compare(pa.Table.from_pandas(pd.read_parquet(file)), source.feed)
     return watch.cost(file.stat().st_size)
 
@@ -131,24 +132,26 @@ def sqlite(source: Source, folder: Path) -> Cost:
 
 CONTENDERS: dict[str, Callable[[Source, Path], Cost]] = {
     "fluxfast": fluxfast,
-    "fluxfast_encode": fluxfast_encode,
+    "fluxfast, encode": fluxfast_encode,
     "pyarrow": pyarrow,
     "pandas": pandas,
-    "csv": csv,
+    "CSV": csv,
     "sqlite": sqlite,
 }
 
 
 def compare(written: pa.Table, feed: Feed) -> None:
     """Stop if these are not the rows that were logged, in whichever order."""
-    time = written["time"].cast(pa.timestamp("us", tz="UTC") if written["time"].type != pa.int64() else pa.int64())
+    time = written["time"].cast(
+        pa.timestamp("us", tz="UTC") if written["time"].type != pa.int64() else pa.int64()
+    )
     devices = written["device"].cast(pa.string())
     order = np.lexsort((devices.to_numpy(zero_copy_only=False), time.cast(pa.int64()).to_numpy()))
     rows = pa.array(order)
     wanted = feed.table
     if not devices.take(rows).equals(wanted["device"].cast(pa.string())):
         sys.exit("device: something else came back")
-    if not time.cast(pa.int64()).take(rows).equals(wanted["time"].cast(pa.int64())):
+    if not time.take(rows).equals(wanted["time"].cast(pa.int64())):
         sys.exit("time: something else came back")
     for column in feed.dataset.columns:
         cells = written[column.name].take(rows).cast(wanted[column.name].type)
@@ -156,34 +159,24 @@ def compare(written: pa.Table, feed: Feed) -> None:
             sys.exit(f"{column.name}: something else came back")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--ticks", type=int, default=600, help="of data, one a second")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dir", type=Path, help="where to write; by default a temporary folder")
-    asked = parser.parse_args()
-    feed = Feed(asked.ticks)
-    print(machine())
-    print(f"{feed.readings:,} readings, pyarrow {pa.__version__}, pandas {pd.__version__}, medians of {asked.repeats}\n")
-    costs: dict[str, list[Cost]] = {}
-    with tempfile.TemporaryDirectory(dir=asked.dir) as journal:
-        rows = source(feed, Path(journal))
-        for _ in range(asked.repeats):
-            for name, contender in CONTENDERS.items():
-                with tempfile.TemporaryDirectory(dir=asked.dir) as folder:
-                    costs.setdefault(name, []).append(contender(rows, Path(folder)))
-    print(f"{'':16} {'ns CPU/reading':>15} {'x pyarrow':>10} {'M/s of CPU':>11} {'ns/reading':>11} {'bytes/reading':>14}")
-    for name, found in costs.items():
-        cpu_ns, wall_ns = (
-            statistics.median(times) / feed.readings * 1e9
-            for times in ([c.cpu_s for c in found], [c.wall_s for c in found])
-        )
-        ratio = statistics.median(c.cpu_s / p.cpu_s for c, p in zip(found, costs["pyarrow"], strict=True))
-        print(
-            f"{name:16} {cpu_ns:15.1f} {ratio:10.2f} {1e3 / cpu_ns:11.1f} {wall_ns:11.1f} "
-            f"{found[0].bytes / feed.readings:14.3f}"
-        )
+def run_client(name: str, rows: int) -> None:
+    """Convert, check, and say the CPU a row."""
+    pa.set_cpu_count(1)
+    feed = Feed(rows // DEVICES)
+    with TemporaryDirectory() as before, TemporaryDirectory() as folder:
+        cost = CONTENDERS[name](Source(feed, Path(before)), Path(folder))
+    readings = rows * POINTS
+    said = {"M readings/s": readings / cost.cpu_s / 1e6, "bytes a reading": cost.bytes / readings}
+    say(cost.cpu_s * 1e9 / rows, True, said=said)
 
+
+@contextmanager
+def ways(rows: int, _: Path) -> Iterator[Mapping[str, list[str]]]:
+    """Return the command of every contender."""
+    yield {name: python(__file__, name, rows) for name in CONTENDERS}
+
+
+CASES = [Apart(f"compaction/{rows} rows", "ns CPU a row", partial(ways, rows)) for rows in SIZES]
 
 if __name__ == "__main__":
-    main()
+    run_client(sys.argv[1], int(sys.argv[2]))

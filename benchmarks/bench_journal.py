@@ -1,54 +1,42 @@
 """CPU per reading into the journal, beside the floor in C and what others would do with the same ticks.
 
-    python benchmarks/bench_journal.py [--ticks 600] [--repeats 5] [--dir DIR] [--sync]
-
 500 devices with 20 points (telemetry.py), 0.2 % of the rows bad; one tick a frame, as when polls are half a
 second apart or more, and five. Who writes hands over a tick at a time. Nobody syncs: all leave it to the
-operating system. What was written is read back and compared, outside of what is measured. A contender is a
-function of (feed, folder, ticks a frame) that returns its `Cost`: seconds of CPU of all threads, seconds, and
-bytes.
-
-- `fluxfast`: `LogWriter.append` and `end_tick`, as fast as nothing is dropped
-- `fwrite` (fwrite.c): the floor; the ticks' arrays as they are in memory, one fwrite a frame
-- `pyarrow`, `pyarrow_lz4`: a record batch a frame to an IPC stream, plain, and packed with LZ4
-- `csv`: the csv module, a row for each device and tick
-- `sqlite`: the sqlite3 module, WAL, executemany and a transaction a frame
-
-It also has what the tick itself pays: `append` and `end_tick`, on the thread that calls them, ten milliseconds
-apart, with the arrays just written; and with `--sync` the journal with its other sync policies. What it does
-not show: a disk (`--dir`; only `--sync` waits for it), values that compress better or worse, other datasets
-beside this one; and it logs as fast as it can, so memory is colder than that of a station.
+operating system. What was written is read back and compared, outside of what is measured. CPU is that of all
+threads of the process. The floor is one fwrite and one fflush a frame, of the ticks' arrays as they are in
+memory. `tick pays` is what `append` and `end_tick` take of the thread that calls them, ten milliseconds
+apart.
+What it does not show: a disk that is waited for, values that compress better or worse, other datasets beside
+this one; and it logs as fast as it can, so memory is colder than that of a station.
 """
 
-import argparse
 import csv
-import ctypes
 import sqlite3
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_link import machine
+from apart import Apart, python, say
 from feed import Cost, Feed, Stopwatch, end
+from floors import floors
 
 from fluxfast.log import batches, segment
 
-HERE = Path(__file__).parent
+TICKS = 300
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def fluxfast(feed: Feed, folder: Path, ticks_a_frame: int, sync: str = "os") -> Cost:
-    log = feed.writer(folder, ticks_a_frame, sync)
+def fluxfast(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
+    log = feed.writer(folder, ticks_a_frame, "os")
     with Stopwatch() as watch:
         feed.log(log)
         end(log)
@@ -63,19 +51,20 @@ def fluxfast(feed: Feed, folder: Path, ticks_a_frame: int, sync: str = "os") -> 
     return watch.cost(sum(file.stat().st_size for file in journal.iterdir()))
 
 
-def fwrite(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
-    library = folder / "fwrite.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, HERE / "fwrite.c"], check=True)
-    write = ctypes.CDLL(str(library)).write_frames
-    write.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t]
+def c_floor(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
     packed = [
-        b"".join((tick_us.to_bytes(8, "little"), *(array.tobytes() for array in (latency, quality, *values, valid))))
+        b"".join(
+            (
+                tick_us.to_bytes(8, "little"),
+                *(array.tobytes() for array in (latency, quality, *values, valid)),
+            )
+        )
         for tick_us, latency, quality, values, valid in feed.ticks
     ]
     data, frames = b"".join(packed), len(packed) // ticks_a_frame
     file = folder / "floor"
     with Stopwatch() as watch:
-        failed = write(str(file).encode(), data, len(packed[0]) * ticks_a_frame, frames)
+        failed = floors().floor_write(str(file).encode(), data, len(packed[0]) * ticks_a_frame, frames)
     assert not failed
     assert file.read_bytes() == data
     return watch.cost(len(data))
@@ -84,12 +73,14 @@ def fwrite(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
 def pyarrow(feed: Feed, folder: Path, ticks_a_frame: int, codec: str | None = None) -> Cost:
     file, schema = folder / "ticks.arrows", feed.table.schema.remove(1)
     options = pa.ipc.IpcWriteOptions(compression=codec)
-    with Stopwatch() as watch, pa.OSFile(str(file), "wb") as sink:
-        with pa.ipc.new_stream(sink, schema, options=options) as stream:
-            for first in range(0, len(feed.ticks), ticks_a_frame):
-                ticks = feed.ticks[first : first + ticks_a_frame]
-                stream.write_batch(batch(ticks, schema))
-                sink.flush()
+    with (
+        Stopwatch() as watch,
+        pa.OSFile(str(file), "wb") as sink,
+        pa.ipc.new_stream(sink, schema, options=options) as stream,
+    ):
+        for first in range(0, len(feed.ticks), ticks_a_frame):
+            stream.write_batch(batch(feed.ticks[first : first + ticks_a_frame], schema))
+            sink.flush()
     compare(pa.ipc.open_stream(pa.OSFile(str(file))).read_all(), feed)
     return watch.cost(file.stat().st_size)
 
@@ -174,11 +165,11 @@ def compare(written: pa.Table, feed: Feed) -> None:
 
 
 CONTENDERS: dict[str, Callable[[Feed, Path, int], Cost]] = {
+    "C floor": c_floor,
     "fluxfast": fluxfast,
-    "fwrite": fwrite,
     "pyarrow": pyarrow,
-    "pyarrow_lz4": pyarrow_lz4,
-    "csv": csv_module,
+    "pyarrow, LZ4": pyarrow_lz4,
+    "CSV": csv_module,
     "sqlite": sqlite,
 }
 
@@ -192,7 +183,9 @@ def tick_pays_us(feed: Feed, folder: Path, ticks_a_frame: int) -> list[float]:
     paid = []
     for tick_us, *of_tick in feed.ticks:
         time.sleep(0.01)
-        for into, new in zip((latency, quality, valid, *values), (*of_tick[:2], of_tick[3], *of_tick[2]), strict=True):
+        for into, new in zip(
+            (latency, quality, valid, *values), (*of_tick[:2], of_tick[3], *of_tick[2]), strict=True
+        ):
             into[...] = new  # as decoding does, just before
         began_ns = time.thread_time_ns()
         log.append(0, tick_us, latency, quality, values, valid)
@@ -202,42 +195,29 @@ def tick_pays_us(feed: Feed, folder: Path, ticks_a_frame: int) -> list[float]:
     return paid[len(paid) // 4 :]
 
 
-def in_folder(work: Callable, feed: Feed, root: Path | None, *more: object) -> object:
-    with tempfile.TemporaryDirectory(dir=root) as folder:
-        return work(feed, Path(folder), *more)
+def run_client(name: str, ticks_a_frame: int) -> None:
+    """Write, check, and say the CPU a reading."""
+    pa.set_cpu_count(1)
+    feed = Feed(TICKS)
+    with TemporaryDirectory() as folder:
+        cost = CONTENDERS[name](feed, Path(folder), ticks_a_frame)
+    said = {"bytes a reading": cost.bytes / feed.readings}
+    if name == "fluxfast":
+        with TemporaryDirectory() as folder:
+            said["tick pays µs"] = statistics.median(tick_pays_us(feed, Path(folder), ticks_a_frame))
+    say(cost.cpu_s * 1e9 / feed.readings, True, said=said)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--ticks", type=int, default=600, help="of data, a multiple of 5")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dir", type=Path, help="where to write; by default a temporary folder")
-    parser.add_argument("--sync", action="store_true", help="the other sync policies, too")
-    asked = parser.parse_args()
-    feed = Feed(asked.ticks)
-    print(machine())
-    print(f"{feed.readings:,} readings, medians of {asked.repeats}\n")
-    print(f"{'ticks a frame':16} {'':12} {'ns CPU/reading':>15} {'x floor':>8} {'M/s of CPU':>11} {'bytes/reading':>14}")
-    for ticks_a_frame in (1, 5):
-        costs: dict[str, list[Cost]] = {}
-        for _ in range(asked.repeats):
-            for name, contender in CONTENDERS.items():
-                costs.setdefault(name, []).append(in_folder(contender, feed, asked.dir, ticks_a_frame))
-            for sync in ("group", "tick") if asked.sync else ():
-                cost = in_folder(fluxfast, feed, asked.dir, ticks_a_frame if sync == "group" else 1, sync)
-                costs.setdefault(f"sync: {sync}", []).append(cost)
-        for name, found in costs.items():
-            ns = statistics.median(cost.cpu_s for cost in found) / feed.readings * 1e9
-            ratio = statistics.median(
-                cost.cpu_s / floor.cpu_s for cost, floor in zip(found, costs["fwrite"], strict=True)
-            )
-            print(
-                f"{ticks_a_frame:<16} {name:12} {ns:15.1f} {ratio:8.2f} {1e3 / ns:11.1f} "
-                f"{found[0].bytes / feed.readings:14.2f}"
-            )
-        paid = in_folder(tick_pays_us, feed, asked.dir, ticks_a_frame)
-        print(f"{ticks_a_frame:<16} the tick pays {statistics.median(paid):.0f} us\n")
+@contextmanager
+def writers(ticks_a_frame: int, _: Path) -> Iterator[Mapping[str, list[str]]]:
+    """Return the command of every contender."""
+    yield {name: python(__file__, name, ticks_a_frame) for name in CONTENDERS}
 
+
+CASES = [
+    Apart("journal/1 tick a frame", "ns CPU a reading", partial(writers, 1)),
+    Apart("journal/5 ticks a frame", "ns CPU a reading", partial(writers, 5)),
+]
 
 if __name__ == "__main__":
-    main()
+    run_client(sys.argv[1], int(sys.argv[2]))

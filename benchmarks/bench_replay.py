@@ -1,31 +1,25 @@
-"""A log decided anew: how many times faster than it happened, and what a tick costs, stage by stage.
+"""A log decided anew: what a tick costs, stage by stage, and how many times faster than it happened.
 
-    python benchmarks/bench_replay.py [--ticks 7200] [--repeats 5]
-    python benchmarks/bench_replay.py --log demo/log --site demo/site.yaml
-
-400 PowerPacks and 100 meters on 100 sites, half a second a tick, an hour of it written as a station logs it
-that only observes; what is replayed is peak shaving, so from the first tick on every site is another than in
-the log. With ``--log`` it is a log that was recorded, decided by its own site file.
-Times real time is of whole replays, from the call to the result; median and best. The stages are of one more
-replay, with a clock around each call: a tick's share in µs of this thread's CPU. Reading runs ahead in a thread
-of its own; what is counted as reading is what this thread does and waits for.
-What it does not show: reading from a disk (the log is in the page cache), writing ``--out``, the chart, and
-the start of the process.
+400 PowerPacks and 100 meters on 100 sites, half a second a tick, half an hour of it written as a station logs
+it that only observes; what is replayed is peak shaving, so from the first tick on every site is another than
+in the log. A cost is the whole replay's, from the call to the result. The stages are of one more replay, with
+a clock around each call. Reading runs ahead in a thread of its own; what is counted as reading is what this
+thread does and waits for.
+What it does not show: reading from a disk (the log is in the page cache), writing `--out`, the chart, and the
+start of the process.
 """
 
-import argparse
-import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from apart import Apart, python, say
 
 from fluxfast import controller
 from fluxfast.config import load
@@ -35,11 +29,8 @@ from fluxfast.log import Column, Dataset, LogWriter
 from fluxfast.replay import Replay, Result, replay, world
 from fluxfast.table import quality
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_link import machine
-
+TICKS = 3600
 SITES, PACKS, TICK_US, FIRST_US = 100, 4, 500_000, 1_790_035_200_000_000
-GOAL = 1000  # times real time
 
 
 def site_file() -> str:
@@ -160,46 +151,29 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *args, **named: function(self, *args, **named)
 
 
-def report(site: Path, log: Path, repeats: int) -> None:
-    tick_s = load(site).poll.every_ns / 1e9
+def run_client(site: Path, log: Path) -> None:
+    """Replay to warm up, to be timed, and stage by stage."""
     run(site, log)
-    runs = [run(site, log) for _ in range(repeats)]
-    result, took_s = runs[0][0], [took for _, took in runs]
-    units = sum(len(site.units) for site in result.sites)
-    per_tick = statistics.median(took_s) / result.ticks
-    print(
-        f"{units} units on {len(result.sites)} sites, {result.ticks} ticks of {tick_s:g} s, {repeats} replays: "
-        f"{tick_s / per_tick:.0f} × real time, best {tick_s * result.ticks / min(took_s):.0f} (goal {GOAL}); "
-        f"{per_tick * 1e6:.0f} µs a tick"
-    )
+    result, took_s = run(site, log)
     stages = Stages()
     again, whole_s = stages.measure(site, log)
-    assert again.total() == result.total()
     stages.took_s["the rest"] = whole_s - sum(stages.took_s.values())
-    print(f"{'stage':14} {'µs a tick':>9} {'share':>6}")
-    for stage, seconds in sorted(stages.took_s.items(), key=lambda one: -one[1]):
-        print(f"{stage:14} {seconds / again.ticks * 1e6:9.1f} {100 * seconds / whole_s:5.0f} %")
+    said = {"× real time": TICK_US / 1e6 * result.ticks / took_s}
+    said |= {f"{stage}, µs": seconds / again.ticks * 1e6 for stage, seconds in stages.took_s.items()}
+    right = result.ticks == TICKS and again.total() == result.total()
+    say(took_s / result.ticks * 1e6, right, said=said)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ticks", type=int, default=7200)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--log", type=Path, help="one that was recorded; with --site")
-    parser.add_argument("--site", type=Path, help="the site file of --log")
-    options = parser.parse_args()
-    if (options.log is None) != (options.site is None):
-        parser.error("--log and --site go together")
-    print(machine())
-    if options.log is not None:
-        report(options.site, options.log, options.repeats)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        site, log = Path(name) / "site.yaml", Path(name) / "log"
-        site.write_text(site_file())
-        write_log(log, options.ticks)
-        report(site, log, options.repeats)
+@contextmanager
+def recorded(folder: Path) -> Iterator[Mapping[str, list[str]]]:
+    """Write the log; the command that replays it."""
+    site, log = folder / "site.yaml", folder / "log"
+    site.write_text(site_file())
+    write_log(log, TICKS)
+    yield {"fluxfast": python(__file__, site, log)}
 
+
+CASES = [Apart("replay/400 units", "µs a tick", recorded)]
 
 if __name__ == "__main__":
-    main()
+    run_client(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -10,6 +10,7 @@ from measured import HERE
 
 ARGUMENTS = {
     "floor_decode_float32": (ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p),
+    "floor_write": (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t),
 }
 
 
@@ -22,5 +23,4 @@ def floors() -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(library))
     for name, arguments in ARGUMENTS.items():
         getattr(loaded, name).argtypes = arguments
-        getattr(loaded, name).restype = None
     return loaded
