@@ -142,11 +142,10 @@ CONTENDERS: dict[str, Callable[[Source, Path], Cost]] = {
 
 def compare(written: pa.Table, feed: Feed) -> None:
     """Stop if these are not the rows that were logged, in whichever order."""
-    time = written["time"].cast(
-        pa.timestamp("us", tz="UTC") if written["time"].type != pa.int64() else pa.int64()
-    )
+    time = written["time"]
+    time = (time if time.type == pa.int64() else time.cast(pa.timestamp("us", tz="UTC"))).cast(pa.int64())
     devices = written["device"].cast(pa.string())
-    order = np.lexsort((devices.to_numpy(zero_copy_only=False), time.cast(pa.int64()).to_numpy()))
+    order = np.lexsort((devices.to_numpy(zero_copy_only=False), time.to_numpy()))
     rows = pa.array(order)
     wanted = feed.table
     if not devices.take(rows).equals(wanted["device"].cast(pa.string())):
