@@ -77,22 +77,24 @@ class ParallelBuild(build_ext):
         stamp.write_text(mode)
 
 
-setup(
-    ext_modules=cythonize(
-        extensions,
-        build_dir=None if tracing else f"build/{mode}/cython",
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": checks,
-            "wraparound": False,
-            "initializedcheck": checks,
-            "cdivision": True,
-            "embedsignature": True,
-            "linetrace": tracing,
-            "show_performance_hints": mode == "release",
-        },
-    ),
-    cmdclass={"build_ext": ParallelBuild},
-    options={"build": {"build_base": f"build/{mode}"}}
-    | ({} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}}),
-)
+if __name__ == "__main__":  # where processes are not forked, those that run Cython import this file
+    setup(
+        ext_modules=cythonize(
+            extensions,
+            build_dir=None if tracing else f"build/{mode}/cython",
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": checks,
+                "wraparound": False,
+                "initializedcheck": checks,
+                "cdivision": True,
+                "embedsignature": True,
+                "linetrace": tracing,
+                "show_performance_hints": mode == "release",
+            },
+            nthreads=os.cpu_count(),
+        ),
+        cmdclass={"build_ext": ParallelBuild},
+        options={"build": {"build_base": f"build/{mode}"}}
+        | ({} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}}),
+    )
