@@ -17,7 +17,7 @@ from pathlib import Path
 from apart import Apart, python, say, simulator
 from clients import VARIANTS, clients, prepare
 
-FIRST_IP, PORT, PERIOD_MS, TICKS = "127.44.64.1", 5412, 500, 2
+FIRST_IP, PORT, PERIOD_MS, TICKS = "127.44.64.1", 5412, 1_000, 2
 SIZES = 100, 1_000, 10_000
 LEFT_OUT = ("C floor", *VARIANTS)  # they hold what their like hold, or less
 

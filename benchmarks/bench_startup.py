@@ -66,7 +66,9 @@ def _installed_wheel(folder: Path) -> Path:
     built = root / "build/release"  # by ci/build
     build = [sys.executable, "setup.py", "--quiet", "build"]
     build += [f"--build-lib={built}/lib", f"--build-temp={built}/temp", "bdist_wheel", f"--dist-dir={folder}"]
-    subprocess.run(build, cwd=root, check=True, stdout=subprocess.DEVNULL)
+    made = subprocess.run(build, cwd=root, capture_output=True, text=True)
+    if made.returncode:
+        sys.exit(f"no wheel can be made: {made.stderr}")
     (wheel,) = folder.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--target", site, wheel], check=True)

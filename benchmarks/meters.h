@@ -87,7 +87,8 @@ static int is_right(int row, int (*read)(int)) {
     int s = connected(&meter[row]), right = 0;
     make_request(q, 1, meter[row].unit);
     for (int k = 0; k < 40 && !right; k++) {
-        if (!read(row) || send(s, q, 12, 0) != 12 || recv(s, reply, sizeof reply, MSG_WAITALL) != sizeof reply) return 0;
+        if (!read(row) || send(s, q, 12, 0) != 12) return 0;
+        if (recv(s, reply, sizeof reply, MSG_WAITALL) != sizeof reply) return 0;
         for (int c = 0; c < VALUES; c++) got[c] = column[c][row];
         decode(reply + 9, row);
         right = 1;
@@ -98,9 +99,11 @@ static int is_right(int row, int (*read)(int)) {
 }
 
 /* Print what apart.py reads. took_us[0] is that of the first tick, which does not count. */
-static void say(double cost, int right, const double *took_us, int ticks, long unanswered, double connect_us, double up_s) {
+static void say(double cost, int right, const double *took_us, int ticks, long unanswered, double connect_us,
+                double up_s) {
     printf("{\"cost\": %.3f, \"right\": %s, \"said\": {\"unanswered\": %ld, \"connect_us\": %.2f, \"up_s\": %.3f,"
-           " \"resident\": %ld}, \"times\": [", cost, right ? "true" : "false", unanswered, connect_us, up_s, resident());
+           " \"resident\": %ld}, \"times\": [",
+           cost, right ? "true" : "false", unanswered, connect_us, up_s, resident());
     for (int k = 1; k < ticks; k++) printf("%s%.1f", k > 1 ? ", " : "", took_us[k]);
     puts("]}");
 }

@@ -12,7 +12,8 @@ static modbus_t *context[LINKS];
 static int asked[LINKS];
 
 static int ask(int row) {
-    uint8_t request[] = {(uint8_t)meter[row].unit, MODBUS_FC_READ_HOLDING_REGISTERS, FIRST >> 8, FIRST & 255, 0, BYTES / 2};
+    uint8_t request[] = {(uint8_t)meter[row].unit, MODBUS_FC_READ_HOLDING_REGISTERS,
+                         FIRST >> 8, FIRST & 255, 0, BYTES / 2};
     return modbus_send_raw_request(context[row], request, sizeof request) > 0;
 }
 
