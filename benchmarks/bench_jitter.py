@@ -81,7 +81,7 @@ def make_passes(crashed: Path) -> None:
     made = 0
     while sys.stdin.buffer.read(1) is None:
         copy = crashed.with_name(f"pass{os.getpid()}")
-        shutil.copytree(crashed, copy)
+        shutil.copytree(crashed, copy, copy_function=os.link)  # a pass reads, and then removes, its segments
         job = CompactionJob(copy, lambda text: print(text, file=sys.stderr), Retention(), None)
         job.start()
         while left_over(copy, ""):

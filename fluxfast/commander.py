@@ -222,8 +222,7 @@ class Commander:
         not_ours = self._has_source & controller.readable[rows] & (source != self._ours)
         not_ours &= oldest_ns > self._since_ns
         foreign = not_ours & self._taken
-        anybody = bool(not_ours.any())
-        if anybody:
+        if not_ours.any():
             # One that was away and has its former source again has restarted: nobody took it.
             restarted = foreign & self._was_away & (source == self._given_back)
             self._go(restarted, OFF, now_ns)
@@ -233,7 +232,7 @@ class Commander:
             ours &= ~restarted
         seen = ours & self._fit & (source == self._ours)
         self._was_away = (self._was_away & ~seen) | self._taken & self._silent
-        if anybody:
+        if not_ours.any():
             # Until that is done, its former source is nobody's word, and any other is somebody's.
             waits = self._armed & (self.phase == OFF) & ~self._taken
             foreign |= not_ours & waits & (source != self._given_back)
@@ -257,14 +256,8 @@ class Commander:
         self._row = (self._row + 1) % len(self._held_ns)
         self._held_ns[self._row] = now_ns
         self._held_kw[self._row] = np.where(np.isnan(held), shown, held)
-        if differs.any():
-            self._see_other_setpoints(differs, shown, now_ns)
-
-    def _see_other_setpoints(
-        self, differs: NDArray[np.bool_], shown: NDArray[np.float64], now_ns: int
-    ) -> None:
-        """Say why these units show another setpoint than the one they hold."""
-        held = self.states["held"]
+        if not differs.any():
+            return
         # A unit that leaves READY may go to 0 by itself.
         reset = differs & ~self._fit & (shown == 0)
         entries = self._setpoints[reset]
@@ -376,9 +369,6 @@ class Commander:
     def _tell_refusals(self, asked: NDArray[np.bool_]) -> None:
         refusals = self._all_states["refusal"][self._setpoints]
         refusals[refusals == outcomes.TOO_OFTEN] = 0  # a tick that was late: the next one writes it
-        if not refusals.any():
-            self._told[asked] = 0
-            return
         new = asked & (refusals != self._told) & (refusals != 0)
         self._told[asked] = refusals[asked]
         self._tell(new, lambda i: f"its setpoint was refused: {outcomes.REFUSALS[refusals[i]]}")
