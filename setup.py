@@ -44,7 +44,7 @@ headers = [str(p) for pattern in ("*.pxd", "*.h") for p in sorted(root.rglob(pat
 extensions = [
     Extension(
         ".".join(source.with_suffix("").parts),
-        [str(source)],
+        [str(source), *(str(p) for p in sorted(source.parent.glob(f"{source.stem}_*.c")))],
         define_macros=macros,
         extra_compile_args=[*compile_args, *arithmetic, "-Wall", "-Wextra", "-Wno-unused-parameter"],
         extra_link_args=link_args,
