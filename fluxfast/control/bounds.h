@@ -124,22 +124,17 @@ FX_INLINE void fx_quanta(
 
 /* per_pct: kW a % and kWh. */
 static void fx_bounds(
-    const fx_units *u, int64_t n, double dt_s, double per_pct, double hold_off_s, fx_block *scratch, fx_sums *out
+    const fx_units *units, int64_t n, double dt_s, double per_pct, double hold_off_s, fx_block *scratch,
+    fx_sums *out
 ) {
     fx_v zero = v_all(0), sums[5] = {zero, zero, zero, zero, zero};
     fx_m moves = m_less(zero, zero);
-    for (int64_t from = 0; from < n; from += FX_STRIP) {
-        int64_t end = from + FX_STRIP < n ? from + FX_STRIP : n, whole = end - end % FX_LANES, i;
-        int rest = (int)(end - whole);
-        fx_block *s = scratch + from / FX_LANES;
-        for (i = from; i < whole; i += FX_LANES) fx_check(u, i, FX_LANES, dt_s, s++);
-        if (rest != 0) fx_check(u, i, rest, dt_s, s);
-        s = scratch + from / FX_LANES;
-        for (i = from; i < whole; i += FX_LANES) fx_window(u, i, FX_LANES, dt_s, per_pct, s++);
-        if (rest != 0) fx_window(u, i, rest, dt_s, per_pct, s);
-        s = scratch + from / FX_LANES;
-        for (i = from; i < whole; i += FX_LANES) fx_quanta(u, i, FX_LANES, dt_s, hold_off_s, s++, sums, &moves);
-        if (rest != 0) fx_quanta(u, i, rest, dt_s, hold_off_s, s, sums, &moves);
+    for (int64_t from = 0; from < n; from += FX_STRIP, scratch += FX_STRIP / FX_LANES) {
+        int64_t count = n - from < FX_STRIP ? n - from : FX_STRIP;
+        fx_units at = fx_units_at(units, from); /* here: no store can change where its columns are */
+        FX_EACH(count, fx_check(&at, i, k, dt_s, scratch + i / FX_LANES););
+        FX_EACH(count, fx_window(&at, i, k, dt_s, per_pct, scratch + i / FX_LANES););
+        FX_EACH(count, fx_quanta(&at, i, k, dt_s, hold_off_s, scratch + i / FX_LANES, sums, &moves););
     }
     *out = (fx_sums){
         v_sum(sums[0]), v_sum(sums[1]), v_sum(sums[2]), v_sum(sums[3]), v_largest(sums[4]), m_any(moves),

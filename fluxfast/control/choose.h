@@ -156,17 +156,19 @@ typedef struct {
 /* What each unit could do in the total's direction, beyond neutral. */
 static fx_running fx_able(const fx_units *u, int64_t n, bool up, fx_block *s) {
     fx_v longest = v_all(-INFINITY), rooms = v_all(0), running = v_all(0), fits = v_all(0), zero = v_all(0);
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
-        int k = fx_lanes_of(n, i);
+    const uint8_t *resting = u->resting;
+    const double *run_s = u->run_s;
+    FX_EACH(n, {
         fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
         fx_v room = up ? high - neutral : neutral - low;
-        fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(u->resting + i, k));
+        fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(resting + i, k));
         V_TO(s->weight, room);
         rooms += v_keep(run, room);
-        longest = v_max(v_if(run, v_get(u->run_s + i, k), longest), longest);
+        longest = v_max(v_if(run, v_get(run_s + i, k), longest), longest);
         running += v_keep(run, v_all(1));
         fits += v_keep(fit, v_all(1));
-    }
+        s++;
+    });
     return (fx_running){v_largest(longest), v_sum(rooms), v_sum(running), v_sum(fits)};
 }
 
@@ -176,13 +178,15 @@ static fx_running fx_able(const fx_units *u, int64_t n, bool up, fx_block *s) {
 static void fx_rank(const fx_units *u, int64_t n, bool up, bool due, const fx_block *scratch, uint8_t *key, fx_running *now) {
     fx_v zero = v_all(0), base = v_all(up ? 0 : 100), sign = v_all(up ? 1 : -1);
     const fx_block *s = scratch;
+    const uint8_t *resting = u->resting;
+    const double *soe_pct = u->soe_pct;
     memset(key + n, 0, FX_KEYS_AT_ONCE);
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
-        int k = fx_lanes_of(n, i);
-        fx_v percent = base + sign * v_floor(v_clip(v_get(u->soe_pct + i, k), zero, v_all(100)));
-        fx_v tier = v_if(m_zero(u->resting + i, k), v_all(FX_RAN), v_all(FX_RESTED));
+    FX_EACH(n, {
+        fx_v percent = base + sign * v_floor(v_clip(v_get(soe_pct + i, k), zero, v_all(100)));
+        fx_v tier = v_if(m_zero(resting + i, k), v_all(FX_RAN), v_all(FX_RESTED));
         v_put_bytes(key + i, v_keep(m_less(zero, V_OF(s->weight)), tier + percent), FX_LANES);
-    }
+        s++;
+    });
     for (int64_t i = 0; i < n && due; i++)
         if (key[i] >= FX_RAN && u->run_s[i] == now->longest) {
             key[i] = FX_DUE;
@@ -222,28 +226,31 @@ static int fx_choose(
 /* Units that rest are kept at neutral: those that already do, of those that could do something. */
 static void fx_stay(const fx_units *u, int64_t n, fx_block *s) {
     fx_v zero = v_all(0);
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
+    const uint8_t *resting = u->resting;
+    FX_EACH(n, {
         fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
-        fx_m rests = m_but(m_less(zero, V_OF(s->weight)), m_zero(u->resting + i, fx_lanes_of(n, i)));
+        fx_m rests = m_but(m_less(zero, V_OF(s->weight)), m_zero(resting + i, k));
         V_TO(s->low, v_if(rests, neutral, low));
         V_TO(s->high, v_if(rests, neutral, high));
-    }
+        s++;
+    });
 }
 
 /* Likewise, those that have a key up to `enough`; the others run. */
 static void fx_settle(const fx_units *u, int64_t n, const uint8_t *key, int enough, fx_block *s) {
     fx_v zero = v_all(0);
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
-        int k = fx_lanes_of(n, i);
+    uint8_t *resting = u->resting;
+    double *run_s = u->run_s;
+    FX_EACH(n, {
         fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
         fx_m fit = m_less(zero, V_OF(s->weight)), rests = m_but(fit, m_above(key + i, enough));
-        fx_m ran = m_zero(u->resting + i, k), switches = m_and(fit, m_both(rests, ran));
+        fx_m ran = m_zero(resting + i, k), switches = m_and(fit, m_both(rests, ran));
         V_TO(s->low, v_if(rests, neutral, low));
         V_TO(s->high, v_if(rests, neutral, high));
-        v_put(u->run_s + i, v_drop(switches, v_get(u->run_s + i, k)), k);
-        fx_v resting = v_if(fit, v_keep(rests, v_all(1)), v_from_bytes(u->resting + i, k, 255));
-        v_put_bytes(u->resting + i, resting, k);
-    }
+        v_put(run_s + i, v_drop(switches, v_get(run_s + i, k)), k);
+        v_put_bytes(resting + i, v_if(fit, v_keep(rests, v_all(1)), v_from_bytes(resting + i, k, 255)), k);
+        s++;
+    });
 }
 
 /* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. */

@@ -19,9 +19,8 @@ FX_INLINE fx_v fx_set(const fx_units *u, int64_t i, int k, const fx_block *s) {
 /* The powers become setpoints; returns their sum. */
 static double fx_finish(const fx_units *u, int64_t n, const fx_block *s) {
     fx_v sum = v_all(0);
-    int64_t whole = n - n % FX_LANES, i;
-    for (i = 0; i < whole; i += FX_LANES) sum += fx_set(u, i, FX_LANES, s++);
-    if (i < n) sum += fx_set(u, i, (int)(n - i), s);
+    fx_units at = *u;
+    FX_EACH(n, sum += fx_set(&at, i, k, s++););
     return v_sum(sum);
 }
 
@@ -71,9 +70,8 @@ static void fx_explain(const fx_units *u, int64_t n, int way, const fx_block *s)
         .rests = way != 0 ? FX_RESTING : 0,
         .up = up,
     };
-    int64_t whole = n - n % FX_LANES, i;
-    for (i = 0; i < whole; i += FX_LANES) fx_explain_at(u, &w, i, FX_LANES, s++);
-    if (i < n) fx_explain_at(u, &w, i, (int)(n - i), s);
+    fx_units at = *u;
+    FX_EACH(n, fx_explain_at(&at, &w, i, k, s++););
 }
 
 /* The reason that keeps most of `missing` kW from being done; what no unit explains is above their rated power. */

@@ -180,6 +180,20 @@ FX_INLINE uint32_t fx_equal(const uint8_t *key, uint8_t x) {
 
 #endif
 
+/* Does the statements for every FX_LANES of n units: i is the first of them, k how many they are. */
+#define FX_EACH(n, ...) \
+    do { \
+        int64_t i = 0; \
+        for (; i <= (n) - FX_LANES; i += FX_LANES) { \
+            const int k = FX_LANES; \
+            __VA_ARGS__ \
+        } \
+        if (i < (n)) { \
+            const int k = (int)((n) - i); \
+            __VA_ARGS__ \
+        } \
+    } while (0)
+
 FX_INLINE fx_v v_clip(fx_v x, fx_v low, fx_v high) { return v_min(v_max(x, low), high); }
 FX_INLINE fx_m m_above_zero(fx_v a) { return m_less(v_all(0), a); }
 

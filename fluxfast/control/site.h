@@ -39,7 +39,8 @@ static void fx_share(
 
 /* The setpoints stay as they are. */
 static void fx_hold(const fx_units *u, int64_t n, fx_block *s) {
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) V_TO(s->power, v_get(u->setpoint_kw + i, fx_lanes_of(n, i)));
+    const double *setpoint_kw = u->setpoint_kw;
+    FX_EACH(n, V_TO(s->power, v_get(setpoint_kw + i, k)); s++;);
 }
 
 static void fx_decide_site(

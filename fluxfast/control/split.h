@@ -11,21 +11,19 @@ enum { FX_ENERGY, FX_POWER, FX_EQUAL, FX_STEPS = 60 };
 
 static inline int64_t fx_blocks(int64_t n) { return (n + FX_LANES - 1) / FX_LANES; }
 
-/* How many lanes of the block that begins at unit i are the site's. */
-static inline int fx_lanes_of(int64_t n, int64_t i) { return n - i < FX_LANES ? (int)(n - i) : FX_LANES; }
-
 /* Fills in the weights, 0 for units without room in that direction; returns their sum. */
 static double fx_weigh(const fx_units *u, int64_t n, int by, bool up, fx_block *s) {
     const double *allowed = up ? u->allowed_discharge_kw : u->allowed_charge_kw;
     fx_v sum = v_all(0), zero = v_all(0), most = v_all(FX_HUGE * FX_HUGE);
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
+    FX_EACH(n, {
         fx_v weight = v_all(1), end = up ? V_OF(s->high) : -V_OF(s->low);
         if (by == FX_ENERGY) weight = v_min(up ? V_OF(s->full) : V_OF(s->room), most);
-        else if (by == FX_POWER) weight = v_min(v_get(allowed + i, fx_lanes_of(n, i)), most);
+        else if (by == FX_POWER) weight = v_min(v_get(allowed + i, k), most);
         weight = v_keep(m_less(zero, end), weight);
         V_TO(s->weight, weight);
         sum += weight;
-    }
+        s++;
+    });
     return v_sum(sum);
 }
 
@@ -107,27 +105,30 @@ static void fx_spread(fx_block *scratch, int64_t blocks, double total, double su
 static double fx_exchange(const fx_units *u, int64_t n, double balance, double need, fx_block *scratch) {
     fx_v energies = v_all(0), parts = v_all(0), gives = v_all(0), takes = v_all(0), sum = v_all(0);
     fx_v zero = v_all(0), one = v_all(1);
+    const double *soe_pct = u->soe_pct;
     fx_block *s = scratch;
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
+    FX_EACH(n, {
         fx_m part = m_less(zero, V_OF(s->quantum));
-        energies += v_keep(part, v_get(u->soe_pct + i, fx_lanes_of(n, i)));
+        energies += v_keep(part, v_get(soe_pct + i, k));
         parts += v_keep(part, one);
-    }
+        s++;
+    });
     fx_v mean = v_all(v_sum(energies) / fx_max(v_sum(parts), 1));
     s = scratch;
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
-        fx_v off = v_get(u->soe_pct + i, fx_lanes_of(n, i)) - mean, low = V_OF(s->low), high = V_OF(s->high);
+    FX_EACH(n, {
+        fx_v off = v_get(soe_pct + i, k) - mean, low = V_OF(s->low), high = V_OF(s->high);
         fx_v wish = v_clip(v_all(balance) * off, low, high) - v_clip(zero, low, high);
         wish = v_keep(m_and(m_less(zero, V_OF(s->quantum)), m_less(v_all(FX_EVEN_PCT), v_abs(off))), wish);
         V_TO(s->power, wish);
         gives += v_max(wish, zero);
         takes += v_max(-wish, zero);
-    }
+        s++;
+    });
     double give = v_sum(gives), take = v_sum(takes);
     if (!(give > 0 && take > 0 && need + take >= 0 && give - need >= 0)) return NAN;
     fx_v part_given = v_all(fx_min((need + take) / give, 1)), part_taken = v_all(fx_min((give - need) / take, 1));
     s = scratch;
-    for (int64_t i = 0; i < n; i += FX_LANES, s++) {
+    for (int64_t b = 0; b < fx_blocks(n); b++, s++) {
         fx_v wish = V_OF(s->power), part = v_if(m_less(zero, wish), part_given, part_taken);
         fx_v kw = v_clip(zero, V_OF(s->low), V_OF(s->high)) + wish * part;
         V_TO(s->power, kw);
