@@ -34,18 +34,36 @@ typedef struct {
 } fx_sums;
 
 /* Numbers that mean nothing; a NaN, too, is not less than anything. What may be infinite must be so upwards. */
-FX_INLINE void fx_check(const fx_units *u, int64_t i, int k, double dt_s, fx_block *s) {
-    fx_v run = v_get(u->run_s + i, k);
+static __attribute__((noinline, cold)) fx_m fx_sane(const fx_units *u, int64_t i, int k) {
     fx_v size = v_abs(v_get(u->capacity_kwh + i, k)) + v_abs(v_get(u->charge_kw + i, k)) +
         v_abs(v_get(u->discharge_kw + i, k)) + v_abs(v_get(u->soe_min_pct + i, k)) +
-        v_abs(v_get(u->soe_max_pct + i, k)) + v_abs(v_get(u->reserve_pct + i, k));
-    fx_v eta = v_get(u->efficiency + i, k);
-    size = size + v_abs(eta) + v_abs(v_get(u->quantum_kw + i, k)) + v_abs(v_get(u->soe_pct + i, k)) +
-        v_abs(v_get(u->available + i, k)) + v_abs(v_get(u->setpoint_kw + i, k)) + v_abs(run) +
-        v_abs(v_get(u->ramp_left_kw + i, k));
+        v_abs(v_get(u->soe_max_pct + i, k)) + v_abs(v_get(u->reserve_pct + i, k)) +
+        v_abs(v_get(u->efficiency + i, k)) + v_abs(v_get(u->quantum_kw + i, k)) +
+        v_abs(v_get(u->soe_pct + i, k)) + v_abs(v_get(u->available + i, k)) +
+        v_abs(v_get(u->setpoint_kw + i, k)) + v_abs(v_get(u->run_s + i, k)) + v_abs(v_get(u->ramp_left_kw + i, k));
+    return m_most(size, v_all(FX_HUGE));
+}
+
+FX_INLINE void fx_check(
+    const fx_units *u, int64_t i, int k, double dt_s, fx_block *s, const fx_units *units, int64_t from
+) {
+    fx_v run = v_get(u->run_s + i, k), eta = v_get(u->efficiency + i, k);
+    fx_tops tops = t_max(t_of(run), eta); /* where all are small, so is their sum */
+    tops = t_max(tops, v_get(u->capacity_kwh + i, k));
+    tops = t_max(tops, v_get(u->charge_kw + i, k));
+    tops = t_max(tops, v_get(u->discharge_kw + i, k));
+    tops = t_max(tops, v_get(u->soe_min_pct + i, k));
+    tops = t_max(tops, v_get(u->soe_max_pct + i, k));
+    tops = t_max(tops, v_get(u->reserve_pct + i, k));
+    tops = t_max(tops, v_get(u->quantum_kw + i, k));
+    tops = t_max(tops, v_get(u->soe_pct + i, k));
+    tops = t_max(tops, v_get(u->available + i, k));
+    tops = t_max(tops, v_get(u->ramp_left_kw + i, k));
+    tops = t_max(tops, v_abs(v_get(u->setpoint_kw + i, k)));
     fx_v endless = v_get(u->idle_s + i, k) + v_get(u->ramp_kw_per_s + i, k) + v_get(u->rise_kw_per_s + i, k) +
         v_get(u->allowed_charge_kw + i, k) + v_get(u->allowed_discharge_kw + i, k);
-    fx_m good = m_and(m_most(size, v_all(FX_HUGE)), m_and(m_above_zero(eta), m_most(v_all(0), endless)));
+    fx_m good = m_and(m_less(v_all(0), eta), m_most(v_all(0), endless));
+    if (!t_small(tops)) good = m_and(good, fx_sane(units, from + i, k));
     v_put(u->run_s + i, v_keep(good, run + v_all(dt_s)), k);
     m_put(s->part, m_and(good, m_zero(u->usable + i, k)));
 }
@@ -63,8 +81,8 @@ FX_INLINE void fx_window(const fx_units *u, int64_t i, int k, double dt_s, doubl
     fx_v capacity = v_get(u->capacity_kwh + i, k), eta = v_get(u->efficiency + i, k);
     fx_v full = v_keep(gives, (soe - floor_pct) * capacity * eta * v_all(per_pct));
     fx_v room = v_keep(takes, (top_pct - soe) * capacity / eta * v_all(per_pct));
-    v_put_bytes(u->at_min + i, v_drop(gives, v_all(1)), k);
-    v_put_bytes(u->at_max + i, v_drop(takes, v_all(1)), k);
+    m_put_bytes(u->at_min + i, m_not(gives), k);
+    m_put_bytes(u->at_max + i, m_not(takes), k);
     V_TO(s->full, full);
     V_TO(s->room, room);
 
@@ -132,9 +150,12 @@ static void fx_bounds(
     for (int64_t from = 0; from < n; from += FX_STRIP, scratch += FX_STRIP / FX_LANES) {
         int64_t count = n - from < FX_STRIP ? n - from : FX_STRIP;
         fx_units at = fx_units_at(units, from); /* here: no store can change where its columns are */
-        FX_EACH(count, fx_check(&at, i, k, dt_s, scratch + i / FX_LANES););
-        FX_EACH(count, fx_window(&at, i, k, dt_s, per_pct, scratch + i / FX_LANES););
-        FX_EACH(count, fx_quanta(&at, i, k, dt_s, hold_off_s, scratch + i / FX_LANES, sums, &moves););
+        fx_block *s = scratch;
+        FX_EACH(count, fx_check(&at, i, k, dt_s, s++, units, from););
+        s = scratch;
+        FX_EACH(count, fx_window(&at, i, k, dt_s, per_pct, s++););
+        s = scratch;
+        FX_EACH(count, fx_quanta(&at, i, k, dt_s, hold_off_s, s++, sums, &moves););
     }
     *out = (fx_sums){
         v_sum(sums[0]), v_sum(sums[1]), v_sum(sums[2]), v_sum(sums[3]), v_largest(sums[4]), m_any(moves),

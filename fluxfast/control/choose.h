@@ -70,9 +70,7 @@ static double fx_count(
 
 /* How many of a site's units have a key larger than x. Keys are 0 from the last unit to FX_KEYS_AT_ONCE more. */
 static int64_t fx_count_above(const uint8_t *key, int64_t n, int x) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i += FX_KEYS_AT_ONCE) count += fx_larger(key + i, (uint8_t)x);
-    return count;
+    return fx_larger(key, n, (uint8_t)x);
 }
 
 /* A key so that no more than *wanted units have a larger one, and more if those that have it are counted, too;

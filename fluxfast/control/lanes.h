@@ -61,6 +61,7 @@ FX_INLINE fx_m m_but(fx_m a, fx_m b) { return _mm256_andnot_pd(b, a); } /* a, bu
 FX_INLINE fx_m m_not_same(fx_v a, fx_v b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
 FX_INLINE fx_m m_get(const double *p) { return _mm256_loadu_pd(p); }
 FX_INLINE void m_put(double *p, fx_m m) { _mm256_storeu_pd(p, m); }
+FX_INLINE fx_m m_not(fx_m a) { return _mm256_xor_pd(a, (fx_m)_mm256_set1_epi64x(-1)); }
 FX_INLINE bool m_any(fx_m a) { return _mm256_movemask_pd(a) != 0; }
 FX_INLINE fx_v v_if(fx_m m, fx_v a, fx_v b) { return _mm256_blendv_pd(b, a, m); }
 FX_INLINE fx_v v_keep(fx_m m, fx_v a) { return _mm256_and_pd(m, a); }    /* else 0 */
@@ -75,6 +76,15 @@ FX_INLINE fx_v v_floor(fx_v a) { return _mm256_floor_pd(a); }
 FX_INLINE fx_v v_round(fx_v a) { return _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 FX_INLINE double v_sum(fx_v a) { return (a[0] + a[1]) + (a[2] + a[3]); }
 FX_INLINE double v_largest(fx_v a) { return fx_max(fx_max(a[0], a[1]), fx_max(a[2], a[3])); }
+
+/* The upper 16 bits of numbers, by which most are seen to be from 0 to 2^45 at one operation each. */
+typedef __m256i fx_tops;
+FX_INLINE fx_tops t_of(fx_v a) { return (__m256i)a; }
+FX_INLINE fx_tops t_max(fx_tops t, fx_v a) { return _mm256_max_epu16(t, (__m256i)a); }
+FX_INLINE bool t_small(fx_tops t) {
+    __m256i more = _mm256_subs_epu16(t, _mm256_set1_epi64x(0x42cfffffffffffff)); /* what is just below 2^45 */
+    return _mm256_testz_si256(more, _mm256_set1_epi64x((int64_t)0xffff000000000000));
+}
 
 /* Bytes of a column, in lanes of 64 bits. */
 FX_INLINE __m256i v_bytes(const void *p, int k) {
@@ -97,6 +107,15 @@ FX_INLINE fx_m m_above(const uint8_t *p, int x) {
     return (fx_m)_mm256_cmpgt_epi64(_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes)), _mm256_set1_epi64x(x));
 }
 
+/* Which lanes are true, as bytes of 1. */
+FX_INLINE void m_put_bytes(uint8_t *p, fx_m m, int k) {
+    static const uint32_t bytes[16] = {
+        0x00000000, 0x00000001, 0x00000100, 0x00000101, 0x00010000, 0x00010001, 0x00010100, 0x00010101,
+        0x01000000, 0x01000001, 0x01000100, 0x01000101, 0x01010000, 0x01010001, 0x01010100, 0x01010101,
+    };
+    memcpy(p, &bytes[_mm256_movemask_pd(m)], (size_t)k);
+}
+
 /* Small whole numbers to bytes. */
 FX_INLINE int32_t v_to_bytes(fx_v v) {
     __m128i bytes = _mm_shuffle_epi8(_mm256_cvttpd_epi32(v), _mm_set1_epi32(0x0c080400));
@@ -117,11 +136,14 @@ FX_INLINE fx_v v_from_signs(const int8_t *p, int k) {
     return _mm256_cvtepi32_pd(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(bytes)));
 }
 
-/* How many of the next FX_KEYS_AT_ONCE keys are larger than x; which are x, a bit each. */
-FX_INLINE int64_t fx_larger(const uint8_t *key, uint8_t x) {
-    __m256i above = _mm256_subs_epu8(_mm256_loadu_si256((const __m256i *)key), _mm256_set1_epi8((char)x));
-    __m256i sums = _mm256_sad_epu8(_mm256_min_epu8(above, _mm256_set1_epi8(1)), _mm256_setzero_si256());
-    return sums[0] + sums[1] + sums[2] + sums[3];
+/* How many of n keys are larger than x; which of the first FX_KEYS_AT_ONCE are x, a bit each. */
+FX_INLINE int64_t fx_larger(const uint8_t *key, int64_t n, uint8_t x) {
+    __m256i sums = _mm256_setzero_si256(), most = _mm256_set1_epi8((char)x), one = _mm256_set1_epi8(1);
+    for (int64_t i = 0; i < n; i += FX_KEYS_AT_ONCE) {
+        __m256i above = _mm256_subs_epu8(_mm256_loadu_si256((const __m256i *)(key + i)), most);
+        sums += _mm256_sad_epu8(_mm256_min_epu8(above, one), _mm256_setzero_si256());
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 FX_INLINE uint32_t fx_equal(const uint8_t *key, uint8_t x) {
     __m256i same = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)key), _mm256_set1_epi8((char)x));
@@ -147,6 +169,7 @@ FX_INLINE fx_m m_but(fx_m a, fx_m b) { return a & !b; }
 FX_INLINE fx_m m_not_same(fx_v a, fx_v b) { return a != b; }
 FX_INLINE fx_m m_get(const double *p) { return *p != 0; }
 FX_INLINE void m_put(double *p, fx_m m) { *p = m; }
+FX_INLINE fx_m m_not(fx_m a) { return !a; }
 FX_INLINE bool m_any(fx_m a) { return a; }
 FX_INLINE fx_v v_if(fx_m m, fx_v a, fx_v b) { return m ? a : b; }
 FX_INLINE fx_v v_keep(fx_m m, fx_v a) { return m ? a : 0; }
@@ -159,17 +182,22 @@ FX_INLINE fx_v v_floor(fx_v a) { return floor(a); }
 FX_INLINE fx_v v_round(fx_v a) { return rint(a); }
 FX_INLINE double v_sum(fx_v a) { return a; }
 FX_INLINE double v_largest(fx_v a) { return a; }
+typedef double fx_tops;
+FX_INLINE fx_tops t_of(fx_v a) { return a; }
+FX_INLINE fx_tops t_max(fx_tops t, fx_v a) { return t; }
+FX_INLINE bool t_small(fx_tops t) { return false; }
 FX_INLINE fx_m m_zero(const uint8_t *p, int k) { return *p == 0; }
 FX_INLINE fx_m m_below_0(const int8_t *p, int k) { return *p < 0; }
 FX_INLINE fx_m m_above_0(const int8_t *p, int k) { return *p > 0; }
 FX_INLINE fx_m m_above(const uint8_t *p, int x) { return *p > x; }
+FX_INLINE void m_put_bytes(uint8_t *p, fx_m m, int k) { *p = m; }
 FX_INLINE void v_put_bytes(void *p, fx_v v, int k) { *(uint8_t *)p = (uint8_t)(int32_t)v; }
 FX_INLINE fx_v v_from_bytes(const uint8_t *p, int k, uint8_t bits) { return *p & bits; }
 FX_INLINE fx_v v_from_signs(const int8_t *p, int k) { return *p; }
 
-FX_INLINE int64_t fx_larger(const uint8_t *key, uint8_t x) {
+FX_INLINE int64_t fx_larger(const uint8_t *key, int64_t n, uint8_t x) {
     int64_t count = 0;
-    for (int j = 0; j < FX_KEYS_AT_ONCE; j++) count += key[j] > x;
+    for (int64_t i = 0; i < n; i++) count += key[i] > x;
     return count;
 }
 FX_INLINE uint32_t fx_equal(const uint8_t *key, uint8_t x) {
@@ -195,6 +223,5 @@ FX_INLINE uint32_t fx_equal(const uint8_t *key, uint8_t x) {
     } while (0)
 
 FX_INLINE fx_v v_clip(fx_v x, fx_v low, fx_v high) { return v_min(v_max(x, low), high); }
-FX_INLINE fx_m m_above_zero(fx_v a) { return m_less(v_all(0), a); }
 
 #endif
