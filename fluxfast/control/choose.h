@@ -149,40 +149,53 @@ static bool fx_any_rests(const uint8_t *resting, int64_t n) {
 typedef struct {
     double longest, rooms; /* of those that run: the longest run_s, what they can do */
     double running, fit;   /* how many run, how many could */
+    double weights;        /* their sum */
 } fx_running;
 
-/* What each unit could do in the total's direction, beyond neutral. */
-static fx_running fx_able(const fx_units *u, int64_t n, bool up, fx_block *s) {
+/* Units that rest are kept at neutral; the others are weighed. */
+static fx_running fx_able(const fx_units *u, int64_t n, const fx_weights *weights, fx_block *s) {
     fx_v longest = v_all(-INFINITY), rooms = v_all(0), running = v_all(0), fits = v_all(0), zero = v_all(0);
+    fx_v sum = v_all(0);
+    fx_weights w = *weights;
     const uint8_t *resting = u->resting;
     const double *run_s = u->run_s;
     FX_EACH(n, {
         fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
-        fx_v room = up ? high - neutral : neutral - low;
-        fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(resting + i, k));
-        V_TO(s->weight, room);
+        fx_v room = w.up ? high - neutral : neutral - low;
+        fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(resting + i, k)), rests = m_but(fit, run);
+        fx_v weight = v_drop(rests, fx_weight(&w, i, k, low, high, s));
+        V_TO(s->low, v_if(rests, neutral, low));
+        V_TO(s->high, v_if(rests, neutral, high));
+        V_TO(s->weight, weight);
+        sum += weight;
         rooms += v_keep(run, room);
         longest = v_max(v_if(run, v_get(run_s + i, k), longest), longest);
         running += v_keep(run, v_all(1));
         fits += v_keep(fit, v_all(1));
         s++;
     });
-    return (fx_running){v_largest(longest), v_sum(rooms), v_sum(running), v_sum(fits)};
+    return (fx_running){v_largest(longest), v_sum(rooms), v_sum(running), v_sum(fits), v_sum(sum)};
 }
 
-/* Keys, 0 for units that can do nothing: first those that run, then those that rest, by whole percents of state of
- * energy. The one that has run longest comes last if it is due for relief; *now is without it.
+/* What each unit could do in the total's direction beyond neutral (as its weight), and its key, 0 if that is
+ * nothing: first those that run, then those that rest, by whole percents of state of energy. The one that has run
+ * longest comes last if it is due for relief; *now is without it.
  */
-static void fx_rank(const fx_units *u, int64_t n, bool up, bool due, const fx_block *scratch, uint8_t *key, fx_running *now) {
+static void fx_rank(
+    const fx_units *u, int64_t n, bool up, bool due, fx_block *scratch, uint8_t *key, fx_running *now
+) {
     fx_v zero = v_all(0), base = v_all(up ? 0 : 100), sign = v_all(up ? 1 : -1);
-    const fx_block *s = scratch;
+    fx_block *s = scratch;
     const uint8_t *resting = u->resting;
-    const double *soe_pct = u->soe_pct;
+    const double *soe_pct = u->soe_pct, *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
     memset(key + n, 0, FX_KEYS_AT_ONCE);
     FX_EACH(n, {
+        fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
+        fx_v can = up ? high - neutral : neutral - low;
         fx_v percent = base + sign * v_floor(v_clip(v_get(soe_pct + i, k), zero, v_all(100)));
         fx_v tier = v_if(m_zero(resting + i, k), v_all(FX_RAN), v_all(FX_RESTED));
-        v_put_bytes(key + i, v_keep(m_less(zero, V_OF(s->weight)), tier + percent), FX_LANES);
+        V_TO(s->weight, can);
+        v_put_bytes(key + i, v_keep(m_less(zero, can), tier + percent), FX_LANES);
         s++;
     });
     for (int64_t i = 0; i < n && due; i++)
@@ -221,57 +234,42 @@ static int fx_choose(
     return enough;
 }
 
-/* Units that rest are kept at neutral: those that already do, of those that could do something. */
-static void fx_stay(const fx_units *u, int64_t n, fx_block *s) {
-    fx_v zero = v_all(0);
-    const uint8_t *resting = u->resting;
-    FX_EACH(n, {
-        fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
-        fx_m rests = m_but(m_less(zero, V_OF(s->weight)), m_zero(resting + i, k));
-        V_TO(s->low, v_if(rests, neutral, low));
-        V_TO(s->high, v_if(rests, neutral, high));
-        s++;
-    });
-}
-
-/* Likewise, those that have a key up to `enough`; the others run. */
+/* Of the units that have a key, those with one up to `enough` rest, at neutral; the others run. */
 static void fx_settle(const fx_units *u, int64_t n, const uint8_t *key, int enough, fx_block *s) {
     fx_v zero = v_all(0);
     uint8_t *resting = u->resting;
     double *run_s = u->run_s;
+    const double *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
     FX_EACH(n, {
-        fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
-        fx_m fit = m_less(zero, V_OF(s->weight)), rests = m_but(fit, m_above(key + i, enough));
+        fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
+        fx_m fit = m_above(key + i, 0), rests = m_but(fit, m_above(key + i, enough));
         fx_m ran = m_zero(resting + i, k), switches = m_and(fit, m_both(rests, ran));
         V_TO(s->low, v_if(rests, neutral, low));
         V_TO(s->high, v_if(rests, neutral, high));
         v_put(run_s + i, v_drop(switches, v_get(run_s + i, k)), k);
-        v_put_bytes(resting + i, v_if(fit, v_keep(rests, v_all(1)), v_from_bytes(resting + i, k, 255)), k);
+        m_put_bytes(resting + i, m_or(rests, m_but(m_not(ran), fit)), k);
         s++;
     });
 }
 
-/* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. */
-static void fx_rest(
-    const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need, fx_block *s,
-    uint8_t *key
+/* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. Fills in the
+ * weights; returns their sum.
+ */
+static double fx_rest(
+    const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
+    const fx_weights *weights, fx_block *s, uint8_t *key
 ) {
     double needed = fabs(total) / efficient_kw, missing = fabs(need), fewest = fx_max(ceil(needed - 1e-9), 1);
     double most = fx_max(ceil(FX_HYSTERESIS * needed - 1e-9), 1);
-    if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return; /* all run, and shall */
-    fx_running now = fx_able(u, n, need > 0, s);
-    double wanted = fx_min(fx_max(now.running, fewest), most);
-    bool due = now.longest > rotate_s;
-    if (wanted >= now.fit) {
-        if (now.running == now.fit) return;
-        memset(key, FX_FIRST, (size_t)n);
-        fx_settle(u, n, key, 0, s);
-    } else if (due || wanted != now.running || missing - now.rooms > FX_SLACK) {
-        fx_rank(u, n, need > 0, due, s, key, &now);
-        fx_settle(u, n, key, fx_choose(n, wanted, missing, &now, s, key), s);
-    } else {
-        fx_stay(u, n, s);
-    }
+    if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return fx_weigh(weights, n, s); /* all run, and shall */
+    fx_running now = fx_able(u, n, weights, s);
+    double wanted = fx_min(fx_max(now.running, fewest), fx_min(most, now.fit));
+    bool due = now.longest > rotate_s && wanted < now.fit;
+    if (!due && wanted == now.running && (missing - now.rooms <= FX_SLACK || wanted == now.fit))
+        return now.weights; /* as they are */
+    fx_rank(u, n, weights->up, due, s, key, &now);
+    fx_settle(u, n, key, fx_choose(n, wanted, missing, &now, s, key), s);
+    return fx_weigh(weights, n, s);
 }
 
 #endif

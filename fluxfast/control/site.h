@@ -28,9 +28,11 @@ static void fx_share(
     int64_t blocks = fx_blocks(n);
     if (even) sum = fx_exchange(u, n, at->balance_kw_per_pct[site], need, s);
     if (isnan(sum)) {
-        if (!even && at->efficient_kw[site] > 0 && fabs(need) > FX_SLACK)
-            fx_rest(u, n, at->efficient_kw[site], at->rotate_s[site], total, need, s, key);
-        double weights = fx_weigh(u, n, at->split[site], need > 0, s);
+        bool up = need > 0, rest = !even && at->efficient_kw[site] > 0 && fabs(need) > FX_SLACK;
+        fx_weights w = {up ? u->allowed_discharge_kw : u->allowed_charge_kw, at->split[site], up};
+        double weights =
+            rest ? fx_rest(u, n, at->efficient_kw[site], at->rotate_s[site], total, need, &w, s, key)
+                 : fx_weigh(&w, n, s);
         sum = fx_split(s, blocks, weights, total, need);
     }
     fx_spread(s, blocks, total, sum, INFINITY);

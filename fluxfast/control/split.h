@@ -11,15 +11,26 @@ enum { FX_ENERGY, FX_POWER, FX_EQUAL, FX_STEPS = 60 };
 
 static inline int64_t fx_blocks(int64_t n) { return (n + FX_LANES - 1) / FX_LANES; }
 
-/* Fills in the weights, 0 for units without room in that direction; returns their sum. */
-static double fx_weigh(const fx_units *u, int64_t n, int by, bool up, fx_block *s) {
-    const double *allowed = up ? u->allowed_discharge_kw : u->allowed_charge_kw;
-    fx_v sum = v_all(0), zero = v_all(0), most = v_all(FX_HUGE * FX_HUGE);
+/* What the split is in proportion to: none of it for units without room in that direction. */
+typedef struct {
+    const double *allowed_kw;
+    int by;
+    bool up;
+} fx_weights;
+
+FX_INLINE fx_v fx_weight(const fx_weights *w, int64_t i, int k, fx_v low, fx_v high, const fx_block *s) {
+    fx_v weight = v_all(1), most = v_all(FX_HUGE * FX_HUGE);
+    if (w->by == FX_ENERGY) weight = v_min(w->up ? V_OF(s->full) : V_OF(s->room), most);
+    else if (w->by == FX_POWER) weight = v_min(v_get(w->allowed_kw + i, k), most);
+    return v_keep(w->up ? m_less(v_all(0), high) : m_less(low, v_all(0)), weight);
+}
+
+/* Fills in the weights; returns their sum. */
+static double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
+    fx_weights w = *weights;
+    fx_v sum = v_all(0);
     FX_EACH(n, {
-        fx_v weight = v_all(1), end = up ? V_OF(s->high) : -V_OF(s->low);
-        if (by == FX_ENERGY) weight = v_min(up ? V_OF(s->full) : V_OF(s->room), most);
-        else if (by == FX_POWER) weight = v_min(v_get(allowed + i, k), most);
-        weight = v_keep(m_less(zero, end), weight);
+        fx_v weight = fx_weight(&w, i, k, V_OF(s->low), V_OF(s->high), s);
         V_TO(s->weight, weight);
         sum += weight;
         s++;
