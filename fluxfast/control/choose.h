@@ -179,13 +179,12 @@ static fx_running fx_able(const fx_units *u, int64_t n, const fx_weights *weight
 
 /* What each unit could do in the total's direction beyond neutral (as its weight), and its key, 0 if that is
  * nothing: first those that run, then those that rest, by whole percents of state of energy. The one that has run
- * longest comes last if it is due for relief; *now is without it.
+ * longest comes last if it is due for relief.
  */
 static void fx_rank(
-    const fx_units *u, int64_t n, bool up, bool due, fx_block *scratch, uint8_t *key, fx_running *now
+    const fx_units *u, int64_t n, bool up, bool due, double longest, fx_block *s, uint8_t *key
 ) {
     fx_v zero = v_all(0), base = v_all(up ? 0 : 100), sign = v_all(up ? 1 : -1);
-    fx_block *s = scratch;
     const uint8_t *resting = u->resting;
     const double *soe_pct = u->soe_pct, *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
     memset(key + n, 0, FX_KEYS_AT_ONCE);
@@ -199,10 +198,8 @@ static void fx_rank(
         s++;
     });
     for (int64_t i = 0; i < n && due; i++)
-        if (key[i] >= FX_RAN && u->run_s[i] == now->longest) {
+        if (key[i] >= FX_RAN && u->run_s[i] == longest) {
             key[i] = FX_DUE;
-            now->running--;
-            now->rooms -= scratch[i / FX_LANES].weight[i % FX_LANES];
             break;
         }
 }
@@ -214,29 +211,39 @@ static double fx_rooms_above(const fx_block *s, int64_t blocks, const uint8_t *k
     return v_sum(sum);
 }
 
-/* The key above which units run, those that come first until they are `wanted` and can do what is `missing`. */
-static int fx_choose(
-    int64_t n, double wanted, double missing, const fx_running *now, const fx_block *s, uint8_t *key
-) {
-    int64_t blocks = fx_blocks(n);
-    int enough = 0, above = FX_KEYS; /* units from the key `enough` on suffice, those from `above` on do not */
-    if (now->running >= wanted && missing - now->rooms <= FX_SLACK) enough = FX_RAN;
-    else above = FX_RAN;
+/* The largest key below `above` so that those from it on are `wanted` units, or can do so much; 0: none. */
+static int fx_until(int64_t n, const fx_block *s, const uint8_t *key, int above, double wanted, bool kw) {
+    int enough = 0;
     while (above - enough > 1) {
-        int middle = (enough + above) / 2;
-        bool suffice = (double)fx_count_above(key, n, middle - 1) >= wanted;
-        suffice = suffice && missing - fx_rooms_above(s, blocks, key, middle - 1) <= FX_SLACK;
-        if (suffice) enough = middle;
+        int middle = (enough + above) / 2, x = middle - 1;
+        double have = kw ? fx_rooms_above(s, fx_blocks(n), key, x) : (double)fx_count_above(key, n, x);
+        if (have >= wanted) enough = middle;
         else above = middle;
     }
+    return enough;
+}
+
+/* The key up to which units rest: the others are those that come first, until they are `wanted` and can do what is
+ * `missing`.
+ */
+static int fx_choose(int64_t n, double wanted, double missing, const fx_block *s, uint8_t *key) {
+    int64_t blocks = fx_blocks(n);
+    int enough = fx_until(n, s, key, FX_KEYS, wanted, false);
+    if (enough > 0 && missing - fx_rooms_above(s, blocks, key, enough - 1) > FX_SLACK)
+        enough = fx_until(n, s, key, enough, missing - FX_SLACK, true);
     wanted -= (double)fx_count_above(key, n, enough);
     fx_mark(key, n, enough, wanted, missing - fx_rooms_above(s, blocks, key, enough), s);
     return enough;
 }
 
-/* Of the units that have a key, those with one up to `enough` rest, at neutral; the others run. */
-static void fx_settle(const fx_units *u, int64_t n, const uint8_t *key, int enough, fx_block *s) {
-    fx_v zero = v_all(0);
+/* Of the units that have a key, those with one up to `enough` rest, at neutral; the others run, and are weighed.
+ * Returns the weights' sum.
+ */
+static double fx_settle(
+    const fx_units *u, int64_t n, const uint8_t *key, int enough, const fx_weights *weights, fx_block *s
+) {
+    fx_v zero = v_all(0), sum = v_all(0);
+    fx_weights w = *weights;
     uint8_t *resting = u->resting;
     double *run_s = u->run_s;
     const double *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
@@ -244,12 +251,16 @@ static void fx_settle(const fx_units *u, int64_t n, const uint8_t *key, int enou
         fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
         fx_m fit = m_above(key + i, 0), rests = m_but(fit, m_above(key + i, enough));
         fx_m ran = m_zero(resting + i, k), switches = m_and(fit, m_both(rests, ran));
+        fx_v weight = v_drop(rests, fx_weight(&w, i, k, low, high, s));
         V_TO(s->low, v_if(rests, neutral, low));
         V_TO(s->high, v_if(rests, neutral, high));
+        V_TO(s->weight, weight);
+        sum += weight;
         v_put(run_s + i, v_drop(switches, v_get(run_s + i, k)), k);
         m_put_bytes(resting + i, m_or(rests, m_but(m_not(ran), fit)), k);
         s++;
     });
+    return v_sum(sum);
 }
 
 /* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. Fills in the
@@ -267,9 +278,8 @@ static double fx_rest(
     bool due = now.longest > rotate_s && wanted < now.fit;
     if (!due && wanted == now.running && (missing - now.rooms <= FX_SLACK || wanted == now.fit))
         return now.weights; /* as they are */
-    fx_rank(u, n, weights->up, due, s, key, &now);
-    fx_settle(u, n, key, fx_choose(n, wanted, missing, &now, s, key), s);
-    return fx_weigh(weights, n, s);
+    fx_rank(u, n, weights->up, due, now.longest, s, key);
+    return fx_settle(u, n, key, fx_choose(n, wanted, missing, s, key), weights, s);
 }
 
 #endif
