@@ -78,11 +78,9 @@ FX_INLINE double v_sum(fx_v a) { return (a[0] + a[1]) + (a[2] + a[3]); }
 FX_INLINE double v_largest(fx_v a) { return fx_max(fx_max(a[0], a[1]), fx_max(a[2], a[3])); }
 
 /* The upper 16 bits of numbers, by which most are seen to be from 0 to 2^45 at one operation each. */
-typedef __m256i fx_tops;
-FX_INLINE fx_tops t_of(fx_v a) { return (__m256i)a; }
-FX_INLINE fx_tops t_max(fx_tops t, fx_v a) { return _mm256_max_epu16(t, (__m256i)a); }
-FX_INLINE bool t_small(fx_tops t) {
-    __m256i more = _mm256_subs_epu16(t, _mm256_set1_epi64x(0x42cfffffffffffff)); /* what is just below 2^45 */
+FX_INLINE fx_v v_tops(fx_v a, fx_v b) { return (fx_v)_mm256_max_epu16((__m256i)a, (__m256i)b); }
+FX_INLINE bool v_small(fx_v tops) {
+    __m256i more = _mm256_subs_epu16((__m256i)tops, _mm256_set1_epi64x(0x42cfffffffffffff)); /* what is just below 2^45 */
     return _mm256_testz_si256(more, _mm256_set1_epi64x((int64_t)0xffff000000000000));
 }
 
@@ -182,10 +180,8 @@ FX_INLINE fx_v v_floor(fx_v a) { return floor(a); }
 FX_INLINE fx_v v_round(fx_v a) { return rint(a); }
 FX_INLINE double v_sum(fx_v a) { return a; }
 FX_INLINE double v_largest(fx_v a) { return a; }
-typedef double fx_tops;
-FX_INLINE fx_tops t_of(fx_v a) { return a; }
-FX_INLINE fx_tops t_max(fx_tops t, fx_v a) { return t; }
-FX_INLINE bool t_small(fx_tops t) { return false; }
+FX_INLINE fx_v v_tops(fx_v a, fx_v b) { return a; }
+FX_INLINE bool v_small(fx_v tops) { return false; }
 FX_INLINE fx_m m_zero(const uint8_t *p, int k) { return *p == 0; }
 FX_INLINE fx_m m_below_0(const int8_t *p, int k) { return *p < 0; }
 FX_INLINE fx_m m_above_0(const int8_t *p, int k) { return *p > 0; }

@@ -41,6 +41,7 @@ static double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
 /* The powers at a lambda; returns their sum. *free_weight: how fast that grows. */
 static double fx_at(fx_block *s, int64_t blocks, double lambda, double *free_weight) {
     fx_v sum = v_all(0), slope = v_all(0), by = v_all(lambda);
+#pragma GCC unroll 2
     for (int64_t b = 0; b < blocks; b++, s++) {
         fx_v weight = V_OF(s->weight), linear = by * weight, kw = v_clip(linear, V_OF(s->low), V_OF(s->high));
         V_TO(s->power, kw);
