@@ -53,7 +53,7 @@ static __attribute__((noinline, cold)) fx_m fx_sane(const fx_units *u, int64_t i
  * rises slowly; whether the unit takes part is not known yet.
  */
 FX_INLINE void fx_window(
-    const fx_units *u, int64_t i, int k, double dt_s, double per_pct, fx_block *s, const fx_units *units, int64_t from
+    const fx_units *u, int64_t i, int k, double dt_s, double per_pct, fx_block *s, const fx_units *units
 ) {
     fx_v soe = v_get(u->soe_pct + i, k), top_pct = v_get(u->soe_max_pct + i, k), inside = v_all(FX_LEAVE_PCT);
     fx_v soe_min = v_get(u->soe_min_pct + i, k), reserve = v_get(u->reserve_pct + i, k), zero = v_all(0);
@@ -81,21 +81,21 @@ FX_INLINE void fx_window(
     V_TO(s->takes, v_max(v_min(v_min(charge_kw * there, room), charged + rise), zero));
     V_TO(s->endless, rise_kw + charged + discharged);
     fx_m good = m_less(zero, eta);
-    if (!v_small(tops)) good = m_and(good, fx_sane(units, from + i, k));
+    if (!v_small(tops)) good = m_and(good, fx_sane(units, i, k));
     m_put(s->good, good);
 }
 
 /* A unit turns only after a rest at 0. Whole quanta, inward; the ramp inside what is safe. */
 FX_INLINE void fx_quanta(
     const fx_units *u, int64_t i, int k, double dt_s, double hold_off_s, fx_block *s, const fx_units *units,
-    int64_t from, fx_v *sums, fx_m *moves
+    fx_v *sums, fx_m *moves
 ) {
     fx_v last = v_get(u->setpoint_kw + i, k), zero = v_all(0), slack = v_all(FX_SLACK), dt = v_all(dt_s);
     fx_v ramp = v_get(u->ramp_kw_per_s + i, k), saved = v_get(u->ramp_left_kw + i, k);
     fx_v ran = v_get(u->run_s + i, k), idle = v_get(u->idle_s + i, k), quantum = v_get(u->quantum_kw + i, k);
     fx_m good = m_and(m_get(s->good), m_most(zero, V_OF(s->endless) + idle + ramp));
     if (!v_small(v_tops(v_tops(ran, quantum), v_tops(saved, v_abs(last)))))
-        good = m_and(good, fx_sane(units, from + i, k));
+        good = m_and(good, fx_sane(units, i, k));
     fx_m part = m_and(good, m_zero(u->usable + i, k));
     v_put(u->run_s + i, v_keep(good, ran + dt), k);
 
@@ -143,13 +143,13 @@ static void fx_bounds(
 ) {
     fx_v zero = v_all(0), sums[5] = {zero, zero, zero, zero, zero};
     fx_m moves = m_less(zero, zero);
-    for (int64_t from = 0; from < n; from += FX_STRIP, scratch += FX_STRIP / FX_LANES) {
-        int64_t count = n - from < FX_STRIP ? n - from : FX_STRIP;
-        fx_units at = fx_units_at(units, from); /* here: no store can change where its columns are */
-        fx_block *s = scratch;
-        FX_EACH(count, fx_window(&at, i, k, dt_s, per_pct, s++, units, from););
-        s = scratch;
-        FX_EACH(count, fx_quanta(&at, i, k, dt_s, hold_off_s, s++, units, from, sums, &moves););
+    fx_units u = *units; /* here: no store can change where its columns are */
+    for (int64_t from = 0; from < n; from += FX_STRIP) {
+        int64_t end = from + FX_STRIP < n ? from + FX_STRIP : n;
+        fx_block *s = scratch + from / FX_LANES;
+        FX_EACH(from, end, fx_window(&u, i, k, dt_s, per_pct, s++, units););
+        s = scratch + from / FX_LANES;
+        FX_EACH(from, end, fx_quanta(&u, i, k, dt_s, hold_off_s, s++, units, sums, &moves););
     }
     *out = (fx_sums){
         v_sum(sums[0]), v_sum(sums[1]), v_sum(sums[2]), v_sum(sums[3]), v_largest(sums[4]), m_any(moves),

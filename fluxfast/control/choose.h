@@ -74,18 +74,20 @@ static int64_t fx_count_above(const uint8_t *key, int64_t n, int x) {
 }
 
 /* A key so that no more than *wanted units have a larger one, and more if those that have it are counted, too;
- * *wanted: how many of these are left.
+ * *wanted: how many of these are left. Always as many steps, and no branch: which way one goes is anybody's guess.
  */
 static int fx_enough(const uint8_t *key, int64_t n, double *wanted) {
     int enough = FX_LEVELS + 1, below = -1;
-    double larger = 0;
-    while (enough - below > 1 && larger != *wanted) {
-        int middle = (enough + below) / 2;
-        double count = (double)fx_count_above(key, n, middle);
-        if (count > *wanted) below = middle;
-        else enough = middle, larger = count;
+    int64_t most = *wanted < (double)n ? (int64_t)*wanted : n, larger = 0;
+    for (int width = enough - below; width > 1; width -= width / 2) {
+        int middle = below + width / 2;
+        int64_t count = fx_count_above(key, n, middle);
+        bool more = count > most;
+        below = more ? middle : below;
+        enough = more ? enough : middle;
+        larger = more ? larger : count;
     }
-    *wanted -= larger;
+    *wanted -= (double)larger;
     return enough;
 }
 
@@ -159,7 +161,7 @@ static fx_running fx_able(const fx_units *u, int64_t n, const fx_weights *weight
     fx_weights w = *weights;
     const uint8_t *resting = u->resting;
     const double *run_s = u->run_s;
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
         fx_v room = w.up ? high - neutral : neutral - low;
         fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(resting + i, k)), rests = m_but(fit, run);
@@ -188,7 +190,7 @@ static void fx_rank(
     const uint8_t *resting = u->resting;
     const double *soe_pct = u->soe_pct, *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
     memset(key + n, 0, FX_KEYS_AT_ONCE);
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
         fx_v can = up ? high - neutral : neutral - low;
         fx_v percent = base + sign * v_floor(v_clip(v_get(soe_pct + i, k), zero, v_all(100)));
@@ -247,7 +249,7 @@ static double fx_settle(
     uint8_t *resting = u->resting;
     double *run_s = u->run_s;
     const double *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
         fx_m fit = m_above(key + i, 0), rests = m_but(fit, m_above(key + i, enough));
         fx_m ran = m_zero(resting + i, k), switches = m_and(fit, m_both(rests, ran));

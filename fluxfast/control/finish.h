@@ -20,7 +20,7 @@ FX_INLINE fx_v fx_set(const fx_units *u, int64_t i, int k, const fx_block *s) {
 static double fx_finish(const fx_units *u, int64_t n, const fx_block *s) {
     fx_v sum = v_all(0);
     fx_units at = *u;
-    FX_EACH(n, sum += fx_set(&at, i, k, s++););
+    FX_EACH(0, n, sum += fx_set(&at, i, k, s++););
     return v_sum(sum);
 }
 
@@ -71,7 +71,7 @@ static void fx_explain(const fx_units *u, int64_t n, int way, const fx_block *s)
         .up = up,
     };
     fx_units at = *u;
-    FX_EACH(n, fx_explain_at(&at, &w, i, k, s++););
+    FX_EACH(0, n, fx_explain_at(&at, &w, i, k, s++););
 }
 
 /* The reason that keeps most of `missing` kW from being done; what no unit explains is above their rated power. */

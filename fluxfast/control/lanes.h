@@ -204,16 +204,16 @@ FX_INLINE uint32_t fx_equal(const uint8_t *key, uint8_t x) {
 
 #endif
 
-/* Does the statements for every FX_LANES of n units: i is the first of them, k how many they are. */
-#define FX_EACH(n, ...) \
+/* Does the statements for every FX_LANES of the units from begin to end: i is the first of them, k how many. */
+#define FX_EACH(begin, end, ...) \
     do { \
-        int64_t i = 0; \
-        for (; i <= (n) - FX_LANES; i += FX_LANES) { \
+        int64_t i = (begin); \
+        for (; i <= (end) - FX_LANES; i += FX_LANES) { \
             const int k = FX_LANES; \
             __VA_ARGS__ \
         } \
-        if (i < (n)) { \
-            const int k = (int)((n) - i); \
+        if (i < (end)) { \
+            const int k = (int)((end) - i); \
             __VA_ARGS__ \
         } \
     } while (0)

@@ -42,7 +42,7 @@ static void fx_share(
 /* The setpoints stay as they are. */
 static void fx_hold(const fx_units *u, int64_t n, fx_block *s) {
     const double *setpoint_kw = u->setpoint_kw;
-    FX_EACH(n, V_TO(s->power, v_get(setpoint_kw + i, k)); s++;);
+    FX_EACH(0, n, V_TO(s->power, v_get(setpoint_kw + i, k)); s++;);
 }
 
 static void fx_decide_site(

@@ -29,7 +29,7 @@ FX_INLINE fx_v fx_weight(const fx_weights *w, int64_t i, int k, fx_v low, fx_v h
 static double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
     fx_weights w = *weights;
     fx_v sum = v_all(0);
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_v weight = fx_weight(&w, i, k, V_OF(s->low), V_OF(s->high), s);
         V_TO(s->weight, weight);
         sum += weight;
@@ -119,7 +119,7 @@ static double fx_exchange(const fx_units *u, int64_t n, double balance, double n
     fx_v zero = v_all(0), one = v_all(1);
     const double *soe_pct = u->soe_pct;
     fx_block *s = scratch;
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_m part = m_less(zero, V_OF(s->quantum));
         energies += v_keep(part, v_get(soe_pct + i, k));
         parts += v_keep(part, one);
@@ -127,7 +127,7 @@ static double fx_exchange(const fx_units *u, int64_t n, double balance, double n
     });
     fx_v mean = v_all(v_sum(energies) / fx_max(v_sum(parts), 1));
     s = scratch;
-    FX_EACH(n, {
+    FX_EACH(0, n, {
         fx_v off = v_get(soe_pct + i, k) - mean, low = V_OF(s->low), high = V_OF(s->high);
         fx_v wish = v_clip(v_all(balance) * off, low, high) - v_clip(zero, low, high);
         wish = v_keep(m_and(m_less(zero, V_OF(s->quantum)), m_less(v_all(FX_EVEN_PCT), v_abs(off))), wish);
