@@ -28,8 +28,8 @@ mode = os.environ.get("FLUXFAST_BUILD", "release")
 if mode not in MODES:
     sys.exit(f"FLUXFAST_BUILD={mode}: use one of {', '.join(MODES)}")
 compile_args, link_args, checks = MODES[mode]
-# Numbers are the same on every processor (no fused multiply-add); nobody looks at the floating-point exception
-# flags. Never -ffast-math: it forgets what a NaN is.
+# Numbers are the same on every processor (no fused multiply-add); nobody looks at the flags of floating-point
+# exceptions. Never -ffast-math: it forgets what a NaN is.
 arithmetic = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
 tracing = mode == "coverage"
 macros = (

@@ -78,7 +78,9 @@ def imports_of_cython(file: Path, package: Path) -> list[tuple[int, str, list[st
 def problems(package: Path, layers: Layers) -> list[str]:
     """Return one line for each import that the table forbids, and for each room that it does not name."""
     found = []
-    for file in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")):
+    for file in sorted(
+        p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
+    ):
         importer = room_of(file, package)
         place = file.relative_to(package.parent)
         if importer not in layers.shelf:

@@ -137,7 +137,7 @@ FX_INLINE void fx_quanta(
 }
 
 /* per_pct: kW a % and kWh. */
-static void fx_bounds(
+FX_STAGE void fx_bounds(
     const fx_units *units, int64_t n, double dt_s, double per_pct, double hold_off_s, fx_block *scratch,
     fx_sums *out
 ) {

@@ -121,7 +121,7 @@ static double fx_total(const fx_block *s, int64_t blocks) {
 }
 
 /* Rounds all powers to their quanta, the coarsest first; finer ones take over what those leave. */
-static void fx_whole(
+FX_STAGE void fx_whole(
     fx_block *s, int64_t n, uint8_t *key, double coarsest, double total, double lower, double upper
 ) {
     double finest;
@@ -268,7 +268,7 @@ static double fx_settle(
 /* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. Fills in the
  * weights; returns their sum.
  */
-static double fx_rest(
+FX_STAGE double fx_rest(
     const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
     const fx_weights *weights, fx_block *s, uint8_t *key
 ) {

@@ -17,7 +17,7 @@ FX_INLINE fx_v fx_set(const fx_units *u, int64_t i, int k, const fx_block *s) {
 }
 
 /* The powers become setpoints; returns their sum. */
-static double fx_finish(const fx_units *u, int64_t n, const fx_block *s) {
+FX_STAGE double fx_finish(const fx_units *u, int64_t n, const fx_block *s) {
     fx_v sum = v_all(0);
     fx_units at = *u;
     FX_EACH(0, n, sum += fx_set(&at, i, k, s++););
@@ -57,7 +57,7 @@ FX_INLINE void fx_explain_at(const fx_units *u, const fx_why *w, int64_t i, int 
 /* Why each unit does not do more in the direction `way` (1, -1; 0: in none): the last of the steps from its rated
  * power down to its bound that took something away.
  */
-static void fx_explain(const fx_units *u, int64_t n, int way, const fx_block *s) {
+FX_STAGE void fx_explain(const fx_units *u, int64_t n, int way, const fx_block *s) {
     bool up = way > 0;
     fx_why w = {
         .rated_kw = up ? u->discharge_kw : u->charge_kw,

@@ -3,9 +3,9 @@
     bounds of each unit ─▶ target of the site ─▶ hold, or: exchange or rest ─▶ split ─▶ round ─▶ reasons
 
 Here the columns of columns.py are bound; the decision is in C headers, compiled for any processor
-(``kernel_any.c``) and for those with AVX2 (``kernel_avx2.c``): ``site.h`` has the order of a site's decision and
-what always holds, ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h`` the loops over its units, ``lanes.h``
-what both are made of. ``reference.py`` is the same in readable NumPy.
+(``kernel_any.c``) and for those with AVX2 (``kernel_avx2.c``): ``site.h`` has the order of a site's decision
+and what always holds, ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h`` the loops over its units,
+``lanes.h`` what these are made of. ``reference.py`` is the same in readable NumPy.
 """
 
 cimport cython

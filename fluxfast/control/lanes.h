@@ -25,6 +25,7 @@ static inline double fx_max(double a, double b) { return a > b ? a : b; }
 static inline double fx_clip(double x, double low, double high) { return fx_min(fx_max(x, low), high); }
 
 #define FX_INLINE static inline __attribute__((always_inline))
+#define FX_STAGE static __attribute__((noinline)) /* its loop has the registers for itself */
 
 #if defined(__AVX2__)
 

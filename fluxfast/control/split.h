@@ -26,7 +26,7 @@ FX_INLINE fx_v fx_weight(const fx_weights *w, int64_t i, int k, fx_v low, fx_v h
 }
 
 /* Fills in the weights; returns their sum. */
-static double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
+FX_STAGE double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
     fx_weights w = *weights;
     fx_v sum = v_all(0);
     FX_EACH(0, n, {
@@ -39,7 +39,7 @@ static double fx_weigh(const fx_weights *weights, int64_t n, fx_block *s) {
 }
 
 /* The powers at a lambda; returns their sum. *free_weight: how fast that grows. */
-static double fx_at(fx_block *s, int64_t blocks, double lambda, double *free_weight) {
+FX_STAGE double fx_at(fx_block *s, int64_t blocks, double lambda, double *free_weight) {
     fx_v sum = v_all(0), slope = v_all(0), by = v_all(lambda);
 #pragma GCC unroll 2
     for (int64_t b = 0; b < blocks; b++, s++) {
