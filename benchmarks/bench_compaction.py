@@ -25,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -141,7 +141,9 @@ CONTENDERS: dict[str, Callable[[Source, Path], Cost]] = {
 
 def compare(written: pa.Table, feed: Feed) -> None:
     """Stop if these are not the rows that were logged, in whichever order."""
-    time = written["time"].cast(pa.timestamp("us", tz="UTC") if written["time"].type != pa.int64() else pa.int64())
+    time = written["time"].cast(
+        pa.timestamp("us", tz="UTC") if written["time"].type != pa.int64() else pa.int64()
+    )
     devices = written["device"].cast(pa.string())
     order = np.lexsort((devices.to_numpy(zero_copy_only=False), time.cast(pa.int64()).to_numpy()))
     rows = pa.array(order)
@@ -164,7 +166,8 @@ def main() -> None:
     asked = parser.parse_args()
     feed = Feed(asked.ticks)
     print(machine())
-    print(f"{feed.readings:,} readings, pyarrow {pa.__version__}, pandas {pd.__version__}, medians of {asked.repeats}\n")
+    print(f"{feed.readings:,} readings, pyarrow {pa.__version__}, pandas {pd.__version__}")
+    print(f"medians of {asked.repeats}\n")
     costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory(dir=asked.dir) as journal:
         rows = source(feed, Path(journal))
@@ -172,7 +175,10 @@ def main() -> None:
             for name, contender in CONTENDERS.items():
                 with tempfile.TemporaryDirectory(dir=asked.dir) as folder:
                     costs.setdefault(name, []).append(contender(rows, Path(folder)))
-    print(f"{'':16} {'ns CPU/reading':>15} {'x pyarrow':>10} {'M/s of CPU':>11} {'ns/reading':>11} {'bytes/reading':>14}")
+    print(
+        f"{'':16} {'ns CPU/reading':>15} {'x pyarrow':>10} {'M/s of CPU':>11} {'ns/reading':>11} "
+        f"{'bytes/reading':>14}"
+    )
     for name, found in costs.items():
         cpu_ns, wall_ns = (
             statistics.median(times) / feed.readings * 1e9

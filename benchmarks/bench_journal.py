@@ -14,8 +14,8 @@ bytes.
 - `csv`: the csv module, a row for each device and tick
 - `sqlite`: the sqlite3 module, WAL, executemany and a transaction a frame
 
-It also has what the tick itself pays: `append` and `end_tick`, on the thread that calls them, ten milliseconds
-apart, with the arrays just written; and with `--sync` the journal with its other sync policies. What it does
+It also has what the tick itself pays: `append` and `end_tick`, on the thread that calls them, ten
+milliseconds apart, with the arrays just written; and with `--sync` the journal with its other sync policies. What it does
 not show: a disk (`--dir`; only `--sync` waits for it), values that compress better or worse, other datasets
 beside this one; and it logs as fast as it can, so memory is colder than that of a station.
 """
@@ -69,7 +69,12 @@ def fwrite(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
     write = ctypes.CDLL(str(library)).write_frames
     write.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t]
     packed = [
-        b"".join((tick_us.to_bytes(8, "little"), *(array.tobytes() for array in (latency, quality, *values, valid))))
+        b"".join(
+            (
+                tick_us.to_bytes(8, "little"),
+                *(array.tobytes() for array in (latency, quality, *values, valid)),
+            )
+        )
         for tick_us, latency, quality, values, valid in feed.ticks
     ]
     data, frames = b"".join(packed), len(packed) // ticks_a_frame
@@ -84,12 +89,14 @@ def fwrite(feed: Feed, folder: Path, ticks_a_frame: int) -> Cost:
 def pyarrow(feed: Feed, folder: Path, ticks_a_frame: int, codec: str | None = None) -> Cost:
     file, schema = folder / "ticks.arrows", feed.table.schema.remove(1)
     options = pa.ipc.IpcWriteOptions(compression=codec)
-    with Stopwatch() as watch, pa.OSFile(str(file), "wb") as sink:
-        with pa.ipc.new_stream(sink, schema, options=options) as stream:
-            for first in range(0, len(feed.ticks), ticks_a_frame):
-                ticks = feed.ticks[first : first + ticks_a_frame]
-                stream.write_batch(batch(ticks, schema))
-                sink.flush()
+    with (
+        Stopwatch() as watch,
+        pa.OSFile(str(file), "wb") as sink,
+        pa.ipc.new_stream(sink, schema, options=options) as stream,
+    ):
+        for first in range(0, len(feed.ticks), ticks_a_frame):
+            stream.write_batch(batch(feed.ticks[first : first + ticks_a_frame], schema))
+            sink.flush()
     compare(pa.ipc.open_stream(pa.OSFile(str(file))).read_all(), feed)
     return watch.cost(file.stat().st_size)
 
@@ -192,7 +199,9 @@ def tick_pays_us(feed: Feed, folder: Path, ticks_a_frame: int) -> list[float]:
     paid = []
     for tick_us, *of_tick in feed.ticks:
         time.sleep(0.01)
-        for into, new in zip((latency, quality, valid, *values), (*of_tick[:2], of_tick[3], *of_tick[2]), strict=True):
+        for into, new in zip(
+            (latency, quality, valid, *values), (*of_tick[:2], of_tick[3], *of_tick[2]), strict=True
+        ):
             into[...] = new  # as decoding does, just before
         began_ns = time.thread_time_ns()
         log.append(0, tick_us, latency, quality, values, valid)
@@ -217,7 +226,10 @@ def main() -> None:
     feed = Feed(asked.ticks)
     print(machine())
     print(f"{feed.readings:,} readings, medians of {asked.repeats}\n")
-    print(f"{'ticks a frame':16} {'':12} {'ns CPU/reading':>15} {'x floor':>8} {'M/s of CPU':>11} {'bytes/reading':>14}")
+    print(
+        f"{'ticks a frame':16} {'':12} {'ns CPU/reading':>15} {'x floor':>8} {'M/s of CPU':>11} "
+        f"{'bytes/reading':>14}"
+    )
     for ticks_a_frame in (1, 5):
         costs: dict[str, list[Cost]] = {}
         for _ in range(asked.repeats):
