@@ -15,9 +15,9 @@ bytes.
 - `sqlite`: the sqlite3 module, WAL, executemany and a transaction a frame
 
 It also has what the tick itself pays: `append` and `end_tick`, on the thread that calls them, ten
-milliseconds apart, with the arrays just written; and with `--sync` the journal with its other sync policies. What it does
-not show: a disk (`--dir`; only `--sync` waits for it), values that compress better or worse, other datasets
-beside this one; and it logs as fast as it can, so memory is colder than that of a station.
+milliseconds apart, with the arrays just written; and with `--sync` the journal with its other sync policies.
+What it does not show: a disk (`--dir`; only `--sync` waits for it), values that compress better or worse,
+other datasets beside this one; and it logs as fast as it can, so memory is colder than that of a station.
 """
 
 import argparse
