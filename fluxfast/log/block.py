@@ -109,8 +109,9 @@ class Ticks:
 
 def _fitted(array: Array, dtype: np.dtype[Any]) -> Array:
     """Any number makes a bool (nonzero is true); every other conversion must keep its kind."""
-    casting = "unsafe" if dtype == np.bool_ else "same_kind"
-    return np.ascontiguousarray(array.astype(dtype, casting=casting, copy=False))
+    if dtype == np.bool_:
+        return np.ascontiguousarray(array, np.bool_)
+    return np.ascontiguousarray(array.astype(dtype, casting="same_kind", copy=False))
 
 
 class Block:

@@ -1,4 +1,4 @@
-"""What each reading of a tick costs on its way into a message: a copy, and a bit that says whether it is there.
+"""What is done to each reading of a tick: it is copied, and gets a bit that says whether it is there.
 
 NumPy takes more than a microsecond for each array that it copies into another, much longer than the bytes
 take; and it is the loop that waits.
@@ -23,16 +23,22 @@ cdef uint64_t LOW_BITS = 0x7F7F7F7F7F7F7F7F
 cdef uint64_t TO_THE_TOP = 0x0102040810204080
 
 
-def gather(unsigned char[::1] memory, const int64_t[:, ::1] places, list dtypes, Py_ssize_t tick, list arrays):
+def gather(
+    unsigned char[::1] memory,
+    const int64_t[:, ::1] places,
+    list dtypes,
+    Py_ssize_t tick,
+    list arrays,
+):
     """Copy a tick's arrays to their places; return False if one has another dtype, or columns in other order.
 
-    ``places``: for each array its first byte in ``memory``, how many columns it has (C-contiguous, if several),
-    the bytes of a column in a tick, and how far columns are from each other. ValueError where an array has not
-    as many bytes.
+    ``places``: for each array its first byte in ``memory``, how many columns it has (C-contiguous, if
+    several), the bytes of a column in a tick, and how far columns are from each other. ValueError where an
+    array has not as many bytes.
     """
     cdef Py_buffer view
     cdef Py_ssize_t i, column, columns, size, to, distance
-    if len(arrays) != places.shape[0] or len(dtypes) != places.shape[0] or places.shape[1] != PLACE or tick < 0:
+    if not len(arrays) == len(dtypes) == places.shape[0] or places.shape[1] != PLACE or tick < 0:
         raise ValueError(f"a tick has {places.shape[0]} arrays, not {len(arrays)}")
     for i in range(places.shape[0]):
         array, dtype = arrays[i], dtypes[i]
@@ -62,8 +68,8 @@ def gather(unsigned char[::1] memory, const int64_t[:, ::1] places, list dtypes,
 def pack(unsigned char[::1] memory, const int64_t[:, ::1] packings, Py_ssize_t length):
     """Turn bytes into bits, as Arrow has them: set where the byte is not 0.
 
-    ``packings``: where in ``memory`` each ``length`` bytes begin, where their bits go, and where an int64 goes
-    that says how many of them are 0 (-1: nowhere).
+    ``packings``: where in ``memory`` each ``length`` bytes begin, where their bits go, and where an int64
+    goes that says how many of them are 0 (-1: nowhere).
     """
     cdef Py_ssize_t i
     cdef int64_t zeros
@@ -85,8 +91,8 @@ def pack(unsigned char[::1] memory, const int64_t[:, ::1] packings, Py_ssize_t l
 
 
 cdef int64_t pack_bits(const unsigned char *flags, unsigned char *bits, Py_ssize_t length) noexcept nogil:
-    # Returns how many are set. Eight bytes at once: 1 in each that is not 0, then a product that brings all of
-    # them into its highest byte, the first as the lowest bit.
+    # Returns how many are set. Eight bytes at once: 1 in each that is not 0, then a product that brings all
+    # of them into its highest byte, the first as the lowest bit.
     cdef Py_ssize_t at, i
     cdef uint64_t eight
     cdef int64_t ones = 0

@@ -23,6 +23,8 @@ import numpy.typing as npt
 
 V5: Final = 4  # as Arrow counts its versions
 RECORD_BATCH: Final = 3  # among the kinds of messages
+NODE: Final = np.dtype([("length", "<i8"), ("nulls", "<i8")])
+BUFFER: Final = np.dtype([("offset", "<i8"), ("length", "<i8")])
 
 
 class MessageLayout:
@@ -46,8 +48,8 @@ class MessageLayout:
         places = (metadata.itemsize + self._offsets).reshape(2, -1)
         self.bitmaps: list[int] = places[0, whole:].tolist()
         self.columns: list[int] = places[1].tolist()
-        nodes, node = metadata.fields["nodes"], metadata["nodes"].base
-        self.nulls = [nodes[1] + c * node.itemsize + node.fields["nulls"][1] for c in range(whole, len(bits))]
+        first_null = _at(metadata, "nodes") + _at(NODE, "nulls")
+        self.nulls = [first_null + c * NODE.itemsize for c in range(whole, len(bits))]
         self.n_bytes = metadata.itemsize + int(self._sizes.sum())
         self._of_rows: dict[int, npt.NDArray[np.uint8]] = {}
 
@@ -76,7 +78,7 @@ class MessageLayout:
 
 
 def _metadata(columns: int) -> list[Any]:
-    """Return the fields of the metadata, each at a multiple of its size; the flatbuffer begins at ``root``."""
+    """Return the metadata's fields, each at a multiple of its size; the flatbuffer begins at ``root``."""
     return [
         ("continuation", "<u4"),
         ("size", "<i4"),  # of what follows
@@ -96,10 +98,10 @@ def _metadata(columns: int) -> list[Any]:
         ("rows", "<i8"),
         ("to_buffers", "<u4"),
         ("n_nodes", "<u4"),
-        ("nodes", [("length", "<i8"), ("nulls", "<i8")], columns),
+        ("nodes", NODE, columns),
         ("pad_4", "<u4"),
         ("n_buffers", "<u4"),
-        ("buffers", [("offset", "<i8"), ("length", "<i8")], 2 * columns),
+        ("buffers", BUFFER, 2 * columns),
     ]
 
 
@@ -111,8 +113,7 @@ def _constants(dtype: np.dtype[Any], columns: int) -> dict[str, Any]:
     """
 
     def at(name: str) -> int:
-        assert dtype.fields is not None
-        return int(dtype.fields[name][1])
+        return _at(dtype, name)
 
     def fields(table: str, end: str, *names: str) -> tuple[int, ...]:
         return (4 + 2 * len(names), at(end) - at(table), *(at(name) - at(table) for name in names))
@@ -133,3 +134,8 @@ def _constants(dtype: np.dtype[Any], columns: int) -> dict[str, Any]:
         "to_buffers": at("n_buffers") - at("to_buffers"),
         "n_buffers": 2 * columns,
     }
+
+
+def _at(dtype: np.dtype[Any], name: str) -> int:
+    assert dtype.fields is not None
+    return int(dtype.fields[name][1])

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from fluxfast.log import Column, Dataset, batches
-from fluxfast.log.block import Block, Layout, Ticks
+from fluxfast.log.block import Layout, Ticks
 from fluxfast.log.gather import gather, pack
 
 TYPES = ["float64", "float32", "int64", "uint64", "bool", "S5", "S8"]
