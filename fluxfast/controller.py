@@ -226,7 +226,8 @@ class _MeterInput:
 
     def __init__(self, group: MeterGroup, tables: Mapping[str, Table]) -> None:
         self._table, self._rows = tables[group.table], places(group.rows)
-        self._column, self._slot, self._factor = self._table.names.index(group.point), group.slot, group.factor
+        self._column, self._slot = self._table.names.index(group.point), group.slot
+        self._factor = group.factor
 
     def read(self) -> Floats:
         """Return their values, nan where one is not known."""
