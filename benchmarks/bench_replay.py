@@ -6,8 +6,8 @@
 400 PowerPacks and 100 meters on 100 sites, half a second a tick, an hour of it written as a station logs it
 that only observes; what is replayed is peak shaving, so from the first tick on every site is another than in
 the log. With ``--log`` it is a log that was recorded, decided by its own site file.
-Times real time is of whole replays, from the call to the result, by the wall clock; median and best. Files are
-read ahead in a thread of its own, all else is one thread's. The stages are that thread's CPU in one more
+Times real time is of whole replays, from the call to the result, by the wall clock; median and best. Files
+are read ahead in a thread of its own, all else is one thread's. The stages are that thread's CPU in one more
 replay, with a clock around each call, which itself adds about 10 µs a tick; "files" is the other thread's.
 What it does not show: reading from a disk (the log is in the page cache), writing ``--out``, the chart, and
 the start of the process.
@@ -172,10 +172,10 @@ def report(site: Path, log: Path, repeats: int) -> None:
     result, took_s = runs[0][0], [took for _, took in runs]
     units = sum(len(site.units) for site in result.sites)
     per_tick = statistics.median(took_s) / result.ticks
+    best = tick_s * result.ticks / min(took_s)
     print(
-        f"{units} units on {len(result.sites)} sites, {result.ticks} ticks of {tick_s:g} s, {repeats} replays:"
-        f" {tick_s / per_tick:.0f} × real time, best {tick_s * result.ticks / min(took_s):.0f} (goal {GOAL}); "
-        f"{per_tick * 1e6:.0f} µs a tick"
+        f"{units} units on {len(result.sites)} sites, {result.ticks} ticks of {tick_s:g} s, {repeats} runs:"
+        f" {tick_s / per_tick:.0f} × real time, best {best:.0f} (goal {GOAL}); {per_tick * 1e6:.0f} µs a tick"
     )
     stages = Stages()
     again = stages.measure(site, log)
