@@ -206,7 +206,8 @@ class _UnitInputs:
             values[:] = self._table.values[column][self._rows]
         np.isfinite(self._values, out=self._known)
         self._known &= self._table.quality.take(self._columns, axis=0)[:, self._rows] <= self._worst
-        return np.logical_and.reduce(self._needed, axis=0)
+        good: NDArray[np.bool_] = np.logical_and.reduce(self._needed, axis=0)
+        return good
 
     def __getitem__(self, role: str) -> tuple[Floats, NDArray[np.bool_]]:
         """Return values and whether they are known, [units] each."""
@@ -215,7 +216,7 @@ class _UnitInputs:
     def oldest_ns(self) -> NDArray[np.int64]:
         """Return when the oldest of them was asked for, [units]."""
         requested_ns = self._table.requested_ns
-        oldest_ns = requested_ns[self._slots[0]][self._rows]
+        oldest_ns: NDArray[np.int64] = requested_ns[self._slots[0]][self._rows]
         for slot in self._slots[1:]:
             oldest_ns = np.minimum(oldest_ns, requested_ns[slot][self._rows])
         return oldest_ns
@@ -226,7 +227,8 @@ class _MeterInput:
 
     def __init__(self, group: MeterGroup, tables: Mapping[str, Table]) -> None:
         self._table, self._rows = tables[group.table], places(group.rows)
-        self._column, self._slot, self._factor = self._table.names.index(group.point), group.slot, group.factor
+        self._column, self._slot = self._table.names.index(group.point), group.slot
+        self._factor = group.factor
 
     def read(self) -> Floats:
         """Return their values, nan where one is not known."""
@@ -236,7 +238,7 @@ class _MeterInput:
 
     def requested_ns(self) -> NDArray[np.int64]:
         """Return when each was asked for them; 0: never answered."""
-        return self._table.requested_ns[self._slot][self._rows]
+        return np.asarray(self._table.requested_ns[self._slot][self._rows])
 
 
 # By whether its inputs are young enough, known and in their range, and whether it says that it is ready.

@@ -44,8 +44,8 @@ class Estimate:
         self._silent: Flags = np.ones(sites, bool)  # no sample is young enough
         self.stale: Flags = np.ones(sites, bool)
         # When the value before the present one was last seen, and the one before that: what the present one
-        # shows happened after the latter, even if the meter averages over its whole refresh period. And when the
-        # last sample was asked for.
+        # shows happened after the latter, even if the meter averages over its whole refresh period. Last,
+        # when the newest sample was asked for.
         self._seen_s = np.full((3, sites), -np.inf)
         self._before_s, self._since_s, self.sample_s = self._seen_s
         # How long the value before the present one stood, at most. The present one is taken to be no older

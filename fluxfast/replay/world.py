@@ -76,7 +76,9 @@ def _inputs(layout: TableLayout, names: list[str]) -> Inputs:
         np.float64,
     )
     rows = {device.id: row for row, device in enumerate(layout.devices)}
-    return Inputs(layout, Wanted(layout.name, rows, names, codes, layout.variant), *np.moveaxis(limits, -1, 0))
+    return Inputs(
+        layout, Wanted(layout.name, rows, names, codes, layout.variant), *np.moveaxis(limits, -1, 0)
+    )
 
 
 def logged_decisions(plan: ControlPlan) -> Wanted:
