@@ -8,8 +8,9 @@ Goes out: ``DIR/<dataset>/date=YYYY-MM-DD/*.parquet``.
 - ``dataset.py``: what a dataset is, and the Arrow schema that follows from it; ``events.py``: the dataset of
   what happens now and then
 - ``writer.py``: ``LogWriter``, what a station hands its ticks to
-- ``block.py``, ``batches.py``, ``frame.py``, ``segment.py``, ``journal.py``: ticks in memory; as Arrow
-  batches; in frames; in files; the thread that puts them there
+- ``block.py``, ``gather.pyx``, ``message.py``, ``batches.py``: ticks in memory, which is laid out as the
+  Arrow batch that they leave in
+- ``frame.py``, ``segment.py``, ``journal.py``: batches in frames; in files; the thread that puts them there
 - ``rows.py``, ``encoder.py``, ``convert.py``: batches to tables, to Parquet, exactly once
 - ``merge.py``, ``retention.py``, ``remote.py``, ``upload.py``: few large files; what is too old; copies
 - ``inventory.py``, ``inventory_files.py``, ``views.py``: what a log says of itself, and long views
