@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, which would compile all of fluxfast anew
 .PHONY: demo test test-long lint sanitize coverage bench bench-check wheel clean help setup build
 
 setup: ## make .venv and install everything into it

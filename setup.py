@@ -1,7 +1,7 @@
 """The compiled part of the build; everything else is in pyproject.toml.
 
-Every ``fluxfast/**/*.pyx`` is one extension. One knob, ``FLUXFAST_BUILD``:
-``release`` (default), ``debug`` (Cython's checks on, -O0), ``asan`` (debug + address and
+Every ``fluxfast/**/*.pyx`` is one extension, with what is named after it in C (``kernel_*.c``). One knob,
+``FLUXFAST_BUILD``: ``release`` (default), ``debug`` (Cython's checks on, -O0), ``asan`` (debug + address and
 undefined-behaviour sanitizers), ``coverage`` (line tracing; not in the limited API).
 """
 
@@ -28,9 +28,9 @@ mode = os.environ.get("FLUXFAST_BUILD", "release")
 if mode not in MODES:
     sys.exit(f"FLUXFAST_BUILD={mode}: use one of {', '.join(MODES)}")
 compile_args, link_args, checks = MODES[mode]
-# Numbers are the same on every processor (no fused multiply-add); sums that say so may become vector code;
-# nobody looks at the floating-point exception flags. Never -ffast-math: it forgets what a NaN is.
-arithmetic = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-fopenmp-simd"]
+# Numbers are the same on every processor (no fused multiply-add); nobody looks at the flags of floating-point
+# exceptions. Never -ffast-math: it forgets what a NaN is.
+arithmetic = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
 tracing = mode == "coverage"
 macros = (
     [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
@@ -44,7 +44,7 @@ headers = [str(p) for pattern in ("*.pxd", "*.h") for p in sorted(root.rglob(pat
 extensions = [
     Extension(
         ".".join(source.with_suffix("").parts),
-        [str(source)],
+        [str(source), *(str(p) for p in sorted(source.parent.glob(f"{source.stem}_*.c")))],
         define_macros=macros,
         extra_compile_args=[*compile_args, *arithmetic, "-Wall", "-Wextra", "-Wno-unused-parameter"],
         extra_link_args=link_args,
@@ -77,22 +77,24 @@ class ParallelBuild(build_ext):
         stamp.write_text(mode)
 
 
-setup(
-    ext_modules=cythonize(
-        extensions,
-        build_dir=None if tracing else f"build/{mode}/cython",
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": checks,
-            "wraparound": False,
-            "initializedcheck": checks,
-            "cdivision": True,
-            "embedsignature": True,
-            "linetrace": tracing,
-            "show_performance_hints": mode == "release",
-        },
-    ),
-    cmdclass={"build_ext": ParallelBuild},
-    options={"build": {"build_base": f"build/{mode}"}}
-    | ({} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}}),
-)
+if __name__ == "__main__":  # where processes are not forked, those that run Cython import this file
+    setup(
+        ext_modules=cythonize(
+            extensions,
+            build_dir=None if tracing else f"build/{mode}/cython",
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": checks,
+                "wraparound": False,
+                "initializedcheck": checks,
+                "cdivision": True,
+                "embedsignature": True,
+                "linetrace": tracing,
+                "show_performance_hints": mode == "release",
+            },
+            nthreads=os.cpu_count(),
+        ),
+        cmdclass={"build_ext": ParallelBuild},
+        options={"build": {"build_base": f"build/{mode}"}}
+        | ({} if tracing else {"bdist_wheel": {"py_limited_api": "cp311"}}),
+    )

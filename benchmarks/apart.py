@@ -57,7 +57,7 @@ def say(cost: float, right: bool, **more: Any) -> None:
 
 def python(script: str, *arguments: object) -> list[str]:
     """Return the command of one of our scripts."""
-    return [sys.executable, str(HERE / Path(script).name), *map(str, arguments)]
+    return [sys.executable, str(HERE / script), *map(str, arguments)]
 
 
 def compiled(source: str, folder: Path, *flags: str) -> str:
@@ -79,7 +79,9 @@ def simulator(site: Path) -> Iterator[None]:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        print(server.stdout.readline().strip(), file=sys.stderr)
+        if not (started := server.stdout.readline()):
+            sys.exit("the simulator did not start")
+        print(started.strip(), file=sys.stderr)
         yield
     finally:
         server.terminate()

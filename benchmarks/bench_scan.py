@@ -1,11 +1,12 @@
-"""A /20 with 300 devices: fluxfast scan and nmap's modbus-discover, by time and findings.
+"""A network on one port with devices in it: fluxfast scan and nmap's modbus-discover, by time and findings.
 
-    python benchmarks/bench_scan.py [NMAP_LIMIT_S]
+127.0.0.0/24 with 18 simulated devices, and /20 with 300. scan/refusing: all other addresses refuse.
+scan/mixed: of 100 addresses, one accepts and says nothing, one resets, one drops every SYN, and one is HTTP,
+SSH, TLS, echo or random bytes. A device that is not reported is missed; anything else that is reported as
+Modbus is false. nmap runs until the first unit of each host and, in the /24, for all units, as its manual
+has it. What has not ended after NMAP_S is ended, and wrong: let run to the end once, the mixed /24 took nmap
+602 s.
 
-127.0.0.0/20, one port, twice: 300 simulated devices where all other addresses refuse; and the same where
-40 addresses each accept and say nothing, reset, or drop every SYN, and 8 each are HTTP, SSH, TLS, echo and
-random bytes. A device that is not reported is missed; anything else that is reported as Modbus is false. nmap
-runs until the first unit of each host and, as its manual has it, for all of them, NMAP_LIMIT_S each (300).
 What it does not show: a real network, where nobody refuses for an address that is not there.
 """
 
@@ -18,18 +19,24 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from apart import CORES, Apart, pinned, python, say
 
 from fluxfast.config import load
 from fluxfast.sim import Simulator
 from tests.support.scan_peers import Zoo, echo, random_bytes, replies, resets, says_first, silence
 
-NETWORK = "127.0.0.0/20"
 PORT = 15502
-LIMIT_S = 300.0
-DEVICES = 300
+NMAP_S = 12.0
+SIZES = {24: 256, 20: 4096}  # addresses of a network
+# How many there are in the largest.
+DEVICES, BLACK_HOLES = 300, 40
 OTHERS = {
     "silence": (silence, 40),
     "resets": (resets, 40),
@@ -39,28 +46,25 @@ OTHERS = {
     "echo": (echo, 8),
     "random": (random_bytes, 8),
 }
-BLACK_HOLES = 40
 
 
-def address(number: int) -> str:
-    return socket.inet_ntoa(struct.pack(">I", 0x7F000000 + number))
-
-
-def addresses() -> tuple[list[str], dict[str, list[str]]]:
+def addresses(prefix: int) -> tuple[list[str], dict[str, list[str]]]:
     """Return where the devices are, and the others by kind; spread over the network."""
     counts = {"device": DEVICES, "black hole": BLACK_HOLES} | {kind: n for kind, (_, n) in OTHERS.items()}
-    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    part = SIZES[20] // SIZES[prefix]
+    kinds = [kind for kind, count in counts.items() for _ in range(max(count // part, 1))]
     places: dict[str, list[str]] = {}
     for number in range(len(kinds)):  # 7 is prime to their number: neighbours differ
-        where = 5 + number * (4096 // len(kinds))
-        places.setdefault(kinds[number * 7 % len(kinds)], []).append(address(where))
+        where = 0x7F000000 + 5 + number * (SIZES[prefix] // len(kinds))
+        host = socket.inet_ntoa(struct.pack(">I", where))
+        places.setdefault(kinds[number * 7 % len(kinds)], []).append(host)
     return places.pop("device"), places
 
 
-def site_file() -> str:
+def site_file(hosts: list[str]) -> str:
     types = ("powerpack", "acuvim2", "acuvim2_vendor")
     lines: dict[str, list[str]] = {"bess": [], "meters": []}
-    for number, host in enumerate(addresses()[0]):
+    for number, host in enumerate(hosts):
         type_ = types[number % 3]
         lines["bess" if type_ == "powerpack" else "meters"].append(
             f"    - {{id: d{number}, type: {type_}, modbus: {{host: {host}, port: {PORT}}}}}\n"
@@ -68,9 +72,8 @@ def site_file() -> str:
     return "devices:\n" + "".join(f"  {kind}:\n{''.join(some)}" for kind, some in lines.items())
 
 
-def serve(site: Path, *, alone: bool) -> None:
-    """Be the devices, and all others unless they are alone, until stdin ends."""
-    others = {} if alone else addresses()[1]
+def serve(site: str, others: Mapping[str, list[str]]) -> None:
+    """Be the devices and the others, until stdin ends."""
     peers = {(host, PORT): OTHERS[kind][0] for kind in OTHERS for host in others.get(kind, ())}
     kept = []
     for host in others.get("black hole", ()):  # a queue for one, ours: the kernel drops what else comes
@@ -81,73 +84,86 @@ def serve(site: Path, *, alone: bool) -> None:
         sys.stdin.read()
 
 
-def scan() -> tuple[set[str], float, str]:
-    began = time.monotonic()
-    command = [sys.executable, "-m", "fluxfast", "scan", NETWORK, "-p", str(PORT), "--json"]
+def scan(network: str) -> tuple[set[str], dict[str, int]]:
+    command = [sys.executable, "-m", "fluxfast", "scan", network, "-p", str(PORT), "--json"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    took_s = time.monotonic() - began
     results = [json.loads(line) for line in out.splitlines()]
     found = {r["host"] for r in results if r.get("verdict") in ("device", "exception", "gateway")}
     named = sum("profiles" in unit for r in results[:-1] for unit in r["units"])
-    return found, took_s, f"{named} profiles, {results[-1]['requests']:,} requests"
+    return found, {"profiles": named, "requests": results[-1]["requests"]}
 
 
-def nmap(limit_s: float, *, aggressive: bool) -> tuple[set[str], float, str]:
-    began = time.monotonic()
-    arguments = ["--script-args", "modbus-discover.aggressive=true"] if aggressive else []
+def nmap(network: str, *arguments: str) -> tuple[set[str], dict[str, int]]:
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = ["nmap", "-p", str(PORT), "-n", "-Pn", "-T5", "--script", "+modbus-discover", *arguments,
-                   "-oX", report.name, NETWORK]  # fmt: skip
+                   "-oX", report.name, network]  # fmt: skip
         try:
-            subprocess.run(command, capture_output=True, timeout=limit_s, check=True)
-            text = Path(report.name).read_text()
+            subprocess.run(command, capture_output=True, timeout=NMAP_S, check=True)
+            return _reported(Path(report.name).read_text()), {"ended": 1}
         except subprocess.TimeoutExpired:  # what it has written is what it has found
             text = Path(report.name).read_text().rpartition("</host>")[0] + "</host></nmaprun>"
-            return _reported(text)[0], time.monotonic() - began, "not finished"
-    found, units = _reported(text)
-    return found, time.monotonic() - began, f"{units} units"
+            return _reported(text), {"ended": 0}
 
 
-def _reported(xml: str) -> tuple[set[str], int]:
-    found, units = set(), 0
+def _reported(xml: str) -> set[str]:
     if "<host " not in xml and "<host>" not in xml:
-        return found, units
-    for host in ET.fromstring(xml).iter("host"):
-        for script in host.iter("script"):
-            if script.get("id") == "modbus-discover":
-                found.add(host.find("address").get("addr"))  # type: ignore[union-attr]
-                units += len(script.findall("table"))
-    return found, units
+        return set()
+    return {
+        host.find("address").get("addr")  # type: ignore[union-attr]
+        for host in ET.fromstring(xml).iter("host")
+        if any(script.get("id") == "modbus-discover" for script in host.iter("script"))
+    }
 
 
-def measure(title: str, site: Path, limit_s: float, *mode: str) -> None:
-    command = [sys.executable, __file__, "serve", str(site), *mode]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stdout is not None
-    assert server.stdout.readline() == b"ready\n"
-    runs = {"fluxfast scan": scan()}
-    if shutil.which("nmap"):
-        runs["nmap, first unit"] = nmap(limit_s, aggressive=False)
-        runs["nmap, aggressive"] = nmap(limit_s, aggressive=True)
-    server.communicate()
-    devices = set(addresses()[0])
-    print(f"{title:26} {'time':>8} {'found':>6} {'missed':>6} {'false':>6}")
-    for name, (found, took_s, note) in runs.items():
-        hits, missed, false = len(found & devices), len(devices - found), len(found - devices)
-        print(f"  {name:24} {took_s:7.1f}s {hits:6} {missed:6} {false:6}  {note}", flush=True)
+WAYS = {
+    "fluxfast": scan,
+    "nmap, first unit": nmap,
+    "nmap, all units": lambda network: nmap(network, "--script-args", "modbus-discover.aggressive=true"),
+}
 
 
-def main() -> None:
-    limit_s = float(sys.argv[1]) if len(sys.argv) > 1 else LIMIT_S
-    with tempfile.TemporaryDirectory() as folder:
-        site = Path(folder) / "site.yaml"
-        site.write_text(site_file())
-        measure("devices, others refuse", site, limit_s, "alone")
-        measure("among everything else", site, limit_s)
+def run_scan(way: str, prefix: int) -> None:
+    """Scan, and compare what was found with what is there; the cost is how long that took."""
+    begin = time.monotonic()
+    found, said = WAYS[way](f"127.0.0.0/{prefix}")
+    took_s = time.monotonic() - begin
+    devices = set(addresses(prefix)[0])
+    missed, false = len(devices - found), len(found - devices)
+    right = not missed and not false and said.get("ended", 1) == 1
+    say(took_s, right, said={"missed": missed, "false": false} | said)
 
+
+@contextmanager
+def network(prefix: int, mixed: bool, folder: Path) -> Iterator[Mapping[str, list[str]]]:
+    """Serve a network; the command of every scanner."""
+    devices, others = addresses(prefix)
+    site = folder / "site.yaml"
+    site.write_text(site_file(devices))
+    command = [*pinned(CORES[-1]), *python(__file__, "serve", site, json.dumps(others if mixed else {}))]
+    ways = ["fluxfast"]
+    if not shutil.which("nmap"):
+        print("nmap is left out: it is not installed", file=sys.stderr)
+    else:  # where it would only be ended, once is enough
+        ways += ["nmap, first unit"] if prefix == 24 or not mixed else []
+        ways += ["nmap, all units"] if prefix == 24 and not mixed else []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline() == b"ready\n"
+            yield {way: python(__file__, way, prefix) for way in ways}
+        finally:
+            server.stdin.close()
+
+
+CASES = [
+    Apart(f"scan/{'mixed' if mixed else 'refusing'}/{size}", "s", partial(network, prefix, mixed))
+    for mixed in (False, True)
+    for prefix, size in SIZES.items()
+]
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
-        serve(Path(sys.argv[2]), alone="alone" in sys.argv)
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2], json.loads(sys.argv[3]))
     else:
-        main()
+        run_scan(sys.argv[1], int(sys.argv[2]))

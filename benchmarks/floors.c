@@ -1,6 +1,7 @@
 /* The floors of cases in one process, for ctypes: the least that a stage can cost, without anything that makes it
  * right. Compiled as the extensions are. */
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Bytes from one place to another. */
@@ -104,4 +105,14 @@ void floor_decode(const uint8_t *p, int rows, int columns, char type, int order,
         ORDERS('Q', 8)
         ORDERS('d', 8)
     }
+}
+
+/* Frames to a file: one fwrite and one fflush each; nothing is encoded, packed, summed up or synced. Returns 0, or
+ * -1 if something failed. */
+int floor_write(const char *path, const char *frame, size_t size, size_t frames) {
+    FILE *file = fopen(path, "wb");
+    if (!file) return -1;
+    int failed = 0;
+    for (size_t i = 0; i < frames && !failed; i++) failed = fwrite(frame + i * size, 1, size, file) != size || fflush(file);
+    return fclose(file) || failed ? -1 : 0;
 }

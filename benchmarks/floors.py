@@ -4,7 +4,7 @@ import ctypes
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from ctypes import c_char, c_int, c_size_t, c_uint16, c_void_p
+from ctypes import c_char, c_char_p, c_int, c_size_t, c_uint16, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ ARGUMENTS = {
     "floor_parse": (c_void_p, c_void_p, c_int, c_int),
     "floor_split": (c_void_p, c_void_p, c_size_t),
     "floor_decode": (c_void_p, c_int, c_int, c_char, c_int, c_int, c_void_p, c_void_p),
+    "floor_write": (c_char_p, c_char_p, c_size_t, c_size_t),
 }
 
 

@@ -150,6 +150,8 @@ def environment() -> dict[str, str]:
     versions = {name: version for name in packages if (version := _version(name))}
     versions["libmodbus"] = _said("pkg-config", "--modversion", "libmodbus")
     versions["node"] = _said("node", "--version")
+    node_package = HERE / "rivals/node_modules/modbus-serial/package.json"
+    versions["modbus-serial"] = _said("node", "-p", f"require('{node_package}').version")
     return {
         "machine": machine(),
         "day": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -27,7 +27,7 @@ from fluxfast.control import reasons
 from fluxfast.control.columns import Columns
 from fluxfast.control.kernel import Kernel
 from fluxfast.log import Column, Dataset
-from fluxfast.log.block import Ticks
+from fluxfast.log.block import Layout, Ticks
 from fluxfast.plan.blocks import plan_blocks
 from fluxfast.plan.program import column_value, decode_program
 from fluxfast.poller import Poller
@@ -290,7 +290,7 @@ def kernel(units: int, sites: int, ticks: int = CYCLE) -> Stage:
 def append() -> Stage:
     points = [Column(f"p{i}", "float32") for i in range(POINTS)]
     ids = [f"d{n}" for n in range(DEVICES)]
-    ticks = Ticks(Dataset("t", ["site"] * DEVICES, ids, points), 8)
+    ticks = Ticks(Layout(Dataset("t", ["site"] * DEVICES, ids, points), 8))
     latency, codes = np.zeros(DEVICES, np.float32), np.zeros(DEVICES, np.uint8)
     values, valid = [np.ones(DEVICES, np.float32)] * POINTS, np.ones((POINTS, DEVICES), np.uint8)
 
@@ -300,7 +300,7 @@ def append() -> Stage:
             ticks.append(tick, latency, codes, values, valid)
 
     run()
-    assert ticks.values[-1].all()
+    assert ticks.to_message().size > 8 * POINTS * DEVICES
     return Stage("log.append", "reading", 8 * POINTS * DEVICES, run)
 
 

@@ -222,37 +222,42 @@ class Commander:
         not_ours = self._has_source & controller.readable[rows] & (source != self._ours)
         not_ours &= oldest_ns > self._since_ns
         foreign = not_ours & self._taken
-        # One that was away and has its former source again has restarted: nobody took it.
-        restarted = foreign & self._was_away & (source == self._given_back)
-        self._go(restarted, OFF, now_ns)
-        self._taken[restarted] = False
-        self._tell(restarted, lambda i: "it has restarted, and is taken again")
+        if not_ours.any():
+            # One that was away and has its former source again has restarted: nobody took it.
+            restarted = foreign & self._was_away & (source == self._given_back)
+            self._go(restarted, OFF, now_ns)
+            self._taken[restarted] = False
+            self._tell(restarted, lambda i: "it has restarted, and is taken again")
+            foreign &= ~restarted
+            ours &= ~restarted
         seen = ours & self._fit & (source == self._ours)
         self._was_away = (self._was_away & ~seen) | self._taken & self._silent
-        foreign &= ~restarted
-        ours &= ~restarted
-        # Until that is done, its former source is nobody's word, and any other is somebody's.
-        waits = self._armed & (self.phase == OFF) & ~self._taken
-        foreign |= not_ours & waits & (source != self._given_back)
-        self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
-        self._tell(
-            foreign,
-            lambda i: (
-                f"another has set its command source to {source[i]}; left to that one until acknowledged"
-            ),
-        )
+        if not_ours.any():
+            # Until that is done, its former source is nobody's word, and any other is somebody's.
+            waits = self._armed & (self.phase == OFF) & ~self._taken
+            foreign |= not_ours & waits & (source != self._given_back)
+            self._yield(foreign, reasons.FOREIGN_SOURCE, now_ns)
+            self._tell(
+                foreign,
+                lambda i: (
+                    f"another has set its command source to {source[i]}; left to that one until acknowledged"
+                ),
+            )
         shown = controller.shown_kw[rows]
         quiet = ours & ~foreign & (states["under_way"] == 0) & (oldest_ns > states["ended_ns"])
-        differs = quiet & (np.abs(shown - held) > TOLERANCE_KW)  # false where one of them is not known
+        apart_kw = np.abs(shown - held)
+        differs = quiet & (apart_kw > TOLERANCE_KW)  # false where one of them is not known
         # Once it has shown the new setpoint, to go back to the old one is another's deed.
-        self._before_kw[quiet & (np.abs(shown - held) <= TOLERANCE_KW)] = np.nan
-        recent = self._held_ns > now_ns - LAG_NS
-        at = np.flatnonzero(differs)
-        lately = self._held_kw[np.ix_(recent, at)]
-        differs[at] = ~(np.abs(shown[at] - lately) <= TOLERANCE_KW).any(axis=0)
+        self._before_kw[quiet & (apart_kw <= TOLERANCE_KW)] = np.nan
+        if len(at := np.flatnonzero(differs)):
+            recent = self._held_ns > now_ns - LAG_NS
+            lately = self._held_kw[np.ix_(recent, at)]
+            differs[at] = ~(np.abs(shown[at] - lately) <= TOLERANCE_KW).any(axis=0)
         self._row = (self._row + 1) % len(self._held_ns)
         self._held_ns[self._row] = now_ns
         self._held_kw[self._row] = np.where(np.isnan(held), shown, held)
+        if not differs.any():
+            return
         # A unit that leaves READY may go to 0 by itself.
         reset = differs & ~self._fit & (shown == 0)
         entries = self._setpoints[reset]
@@ -323,7 +328,8 @@ class Commander:
         self._stopping = stop | self._stopping & ~due
 
         beat = go & (self._heartbeats >= 0) & (now_ns - self._beat_ns >= self._heartbeat_ns)
-        self._beat(np.flatnonzero(beat), orders, now_ns)
+        if beat.any():
+            self._beat(np.flatnonzero(beat), orders, now_ns)
         self._send(orders)
         self.handed_ns = self._reactor.now_ns()
         if newest_ns := self._controller.newest_meter_ns():
@@ -348,6 +354,8 @@ class Commander:
 
     def _take_again(self, orders: "_Orders", now_ns: int) -> None:
         at = np.flatnonzero((self.phase == TAKING) & self._fit)
+        if not len(at):
+            return
         states = self._all_states[self._sources[at]]
         again = at[(states["under_way"] == 0) & ~_worked(states) & (now_ns - states["ended_ns"] > SECOND_NS)]
         orders.add(self._sources[again], self._ours[again], now_ns + SECOND_NS)
@@ -463,15 +471,8 @@ class _Orders:
 
     def add(self, entries: NDArray[np.int32], values: Any, expires_ns: Any) -> None:
         """Add some; values and times may be one for all."""
-        if len(entries):
-            n = len(entries)
-            self._parts.append(
-                (
-                    entries,
-                    np.broadcast_to(values, n).astype(float),
-                    np.broadcast_to(expires_ns, n).astype(np.int64),
-                )
-            )
+        if n := len(entries):
+            self._parts.append((entries, np.full(n, values, float), np.full(n, expires_ns, np.int64)))
 
     def columns(self) -> list[NDArray[Any]]:
         """Return all entries, all values, all times."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fluxfast.config.fleet import MAX_AGE_TICKS
 from fluxfast.control import reasons
-from fluxfast.control.columns import SPLITS, Columns
+from fluxfast.control.columns import SPLITS, Columns, Rows, places
 from fluxfast.control.kernel import Kernel
 from fluxfast.control.loop import Loop, Measured
 from fluxfast.control.modes import Modes
@@ -23,7 +23,7 @@ from fluxfast.table import Table, quality
 LONGEST_DT_TICKS: Final = 4  # of ramps and tapers, between two decisions
 NOT_KNOWN: Final = -1  # a command source that could not be read
 
-Rows = slice | NDArray[np.int32]
+Floats = NDArray[np.float64]
 
 
 class Controller:
@@ -39,7 +39,13 @@ class Controller:
     def __init__(self, plan: ControlPlan, tables: Mapping[str, Table], every_ns: int) -> None:
         """Fill in what does not change: ratings, bounds and how each site wants it."""
         self.plan, self.tables, self.every_ns = plan, tables, every_ns
-        self._places = [(_places(group.rows), _places(group.units)) for group in plan.groups]
+        self._groups = [
+            (group, places(group.units), _UnitInputs(group, tables[group.table])) for group in plan.groups
+        ]
+        self._meters = [(places(meters.sites), _MeterInput(meters, tables)) for meters in plan.meters]
+        self._frequencies = [
+            (places(meters.sites), _MeterInput(meters, tables)) for meters in plan.frequencies
+        ]
         n = len(plan.devices)
         self.columns = Columns.make(np.bincount(plan.site_of, minlength=len(plan.sites)).tolist())
         self.oldest_ns = np.zeros(n, np.int64)
@@ -48,7 +54,7 @@ class Controller:
         self.shown_kw = np.full(n, np.nan)
         self.readable = np.zeros(n, np.bool_)
         self._blocks = np.array([device.blocks or 0 for device in plan.devices], float)
-        self._shadow = np.array([site.control.action != "act" for site in plan.sites])
+        self._shadow = np.array([site.control.action != "act" for site in plan.sites])[plan.site_of]
         self._given_kw = np.zeros(n)
         ages_s = [site.control.max_age_s or MAX_AGE_TICKS * every_ns / 1e9 for site in plan.sites]
         self._max_age_ns = (np.array(ages_s)[plan.site_of] * 1e9).astype(np.int64)
@@ -98,80 +104,59 @@ class Controller:
 
     def gather(self, now_ns: int) -> None:
         """Take a tick's readings out of the tables; ``now_ns`` is the clock of their times."""
-        for group, (rows, at) in zip(self.plan.groups, self._places, strict=True):
-            self._gather_units(group, rows, at, now_ns)
-        self.measured.grid_kw[:] = self.measured.frequency_hz[:] = np.nan
-        for meters in self.plan.meters:
-            self.measured.grid_kw[meters.sites] = self._meter(meters)
-            times_ns = self.tables[meters.table].requested_ns[meters.slot][meters.rows]
-            self.measured.grid_sample_s[meters.sites] = np.where(times_ns, times_ns / 1e9, np.nan)
-        for meters in self.plan.frequencies:
-            self.measured.frequency_hz[meters.sites] = self._meter(meters)
+        measured = self.measured
+        for group, at, inputs in self._groups:
+            self._gather_units(group, at, inputs, now_ns)
+        measured.grid_kw.fill(np.nan)
+        measured.frequency_hz.fill(np.nan)
+        for sites, meter in self._meters:
+            measured.grid_kw[sites] = meter.read()
+            times_ns = meter.requested_ns()
+            measured.grid_sample_s[sites] = np.where(times_ns != 0, times_ns / 1e9, np.nan)
+        for sites, meter in self._frequencies:
+            measured.frequency_hz[sites] = meter.read()
         # A sum over no units is 0; one of which a unit is not known is not known.
-        self.measured.battery_kw[:] = np.bincount(
+        measured.battery_kw[:] = np.bincount(
             self.plan.site_of, weights=self._given_kw, minlength=len(self.plan.sites)
         )
 
-    def _gather_units(self, group: UnitGroup, rows: Rows, at: Rows, now_ns: int) -> None:
-        table, units = self.tables[group.table], self.columns.units
+    def _gather_units(self, group: UnitGroup, at: Rows, inputs: "_UnitInputs", now_ns: int) -> None:
+        units, good = self.columns.units, inputs.read()
+        oldest_ns = inputs.oldest_ns()
+        expires_ns = oldest_ns + self._max_age_ns[at]
+        self.oldest_ns[at], self.expires_ns[at] = oldest_ns, expires_ns
+        in_time = expires_ns > now_ns
 
-        def column(name: str, worst: int = quality.LATE) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-            c = table.names.index(name)
-            values = table.values[c][rows].astype(np.float64)
-            return values, (table.quality[c][rows] <= worst) & np.isfinite(values)
-
-        oldest_ns = table.requested_ns[group.slots[0]][rows]
-        for slot in group.slots[1:]:
-            oldest_ns = np.minimum(oldest_ns, table.requested_ns[slot][rows])
-        self.oldest_ns[at] = oldest_ns
-        self.expires_ns[at] = oldest_ns + self._max_age_ns[at]
-        stale = now_ns >= self.expires_ns[at]
-
-        soe, good = column(group.soe)
-        status, known = column(group.status)
-        good &= known & (soe >= 0) & (soe <= 100)
-        available = np.ones(len(group.units))
+        soe, _ = inputs["soe"]
+        good &= (soe >= 0) & (soe <= 100)
+        units.soe_pct[at] = soe
         if group.blocks is not None:
-            blocks, known = column(group.blocks)
-            good &= known
+            blocks, known = inputs["blocks"]
             # Without the site file's word, all of it is the most that it has ever shown.
-            self._blocks[at] = np.maximum(self._blocks[at], np.where(known, blocks, 0))
-            np.divide(blocks, self._blocks[at], out=available, where=self._blocks[at] > 0)
-            available = np.where(self._blocks[at] > 0, np.clip(available, 0, 1), 0)
-        readable = ~stale
+            most = np.maximum(self._blocks[at], np.where(known, blocks, 0))
+            self._blocks[at] = most
+            share = np.divide(blocks, most, out=np.zeros(len(most)), where=most > 0)
+            units.available[at] = np.minimum(np.maximum(share, 0), 1)
         if group.source is not None:
-            source, known = column(group.source)
-            good &= known
-            readable &= known
+            source, known = inputs["source"]
+            self.readable[at] = in_time & known
             self.source[at] = np.where(known, source, NOT_KNOWN)
+        else:
+            self.readable[at] = in_time
         if group.setpoint is not None:
-            shown, known = column(group.setpoint, quality.RANGE)  # another may set what we must not
+            shown, known = inputs["setpoint"]
             self.shown_kw[at] = np.where(known, shown * group.setpoint_kw, np.nan)
         if group.power is not None:
-            power, known = column(group.power)
-            self._given_kw[at] = np.where(known & ~stale, power * group.power_kw, np.nan)
+            power, known = inputs["power"]
+            self._given_kw[at] = np.where(known & in_time, power * group.power_kw, np.nan)
         else:
             # It has no measured power. In shadow, where others command it, it does what it shows.
-            shadow = self._shadow[self.plan.site_of[at]]
-            self._given_kw[at] = np.where(shadow & ~stale, self.shown_kw[at], np.nan)
-        self.readable[at] = readable
-        ready = np.zeros(len(group.units), np.bool_)
-        for code in group.ready:
+            self._given_kw[at] = np.where(self._shadow[at] & in_time, self.shown_kw[at], np.nan)
+        status, _ = inputs["status"]
+        ready = status == group.ready[0]
+        for code in group.ready[1:]:
             ready |= status == code
-        units.soe_pct[at] = soe
-        units.available[at] = available
-        units.usable[at] = np.where(
-            stale,
-            reasons.STALE,
-            np.where(~good, reasons.BAD, np.where(ready, reasons.NONE, reasons.NOT_READY)),
-        )
-
-    def _meter(self, group: MeterGroup) -> NDArray[np.float64]:
-        table = self.tables[group.table]
-        c = table.names.index(group.point)
-        values = table.values[c][group.rows].astype(np.float64) * group.factor
-        good = table.quality[c][group.rows] <= quality.LATE
-        return np.where(good & np.isfinite(values), values, np.nan)
+        units.usable[at] = _USABLE[in_time * _IN_TIME + good * _GOOD + ready]
 
     def newest_meter_ns(self) -> int:
         """Return when the newest answer of a grid meter came in, on the tables' clock; 0: none ever."""
@@ -195,8 +180,69 @@ class Controller:
         self._kernel.decide(dt_s)
 
 
-def _places(rows: NDArray[np.int32]) -> Rows:
-    """Return rows that follow each other as a slice, which NumPy takes without a copy."""
-    first, n = int(rows[0]), len(rows)
-    is_run = rows[-1] - first == n - 1 and (np.diff(rows) == 1).all()
-    return slice(first, first + n) if is_run else rows
+class _UnitInputs:
+    """The points of a group's units that are decided on, by what they are to control.
+
+    As of the newest ``read``: float64 values, and whether each is known, [points, units] each.
+    """
+
+    def __init__(self, group: UnitGroup, table: Table) -> None:
+        self._table, self._rows, self._slots = table, places(group.rows), group.slots
+        needed = {"soe": group.soe, "status": group.status, "blocks": group.blocks, "source": group.source}
+        others = {"setpoint": group.setpoint, "power": group.power}
+        points = {role: point for role, point in (needed | others).items() if point is not None}
+        self._columns = [table.names.index(point) for point in points.values()]
+        # Another may set what we must not.
+        worst = [quality.RANGE if role == "setpoint" else quality.LATE for role in points]
+        self._worst = np.array(worst, np.uint8)[:, None]
+        self._values = np.empty((len(points), len(group.units)))
+        self._known = np.empty(self._values.shape, np.bool_)
+        self._needed = self._known[: sum(role in needed for role in points)]
+        self._of = {role: (self._values[k], self._known[k]) for k, role in enumerate(points)}
+
+    def read(self) -> NDArray[np.bool_]:
+        """Take them out of the table; return which units have all that they need, [units]."""
+        for values, column in zip(self._values, self._columns, strict=True):
+            values[:] = self._table.values[column][self._rows]
+        np.isfinite(self._values, out=self._known)
+        self._known &= self._table.quality.take(self._columns, axis=0)[:, self._rows] <= self._worst
+        good: NDArray[np.bool_] = np.logical_and.reduce(self._needed, axis=0)
+        return good
+
+    def __getitem__(self, role: str) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return values and whether they are known, [units] each."""
+        return self._of[role]
+
+    def oldest_ns(self) -> NDArray[np.int64]:
+        """Return when the oldest of them was asked for, [units]."""
+        requested_ns = self._table.requested_ns
+        oldest_ns: NDArray[np.int64] = requested_ns[self._slots[0]][self._rows]
+        for slot in self._slots[1:]:
+            oldest_ns = np.minimum(oldest_ns, requested_ns[slot][self._rows])
+        return oldest_ns
+
+
+class _MeterInput:
+    """The point of a group's meters that is decided on."""
+
+    def __init__(self, group: MeterGroup, tables: Mapping[str, Table]) -> None:
+        self._table, self._rows = tables[group.table], places(group.rows)
+        self._column, self._slot = self._table.names.index(group.point), group.slot
+        self._factor = group.factor
+
+    def read(self) -> Floats:
+        """Return their values, nan where one is not known."""
+        values = self._table.values[self._column][self._rows].astype(np.float64) * self._factor
+        good = self._table.quality[self._column][self._rows] <= quality.LATE
+        return np.where(good & np.isfinite(values), values, np.nan)
+
+    def requested_ns(self) -> NDArray[np.int64]:
+        """Return when each was asked for them; 0: never answered."""
+        return np.asarray(self._table.requested_ns[self._slot][self._rows])
+
+
+# By whether its inputs are young enough, known and in their range, and whether it says that it is ready.
+_IN_TIME, _GOOD = 4, 2
+_USABLE: Final = np.array(
+    [reasons.STALE] * 4 + [reasons.BAD] * 2 + [reasons.NOT_READY, reasons.NONE], np.uint8
+)

@@ -1,6 +1,7 @@
 """What was decided, tick by tick: the log's dataset ``decisions``.
 
-What became of a tick's writes is known only later, so its row is logged when the next tick has come.
+What became of a tick's writes is known only later, so its rows are logged when the next tick has come, and
+has written what it had to: nobody waits for the log.
 """
 
 from collections.abc import Mapping
@@ -66,6 +67,14 @@ _COLUMNS: Final = {
 }
 
 
+# Of the sites: numbers, which follow each other in the dataset and are null where they are not finite; and
+# codes, times and flags.
+_FLOATS: Final = (
+    "target_kw", "grid_kw", "load_kw", "site_lower_kw", "site_upper_kw", "served_kw", "unserved_kw"
+)  # fmt: skip
+_CODES: Final = ("mode", "site_reason", "enabled", "meter_ns")
+
+
 class Decisions:
     """Logs what a controller decides and what became of it. ``dataset`` has a row per unit."""
 
@@ -83,7 +92,7 @@ class Decisions:
             for position, mode in enumerate(site.control.modes):
                 self._mode_codes[position, s] = names.index(mode.name)
         self._sites = np.arange(len(plan.sites))
-        self._meter_ns, self._enabled = np.zeros((2, len(plan.sites)), np.int64)
+        self._meter_ns = np.zeros(len(plan.sites), np.int64)
         labels: dict[str, Mapping[int, str]] = {
             "write": WRITES,
             "phase": PHASES,
@@ -112,63 +121,77 @@ class Decisions:
         self._valid = np.ones((len(columns), n), np.uint8)
         self._valid_of = dict(zip(_COLUMNS, self._valid, strict=True))
         self._latency_ms = np.full(n, np.nan, np.float32)
+        self._reason = np.zeros(n, np.uint8)
         self._values["action"][:] = [plan.sites[s].control.action == "act" for s in plan.site_of.tolist()]
         self._valid_of["phase"][:] = plan.setpoints >= 0
+        # What is of the site, a row for each column: filled by one gather from all sites to all units.
+        self._floats, self._codes = (
+            np.zeros((len(_FLOATS), n), np.float32),
+            np.zeros((len(_CODES), n), np.int64),
+        )
+        self._values |= zip(_FLOATS, self._floats, strict=True)
+        self._values |= zip(_CODES, self._codes, strict=True)
+        self._columns = list(self._values.values())
+        first = list(_COLUMNS).index(_FLOATS[0])
+        self._floats_valid = self._valid[first : first + len(_FLOATS)]
         self._tick: tuple[int, int, float] | None = None
 
     def note(self, time_us: int, now_ns: int, took_ms: float) -> None:
-        """A tick of that grid time has been decided at ``now_ns``, so long after it began."""
+        """Keep what was decided at ``now_ns``, so long after the tick of that grid time began."""
         self._tick = time_us, now_ns, took_ms
-        self._enabled = self._controller.modes.enabled
-        for meters in self._controller.plan.meters:
-            times_ns = self._controller.tables[meters.table].requested_ns[meters.slot]
-            self._meter_ns[meters.sites] = times_ns[meters.rows]
+        units, values = self._controller.columns.units, self._values
+        for name in ("setpoint_kw", "lower_kw", "upper_kw", "soe_pct"):
+            values[name][:] = getattr(units, name)
+        np.isfinite(units.soe_pct, out=self._valid_of["soe_pct"], casting="unsafe")
+        values["clock_ns"].fill(now_ns)
+        self._reason[:] = np.where(units.usable != reasons.NONE, units.usable, units.reason)
+        if self._commander is not None:
+            values["phase"][self._commander.units] = self._commander.phase
+        self._spread_sites()
 
-    def append(self, log: LogWriter, index: int) -> None:
-        """Log the tick that was noted last, if it is not yet; the columns must still be as decided."""
+    def append(self, log: LogWriter, index: int, states: NDArray[np.void] | None = None) -> None:
+        """Log the tick that was noted last, if it is not yet.
+
+        ``states``: of the units that are commanded, before a newer tick has written anything; by default as
+        they are.
+        """
         if self._tick is None:
             return
         (time_us, now_ns, took_ms), self._tick = self._tick, None
-        units = self._controller.columns.units
-        values = self._values
-        for name in ("setpoint_kw", "lower_kw", "upper_kw", "soe_pct"):
-            values[name][:] = getattr(units, name)
-        self._valid_of["soe_pct"][:] = np.isfinite(units.soe_pct)
-        values["clock_ns"][:] = now_ns
-        self._spread_sites()
-        self._see_writes(now_ns, took_ms)
-        reason = np.where(units.usable != reasons.NONE, units.usable, units.reason)
-        log.append(index, time_us, self._latency_ms, reason, list(values.values()), self._valid)
+        if self._commander is not None:
+            self._see_writes(self._states[self._entries] if states is None else states, now_ns, took_ms)
+        log.append(index, time_us, self._latency_ms, self._reason, self._columns, self._valid)
 
     def _spread_sites(self) -> None:
         """Give each unit what is known of its site."""
         controller, sites, loop = self._controller, self._controller.columns.sites, self._controller.loop
-        of_site: dict[str, NDArray[Any]] = {
-            "mode": self._mode_codes[loop.mode, self._sites],
-            "target_kw": sites.target_kw,
-            "grid_kw": controller.measured.grid_kw,
-            "load_kw": loop.estimate.load_kw,
-            "site_lower_kw": sites.lower_kw,
-            "site_upper_kw": sites.upper_kw,
-            "served_kw": sites.setpoint_kw,
-            "unserved_kw": sites.unserved_kw,
-            "site_reason": np.where(loop.reason != reasons.NONE, loop.reason, sites.reason),
-            "enabled": self._enabled,
-            "meter_ns": self._meter_ns,
-        }
-        known = {name: np.isfinite(of_site[name]) for name in _FLOATS}
-        known["mode"], known["meter_ns"] = of_site["mode"] >= 0, self._meter_ns > 0
-        known["site_reason"] = of_site["site_reason"] != reasons.NONE
+        # In the order of _FLOATS and of _CODES.
+        floats = np.stack(
+            (
+                sites.target_kw,
+                controller.measured.grid_kw,
+                loop.estimate.load_kw,
+                sites.lower_kw,
+                sites.upper_kw,
+                sites.setpoint_kw,
+                sites.unserved_kw,
+            )
+        )
+        for meters in controller.plan.meters:
+            times_ns = controller.tables[meters.table].requested_ns[meters.slot]
+            self._meter_ns[meters.sites] = times_ns[meters.rows]
+        mode = self._mode_codes[loop.mode, self._sites]
+        reason = np.where(loop.reason != reasons.NONE, loop.reason, sites.reason)
+        codes = np.stack((mode, reason, controller.modes.enabled, self._meter_ns))
         with np.errstate(over="ignore"):  # what a user's mode wants may be more than a float32 holds
-            for name, column in of_site.items():
-                self._values[name][:] = column[self._site_of]
-        for name, column in known.items():
-            self._valid_of[name][:] = column[self._site_of]
+            self._floats[:] = floats.take(self._site_of, axis=1)
+        self._codes[:] = codes.take(self._site_of, axis=1)
+        self._floats_valid[:] = np.isfinite(floats).take(self._site_of, axis=1)
+        self._valid_of["mode"][:] = (mode >= 0)[self._site_of]
+        self._valid_of["site_reason"][:] = (reason != reasons.NONE)[self._site_of]
+        self._valid_of["meter_ns"][:] = (self._meter_ns > 0)[self._site_of]
 
-    def _see_writes(self, now_ns: int, took_ms: float) -> None:
-        if self._commander is None:
-            return
-        states = self._states[self._entries]
+    def _see_writes(self, states: NDArray[np.void], now_ns: int, took_ms: float) -> None:
         asked = states["asked_ns"] >= now_ns
         ended = asked & (states["under_way"] == 0)
         good = states["quality"] == quality.GOOD
@@ -180,11 +203,7 @@ class Decisions:
         confirmed = ended & (outcome == CONFIRMED)
         since_ms = (states["ended_ns"] - now_ns) / 1e6 + took_ms
         self._latency_ms[self._acting] = np.where(confirmed, since_ms, np.nan)
-        self._values["phase"][self._commander.units] = self._commander.phase
 
 
-_FLOATS: Final = (
-    "target_kw", "grid_kw", "load_kw", "site_lower_kw", "site_upper_kw", "served_kw", "unserved_kw"
-)  # fmt: skip
 # By outcome of link/outcomes.py; ANSWERED is an exception where its quality says so.
 _OUTCOMES: Final = np.array([CONFIRMED, FAILED, CONFIRMED, DIFFERS, UNKNOWN])

@@ -31,8 +31,9 @@ from fluxfast.link import Driver, Reactor
 from fluxfast.link.counters import read_counters
 from fluxfast.link.driver import ONE_AT_A_TIME
 from fluxfast.link.round_trips import quantile_ms, read_round_trips
+from fluxfast.moments import CLOSE, READ, Moments
 from fluxfast.plan import Plan, compile_plan, structs
-from fluxfast.status import Status, TableStatus
+from fluxfast.status import StageStatus, Status, TableStatus
 from fluxfast.table import Table, quality
 from fluxfast.trace import Tap, Trace
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 SETTLE_S: Final = 5.0  # how long the first tick waits for links beyond the time that pacing takes
 DESCRIPTORS_BESIDE_LINKS: Final = 64
-DURATIONS_KEPT: Final = 2048  # ticks that p50 and p99 look back on
 MESSAGES_KEPT: Final = 8
 RATES_S: Final = 0.25  # no rate is of a shorter time
 
@@ -61,7 +61,7 @@ class Poller:
 
     ``fleet`` is what it polls. ``tables`` (by profile name) are filled in place, in the order of ``devices``
     (their ids, by profile name): what is to outlive the tick must be copied. ``messages`` are the latest news
-    of links and clock.
+    of links and clock; ``moments`` say where the time of the newest ticks went.
     """
 
     last_tick_s = 1.0
@@ -96,7 +96,7 @@ class Poller:
         self.overruns = 0
         self.ticks_done = 0
         self._unanswered = 0
-        self._durations_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self.moments = Moments()
         self._descriptors = DESCRIPTORS_BESIDE_LINKS
         self._entered = False
         self._stopping = False
@@ -194,8 +194,7 @@ class Poller:
         while last is None or slot < last:
             if await self._stopped_within(grid.seconds_until(slot)):
                 return
-            deadline_s = self._deadline_s + grid.seconds_until(slot)
-            tick = await self._tick(slot - first, grid.time_us(slot), deadline_s)
+            tick = await self._tick(slot - first, grid.time_us(slot), grid.seconds_until(slot))
             if tick is None:
                 return
             yield tick
@@ -213,15 +212,18 @@ class Poller:
                 self._skipped([grid.time_us(missed) for missed in range(slot + 1, following)])
             slot = following
 
-    async def _tick(self, number: int, time_us: int, deadline_s: float) -> Tick | None:
+    async def _tick(self, number: int, time_us: int, until_due_s: float) -> Tick | None:
         began_ns = self.reactor.now_ns()
-        unanswered = await self._driver.scan(number, deadline_s)
+        unanswered = await self._driver.scan(number, self._deadline_s + until_due_s)
         if unanswered and self._driver.cut_short:
             return None  # stopped before its deadline: nobody knows what would have come
-        took_ms = (self.reactor.now_ns() - began_ns) / 1e6
+        read_ns = self.reactor.now_ns()
         for table in self.tables.values():
             table.close(began_ns)
-        self._durations_ms.append(took_ms)
+        self.moments.begin(began_ns + int(until_due_s * 1e9), began_ns)
+        self.moments.end(READ, read_ns)
+        self.moments.end(CLOSE, self.reactor.now_ns())
+        took_ms = (read_ns - began_ns) / 1e6
         self._unanswered += unanswered
         self.ticks_done += 1
         tick = Tick(number, time_us, took_ms, unanswered)
@@ -297,7 +299,8 @@ class Poller:
             self._before, self._last = self._last, now
         before = self._before
         seconds = max(now[0] - before[0], 1e-9)
-        p50, p99 = np.percentile(self._durations_ms, (50, 99)) if self._durations_ms else (None, None)
+        stages = tuple(StageStatus.of(*stage) for stage in self.moments.durations_ms().items())
+        read = stages[READ] if stages else None
         units, links = read_counters(self.reactor, len(self.plan.units))
         buckets = read_round_trips(self.reactor, len(self.plan.units))[0].sum(axis=0, dtype=np.uint64)
         trips_ms = [float(quantile_ms(buckets, part)) if buckets.any() else None for part in (0.5, 0.99)]
@@ -310,8 +313,8 @@ class Poller:
             links_total=self.reactor.n_links,
             requests_per_s=(now[2] - before[2]) / seconds,
             readings_per_s=(now[3] - before[3]) / seconds,
-            tick_p50_ms=p50,
-            tick_p99_ms=p99,
+            tick_p50_ms=read.p50_ms if read is not None else None,
+            tick_p99_ms=read.p99_ms if read is not None else None,
             unanswered=self._unanswered,
             cpu_percent=100 * (now[1] - before[1]) / seconds,
             rows_logged=0,
@@ -324,6 +327,7 @@ class Poller:
             reconnects=int(links["connects"].sum()) - int(np.count_nonzero(links["connects"])),
             late=int(links["late"].sum()),
             foreign=int(links["foreign"].sum()),
+            stages=stages,
         )
 
 

@@ -32,6 +32,7 @@ from fluxfast.decisions import Decisions
 from fluxfast.errors import FluxfastError
 from fluxfast.inventory import about_fleet, dataset, device_rows
 from fluxfast.log import LogWriter
+from fluxfast.moments import DECIDE, LOG, WRITE
 from fluxfast.news import DeviceNews, SiteNews
 from fluxfast.operate import Operator
 from fluxfast.plan import structs
@@ -221,13 +222,14 @@ class Station(Poller):
 
     def _done(self, tick: Tick) -> None:
         if self.controller is not None:
-            self._log_decision()  # of the tick before: now it is known what became of its writes
             self._decide(self.controller, tick)
         if self._log is not None:
             for index, t in enumerate(self.tables.values()):
                 self._log.append(index, tick.time_us, t.latency_ms, t.row_quality, t.logged, t.logged_valid)
             self._log.end_tick()
-            self._note_device_news(self.reactor.now_ns())
+            now_ns = self.reactor.now_ns()
+            self.moments.end(LOG, now_ns)
+            self._note_device_news(now_ns)
 
     def _note_device_news(self, now_ns: int) -> None:
         for news, layout in zip(self._device_news, self.plan.tables, strict=True):
@@ -239,6 +241,7 @@ class Station(Poller):
         controller.gather(now_ns)
         if self.commander is None or self._watchdog is None:
             controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
+            self.moments.end(DECIDE, self.reactor.now_ns())
             self._note_decision(tick, now_ns)
             return
         if not self.commander.ended and not self._watchdog.alive:
@@ -247,12 +250,17 @@ class Station(Poller):
             self._ending = asyncio.get_running_loop().create_task(self._end_control(self.commander))
         self.commander.observe(now_ns)
         controller.decide(now_ns, tick.time_us, self.reactor.now_ns)
+        self.moments.end(DECIDE, self.reactor.now_ns())
         self.commander.command(now_ns)
+        self.moments.end(WRITE, self.commander.handed_ns)
         self._watchdog.beat()
         self._note_decision(tick, now_ns)
 
     def _note_decision(self, tick: Tick, now_ns: int) -> None:
-        if self._decisions is not None:
+        if self._decisions is not None and self._log is not None:
+            # The tick before: now it is known what became of its writes.
+            states = None if self.commander is None else self.commander.states
+            self._decisions.append(self._log, len(self.tables), states)
             self._decisions.note(tick.time_us, now_ns, tick.took_ms)
         assert self._site_news is not None
         for kind, site, text in self._site_news.take(now_ns):

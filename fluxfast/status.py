@@ -1,8 +1,29 @@
 """A snapshot of a running station: what it knows about itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """How long a stage of the newest ticks took, ms; which there are: moments.py."""
+
+    name: str
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+
+    @classmethod
+    def of(cls, name: str, took_ms: NDArray[np.float64]) -> "StageStatus":
+        """Return it of at least one tick."""
+        ordered = np.sort(took_ms)  # half of what np.percentile takes: the loop waits for it
+        p50, p99, most = (float(ordered[math.ceil(part * len(ordered)) - 1]) for part in (0.5, 0.99, 1))
+        return cls(name, p50, p99, most)
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,7 @@ class Status:
     reconnects: int = 0  # tries to connect beyond each link's first
     late: int = 0  # answers to requests that had ended
     foreign: int = 0  # frames that answer nothing that was ever asked
+    stages: Sequence[StageStatus] = ()  # of the newest ticks, in their order
     control: Sequence[SiteStatus] = ()  # the sites that decide
     # From the newest answer of a grid meter to the tick's last setpoint in its socket; None: no setpoint yet.
     reaction_p50_ms: float | None = None

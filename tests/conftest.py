@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 def stale_modules(package: Path) -> list[str]:
     """Return one line for each compiled module that is missing, older than its sources, or without any.
 
-    As in setup.py, every .pxd and .h is a source of every module: inline functions travel through them.
+    As in setup.py, every .pxd and .h is a source of every module: inline functions travel through them. A .c
+    is one of the module after which it is named.
     """
     headers = [p.stat().st_mtime for pattern in ("*.pxd", "*.h") for p in package.rglob(pattern)]
     sources = {p.with_suffix(""): p for p in package.rglob("*.pyx")}
@@ -19,7 +20,8 @@ def stale_modules(package: Path) -> list[str]:
         compiled.setdefault(module.with_name(module.name.split(".")[0]), []).append(module)
     found = [f"{name}.pyx is gone, {compiled[name][0].name} is not" for name in compiled.keys() - sources]
     for name, source in sources.items():
-        newest = max([source.stat().st_mtime, *headers])
+        named = source.parent.glob(f"{source.stem}_*.c")
+        newest = max([source.stat().st_mtime, *headers, *(c.stat().st_mtime for c in named)])
         if name not in compiled:
             found.append(f"{source} is not compiled")
         elif any(module.stat().st_mtime < newest for module in compiled[name]):

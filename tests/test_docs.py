@@ -27,7 +27,7 @@ from fluxfast.profiles import load_profile
 from fluxfast.profiles.document import read_document
 from fluxfast.profiles.types import BYTE_ORDERS
 from fluxfast.table.quality import reason
-from tests.support.command import fluxfast, free_port, simulating
+from tests.support.command import fluxfast, free_port, invoked, simulating
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -92,7 +92,7 @@ def test_files_load_and_commands_print_what_the_page_says(
             compile_plan(load(file))
     for command, output in commands(page):
         if command.startswith(COMPARED):
-            done = fluxfast(*command.split()[1:], cwd=tmp_path)
+            done = invoked(*command.split()[1:], cwd=tmp_path)
             assert done.stderr + done.stdout == output, command
 
 

@@ -59,7 +59,7 @@ def imports_of_python(file: Path, package: Path) -> list[tuple[int, str, list[st
 
 
 def imports_of_cython(file: Path, package: Path) -> list[tuple[int, str, list[str]]]:
-    """Return the same for .pyx, .pxd and .h: import, cimport, ``cdef extern from``, ``#include``."""
+    """Return the same for .pyx, .pxd, .h and .c: import, cimport, ``cdef extern from``, ``#include``."""
     text = file.read_text()
     found = []
     names = r"(\([^)]*\)|[^\n#(]+)"
@@ -78,7 +78,9 @@ def imports_of_cython(file: Path, package: Path) -> list[tuple[int, str, list[st
 def problems(package: Path, layers: Layers) -> list[str]:
     """Return one line for each import that the table forbids, and for each room that it does not name."""
     found = []
-    for file in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".pyx", ".pxd", ".h")):
+    for file in sorted(
+        p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
+    ):
         importer = room_of(file, package)
         place = file.relative_to(package.parent)
         if importer not in layers.shelf:
@@ -131,6 +133,7 @@ def test_the_table_is_understood(layers: Layers) -> None:
                 "controller",
                 "poller",
                 "grid",
+                "moments",
                 "status",
                 "trace",
                 "inventory",
@@ -144,6 +147,9 @@ def test_the_table_is_understood(layers: Layers) -> None:
         ("cli", "top"),
         ("replay", "decisions"),
         ("replay", "controller"),
+        ("bench", "running"),
+        ("bench", "station"),
+        ("bench", "poller"),
     }
 
 
@@ -218,7 +224,7 @@ def long_files(root: Path) -> list[str]:
         f"{file.relative_to(root)}: {lines} lines"
         for folder in ("fluxfast", "tests", "benchmarks")
         for file in sorted((root / folder).rglob("*"))
-        if file.suffix in (".py", ".pyx", ".pxd", ".h")
+        if file.suffix in (".py", ".pyx", ".pxd", ".h", ".c")
         and (lines := len(file.read_text().splitlines())) > MAX_LINES
     ]
 

@@ -45,6 +45,7 @@ def test_up_to_date(tree: Path) -> None:
         (lambda f: touch(f / "link" / "a.pyx", -1), "fluxfast/link/a.pyx or a header is newer"),
         (lambda f: touch(f / "other.pxd", -1), "fluxfast/link/a.pyx or a header is newer"),
         (lambda f: touch(f / "other.h", -1), "fluxfast/link/a.pyx or a header is newer"),
+        (lambda f: touch(f / "link" / "a_b.c", -1), "fluxfast/link/a.pyx or a header is newer"),
         (lambda f: touch(f / "link" / "a.cpython-311.so", 9), "fluxfast/link/a.pyx or a header is newer"),
         (lambda f: (f / "link" / f"a{SUFFIX}").unlink(), "fluxfast/link/a.pyx is not compiled"),
         (lambda f: (f / "link" / "a.pyx").unlink(), f"fluxfast/link/a.pyx is gone, a{SUFFIX} is not"),

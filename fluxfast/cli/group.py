@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "log": "Look at a log, check it, and export it.",
     "query": "Ask a log by SQL.",
     "report": "A day of a log as a page for each site.",
+    "bench": "Find out what this machine holds, or how fast a site can go.",
     "completion": "Print what makes your shell complete commands.",
 }
 

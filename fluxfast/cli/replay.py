@@ -18,7 +18,7 @@ from fluxfast.config.modes import Mode, parse_mode
 from fluxfast.errors import ConfigError
 from fluxfast.profiles.document import parse_document
 from fluxfast.replay import Replay, Result
-from fluxfast.replay.replay import ALWAYS_US
+from fluxfast.replay.history import ALWAYS_US
 
 _MAX_SITES: Final = 20
 _COLUMNS: Final = {

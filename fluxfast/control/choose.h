@@ -1,15 +1,13 @@
-/* Who comes first, without sorting: units are counted by a small whole number, their key, and the key at which
- * it is enough is found; those of that key come in the order of their index. fx_whole rounds powers so, fx_rest
- * lets no more units run than are needed. reference.py has the same, named alike.
+/* Who comes first, without sorting: each unit has a small whole number, its key, and the key at which it is enough
+ * is found by halves; those of that key come in the order of their index. fx_whole rounds powers so, fx_rest lets
+ * no more units run than are needed. reference.py has the same, named alike.
  */
 #ifndef FLUXFAST_CONTROL_CHOOSE_H
 #define FLUXFAST_CONTROL_CHOOSE_H
 
-#include <string.h>
-
 #include "fluxfast/control/split.h"
 
-enum { FX_LEVELS = 64, FX_PERCENTS = 101, FX_KEYS = 3 * FX_PERCENTS + 1, FX_CHOSEN = 512 };
+enum { FX_LEVELS = 64, FX_DUE = 1, FX_RESTED = 2, FX_RAN = FX_RESTED + 101, FX_KEYS = FX_RAN + 101, FX_FIRST = 255 };
 #define FX_HYSTERESIS 1.2 /* units are put to rest when so much more power would not need them */
 
 typedef struct {
@@ -17,43 +15,37 @@ typedef struct {
 } fx_finer;
 
 /* What units of a finer quantum than `step` do, and could. */
-FX_CLONES static void fx_look_finer(const fx_scratch *s, int64_t n, double step, fx_finer *out) {
-    const double *restrict quanta = s->quantum, *restrict power = s->power;
-    const double *restrict lows = s->low, *restrict highs = s->high;
-    double sum = 0, low = 0, high = 0;
-    n = FX_PADDED(n);
-#pragma omp simd reduction(+:sum, low, high)
-    for (int64_t i = 0; i < n; i++) {
-        bool finer = (quanta[i] > 0) & (quanta[i] < step);
-        sum += finer ? power[i] : 0;
-        low += finer ? lows[i] : 0;
-        high += finer ? highs[i] : 0;
+static fx_finer fx_look_finer(const fx_block *s, int64_t blocks, double step) {
+    fx_v sum = v_all(0), low = v_all(0), high = v_all(0);
+    for (int64_t b = 0; b < blocks; b++, s++) {
+        fx_v quantum = V_OF(s->quantum);
+        fx_m finer = m_and(m_less(v_all(0), quantum), m_less(quantum, v_all(step)));
+        sum += v_keep(finer, V_OF(s->power));
+        low += v_keep(finer, V_OF(s->low));
+        high += v_keep(finer, V_OF(s->high));
     }
-    *out = (fx_finer){sum, low, high};
+    return (fx_finer){v_sum(sum), v_sum(low), v_sum(high)};
 }
 
 /* Rounds down those of quantum `step`; key: how large the fraction is, 0 for those that cannot go up. Returns the
  * sum of all. *finest: the coarsest quantum below; 0: none.
  */
-FX_CLONES static double fx_floor(const fx_scratch *s, int64_t n, double step, double *finest) {
-    const double *restrict quanta = s->quantum, *restrict high = s->high;
-    double *restrict power = s->power;
-    int32_t *restrict key = s->key;
-    double sum = 0, next = 0, per_kw = 1 / step;
-    n = FX_PADDED(n);
-#pragma omp simd reduction(+:sum) reduction(max:next)
-    for (int64_t i = 0; i < n; i++) {
-        bool mine = quanta[i] == step;
-        double exact = power[i] * per_kw, base = floor(exact + FX_SLACK), down = base * step;
-        double fraction = rint((exact - base) * FX_LEVELS) + 1, finer = quanta[i] < step ? quanta[i] : 0;
-        double kw = mine ? down : power[i];
-        key[i] = (int32_t)(mine & (down + step / 2 < high[i]) ? fraction : 0);
-        power[i] = kw;
-        sum += kw;
-        next = next > finer ? next : finer;
+static double fx_floor(fx_block *s, int64_t blocks, double step, uint8_t *key, double *finest) {
+    fx_v sum = v_all(0), next = v_all(0), quantum_up = v_all(step), per_kw = v_all(1 / step);
+    for (int64_t b = 0; b < blocks; b++, s++, key += FX_LANES) {
+        fx_v quantum = V_OF(s->quantum), power = V_OF(s->power), exact = power * per_kw;
+        fx_m mine = m_same(quantum, quantum_up);
+        fx_v base = v_floor(exact + v_all(FX_SLACK)), down = base * quantum_up;
+        fx_v fraction = v_round((exact - base) * v_all(FX_LEVELS)) + v_all(1);
+        fx_m fits = m_and(mine, m_less(down + v_all(step / 2), V_OF(s->high)));
+        v_put_bytes(key, v_keep(fits, fraction), FX_LANES);
+        power = v_if(mine, down, power);
+        V_TO(s->power, power);
+        sum += power;
+        next = v_max(v_keep(m_less(quantum, quantum_up), quantum), next);
     }
-    *finest = next;
-    return sum;
+    *finest = v_largest(next);
+    return v_sum(sum);
 }
 
 /* How many units go up of those whose powers are `sum`, without the finer ones': the whole number of steps that
@@ -76,76 +68,82 @@ static double fx_count(
     return count + up;
 }
 
-/* Not `+ step`: a setpoint is the same double as the bound it may be at, a whole number times the quantum. */
-static inline double fx_step_up(double power, double step, double per_kw) {
-    return (rint(power * per_kw) + 1) * step;
-}
-
-FX_CLONES static void fx_raise(
-    double *restrict power, const int32_t *restrict key, int64_t n, int32_t above, double step
-) {
-    double per_kw = 1 / step;
-    n = FX_PADDED(n);
-    for (int64_t i = 0; i < n; i++) {
-        double raised = fx_step_up(power[i], step, per_kw);
-        power[i] = key[i] > above ? raised : power[i];
-    }
+/* How many of a site's units have a key larger than x. Keys are 0 from the last unit to FX_KEYS_AT_ONCE more. */
+static int64_t fx_count_above(const uint8_t *key, int64_t n, int x) {
+    return fx_larger(key, n, (uint8_t)x);
 }
 
 /* A key so that no more than *wanted units have a larger one, and more if those that have it are counted, too;
- * *wanted: how many of these are left.
+ * *wanted: how many of these are left. Always as many steps, and no branch: which way one goes is anybody's guess.
  */
-FX_CLONES static int32_t fx_enough(const int32_t *restrict key, int64_t n, double *wanted) {
-    int32_t enough = FX_LEVELS + 1, below = -1, larger = 0;
-    n = FX_PADDED(n);
-    while (enough - below > 1 && larger != *wanted) {
-        int32_t middle = (enough + below) / 2, count = 0;
-#pragma omp simd reduction(+:count)
-        for (int64_t i = 0; i < n; i++) count += key[i] > middle;
-        if (count > *wanted) below = middle;
-        else enough = middle, larger = count;
+static int fx_enough(const uint8_t *key, int64_t n, double *wanted) {
+    int enough = FX_LEVELS + 1, below = -1;
+    int64_t most = *wanted < (double)n ? (int64_t)*wanted : n, larger = 0;
+    for (int width = enough - below; width > 1; width -= width / 2) {
+        int middle = below + width / 2;
+        int64_t count = fx_count_above(key, n, middle);
+        bool more = count > most;
+        below = more ? middle : below;
+        enough = more ? enough : middle;
+        larger = more ? larger : count;
     }
-    *wanted -= larger;
+    *wanted -= (double)larger;
     return enough;
 }
 
-FX_CLONES static double fx_total(const double *restrict power, int64_t n) {
-    double sum = 0;
-    n = FX_PADDED(n);
-#pragma omp simd reduction(+:sum)
-    for (int64_t i = 0; i < n; i++) sum += power[i];
-    return sum;
+/* Gives the first `wanted` units of key `enough`, and more while they can do less than is `missing`, FX_FIRST. */
+static void fx_mark(uint8_t *key, int64_t n, int enough, double wanted, double missing, const fx_block *s) {
+    for (int64_t i = 0; i < n && enough > 0; i += FX_KEYS_AT_ONCE)
+        for (uint32_t bits = fx_equal(key + i, (uint8_t)enough); bits != 0; bits &= bits - 1) {
+            if (!(wanted > 0 || missing > FX_SLACK)) return;
+            int64_t unit = i + __builtin_ctz(bits);
+            key[unit] = FX_FIRST;
+            wanted--;
+            missing -= s[unit / FX_LANES].weight[unit % FX_LANES];
+        }
+}
+
+/* Units with a key above `enough` go up. Not `+ step`: a setpoint is the same double as the bound it may be at, a
+ * whole number times the quantum.
+ */
+static void fx_raise(fx_block *s, int64_t blocks, const uint8_t *key, int enough, double step) {
+    fx_v per_kw = v_all(1 / step);
+    for (int64_t b = 0; b < blocks; b++, s++, key += FX_LANES) {
+        fx_v power = V_OF(s->power), raised = (v_round(power * per_kw) + v_all(1)) * v_all(step);
+        V_TO(s->power, v_if(m_above(key, enough), raised, power));
+    }
+}
+
+static double fx_total(const fx_block *s, int64_t blocks) {
+    fx_v sum = v_all(0);
+    for (int64_t b = 0; b < blocks; b++, s++) sum += V_OF(s->power);
+    return v_sum(sum);
 }
 
 /* Rounds all powers to their quanta, the coarsest first; finer ones take over what those leave. */
-static void fx_whole(
-    const fx_scratch *s, int64_t n, double coarsest, double total, double lower, double upper
+FX_STAGE void fx_whole(
+    fx_block *s, int64_t n, uint8_t *key, double coarsest, double total, double lower, double upper
 ) {
-    double *power = s->power;
-    const int32_t *key = s->key;
     double finest;
+    int64_t blocks = fx_blocks(n);
+    memset(key + n, 0, FX_KEYS_AT_ONCE);
     for (double step = coarsest; step > 0; step = finest) {
-        double sum = fx_floor(s, n, step, &finest);
+        double sum = fx_floor(s, blocks, step, key, &finest);
         fx_finer finer = {0, 0, 0};
-        if (finest > 0) fx_look_finer(s, n, step, &finer);
+        if (finest > 0) finer = fx_look_finer(s, blocks, step);
         double wanted = fx_count(&finer, finest == 0, sum - finer.sum, step, total, lower, upper);
         if (wanted > 0) {
-            int32_t enough = fx_enough(key, n, &wanted);
-            fx_raise(power, key, n, enough, step);
-            for (int64_t i = 0; i < n && enough > 0 && wanted > 0; i++)
-                if (key[i] == enough) {
-                    power[i] = fx_step_up(power[i], step, 1 / step);
-                    wanted--;
-                }
+            int enough = fx_enough(key, n, &wanted);
+            fx_mark(key, n, enough, wanted, 0, s);
+            fx_raise(s, blocks, key, enough, step);
         }
-        if (finest > 0) fx_spread(s, n, total, fx_total(power, n), step);
+        if (finest > 0) fx_spread(s, blocks, total, fx_total(s, blocks), step);
     }
 }
 
 /* Whether the efficiency stage has put any to rest. */
-FX_CLONES static bool fx_any_rests(const uint8_t *restrict resting, int64_t n) {
+static bool fx_any_rests(const uint8_t *resting, int64_t n) {
     uint8_t any = 0;
-#pragma omp simd reduction(|:any)
     for (int64_t i = 0; i < n; i++) any |= resting[i];
     return any != 0;
 }
@@ -153,129 +151,137 @@ FX_CLONES static bool fx_any_rests(const uint8_t *restrict resting, int64_t n) {
 typedef struct {
     double longest, rooms; /* of those that run: the longest run_s, what they can do */
     double running, fit;   /* how many run, how many could */
+    double weights;        /* their sum */
 } fx_running;
 
-/* What each unit could do in the total's direction, beyond neutral, and its key if it can: first those that run,
- * then those that rest, by whole percents of state of energy.
- */
-FX_CLONES static void fx_able(
-    const fx_units *u, int64_t n, int up, const double *restrict low, const double *restrict high,
-    double *restrict can, int32_t *restrict key, fx_running *out
-) {
-    const double *restrict soe = u->soe_pct, *restrict run_s = u->run_s;
-    const uint8_t *restrict resting = u->resting;
-    double longest = -INFINITY, rooms = 0, base = up ? 0 : 100, sign = up ? 1 : -1;
-    int32_t running = 0, fits = 0;
-    for (int64_t i = 0; i < n; i++) key[i] = resting[i] != 0 ? FX_PERCENTS + 1 : 2 * FX_PERCENTS + 1;
-#pragma omp simd reduction(max:longest) reduction(+:rooms)
-    for (int64_t i = 0; i < n; i++) {
-        double neutral = fx_clip(0, low[i], high[i]), tier = key[i];
-        double room = up ? high[i] - neutral : neutral - low[i];
-        bool fit = room > 0, run = fit & (tier > 2 * FX_PERCENTS);
-        double percent = floor(fx_clip(soe[i], 0, 100)); /* a NaN: 0 */
-        double ran = run ? run_s[i] : -INFINITY;
-        tier += base + sign * percent;
-        can[i] = room;
-        key[i] = (int32_t)(fit ? tier : 0);
-        rooms += run ? room : 0;
-        longest = longest > ran ? longest : ran;
-    }
-    /* Counted apart: as doubles in the loop above, GCC 12's vector code was wrong for sites of 300. */
-#pragma omp simd reduction(+:running, fits)
-    for (int64_t i = 0; i < n; i++) {
-        running += key[i] > 2 * FX_PERCENTS;
-        fits += key[i] > 0;
-    }
-    *out = (fx_running){longest, rooms, running, fits};
+/* Units that rest are kept at neutral; the others are weighed. */
+static fx_running fx_able(const fx_units *u, int64_t n, const fx_weights *weights, fx_block *s) {
+    fx_v longest = v_all(-INFINITY), rooms = v_all(0), running = v_all(0), fits = v_all(0), zero = v_all(0);
+    fx_v sum = v_all(0);
+    fx_weights w = *weights;
+    const uint8_t *resting = u->resting;
+    const double *run_s = u->run_s;
+    FX_EACH(0, n, {
+        fx_v low = V_OF(s->low), high = V_OF(s->high), neutral = v_clip(zero, low, high);
+        fx_v room = w.up ? high - neutral : neutral - low;
+        fx_m fit = m_less(zero, room), run = m_and(fit, m_zero(resting + i, k)), rests = m_but(fit, run);
+        fx_v weight = v_drop(rests, fx_weight(&w, i, k, low, high, s));
+        V_TO(s->low, v_if(rests, neutral, low));
+        V_TO(s->high, v_if(rests, neutral, high));
+        V_TO(s->weight, weight);
+        sum += weight;
+        rooms += v_keep(run, room);
+        longest = v_max(v_if(run, v_get(run_s + i, k), longest), longest);
+        running += v_keep(run, v_all(1));
+        fits += v_keep(fit, v_all(1));
+        s++;
+    });
+    return (fx_running){v_largest(longest), v_sum(rooms), v_sum(running), v_sum(fits), v_sum(sum)};
 }
 
-/* Puts those to rest that have a key up to `enough`: their bounds become neutral. */
-FX_CLONES static void fx_settle(
-    const fx_units *u, int64_t n, double *restrict low, double *restrict high, const int32_t *restrict key,
-    int32_t enough
-) {
-    uint8_t *restrict resting = u->resting;
-    double *restrict run_s = u->run_s;
-    int32_t switched = 0;
-#pragma omp simd reduction(+:switched)
-    for (int64_t i = 0; i < n; i++) {
-        int32_t was = key[i] & (FX_CHOSEN - 1);
-        int32_t rests = (key[i] > 0) & (key[i] <= enough), rested = (was > FX_PERCENTS) & (was <= 2 * FX_PERCENTS);
-        int32_t switches = rests ^ rested;
-        double neutral = fx_clip(0, low[i], high[i]);
-        low[i] = rests ? neutral : low[i];
-        high[i] = rests ? neutral : high[i];
-        run_s[i] = switches ? 0 : run_s[i];
-        switched += switches;
-    }
-    if (switched == 0) return;
-    for (int64_t i = 0; i < n; i++) resting[i] = key[i] == 0 ? resting[i] : key[i] <= enough;
-}
-
-/* The units of a site that come first run, until they are `wanted` and can do what is `missing`: makes the others'
- * keys no larger than the key that is returned.
+/* What each unit could do in the total's direction beyond neutral (as its weight), and its key, 0 if that is
+ * nothing: first those that run, then those that rest, by whole percents of state of energy. The one that has run
+ * longest comes last if it is due for relief.
  */
-static int32_t fx_choose(
-    const fx_units *u, int64_t n, bool due, double wanted, double missing, const fx_running *now,
-    const double *can, int32_t *key
+static void fx_rank(
+    const fx_units *u, int64_t n, bool up, bool due, double longest, fx_block *s, uint8_t *key
 ) {
-    int32_t counts[FX_KEYS], enough = FX_KEYS - 1;
-    double rooms[FX_KEYS], running = now->running, rooms_running = now->rooms;
+    fx_v zero = v_all(0), base = v_all(up ? 0 : 100), sign = v_all(up ? 1 : -1);
+    const uint8_t *resting = u->resting;
+    const double *soe_pct = u->soe_pct, *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
+    memset(key + n, 0, FX_KEYS_AT_ONCE);
+    FX_EACH(0, n, {
+        fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
+        fx_v can = up ? high - neutral : neutral - low;
+        fx_v percent = base + sign * v_floor(v_clip(v_get(soe_pct + i, k), zero, v_all(100)));
+        fx_v tier = v_if(m_zero(resting + i, k), v_all(FX_RAN), v_all(FX_RESTED));
+        V_TO(s->weight, can);
+        v_put_bytes(key + i, v_keep(m_less(zero, can), tier + percent), FX_LANES);
+        s++;
+    });
     for (int64_t i = 0; i < n && due; i++)
-        if (key[i] > 2 * FX_PERCENTS && u->run_s[i] == now->longest) {
-            key[i] -= 2 * FX_PERCENTS; /* the one that has run longest is due for relief: it comes last */
-            running--;
-            rooms_running -= can[i];
+        if (key[i] >= FX_RAN && u->run_s[i] == longest) {
+            key[i] = FX_DUE;
             break;
         }
-    memset(counts, 0, sizeof counts);
-    memset(rooms, 0, sizeof rooms);
-    for (int64_t i = 0; i < n; i++) {
-        counts[key[i]]++;
-        rooms[key[i]] += can[i];
+}
+
+/* What units with a key above x can do. */
+static double fx_rooms_above(const fx_block *s, int64_t blocks, const uint8_t *key, int x) {
+    fx_v sum = v_all(0);
+    for (int64_t b = 0; b < blocks; b++, s++, key += FX_LANES) sum += v_keep(m_above(key, x), V_OF(s->weight));
+    return v_sum(sum);
+}
+
+/* The largest key below `above` so that those from it on are `wanted` units, or can do so much; 0: none. */
+static int fx_until(int64_t n, const fx_block *s, const uint8_t *key, int above, double wanted, bool kw) {
+    int enough = 0;
+    while (above - enough > 1) {
+        int middle = (enough + above) / 2, x = middle - 1;
+        double have = kw ? fx_rooms_above(s, fx_blocks(n), key, x) : (double)fx_count_above(key, n, x);
+        if (have >= wanted) enough = middle;
+        else above = middle;
     }
-    if (running < wanted || missing - rooms_running > FX_SLACK) { /* all that run are needed, and more */
-        wanted -= running;
-        missing -= rooms_running;
-        enough = 2 * FX_PERCENTS;
-    }
-    for (; enough > 0; enough--) {
-        if (counts[enough] == 0) continue;
-        if (counts[enough] >= wanted && missing - rooms[enough] <= FX_SLACK) break;
-        wanted -= counts[enough];
-        missing -= rooms[enough];
-    }
-    for (int64_t i = 0; i < n && enough > 0 && (wanted > 0 || missing > FX_SLACK); i++)
-        if (key[i] == enough) {
-            key[i] += FX_CHOSEN;
-            wanted--;
-            missing -= can[i];
-        }
     return enough;
 }
 
-/* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. */
-static void fx_rest(
-    const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
-    const fx_scratch *s
+/* The key up to which units rest: the others are those that come first, until they are `wanted` and can do what is
+ * `missing`.
+ */
+static int fx_choose(int64_t n, double wanted, double missing, const fx_block *s, uint8_t *key) {
+    int64_t blocks = fx_blocks(n);
+    int enough = fx_until(n, s, key, FX_KEYS, wanted, false);
+    if (enough > 0 && missing - fx_rooms_above(s, blocks, key, enough - 1) > FX_SLACK)
+        enough = fx_until(n, s, key, enough, missing - FX_SLACK, true);
+    wanted -= (double)fx_count_above(key, n, enough);
+    fx_mark(key, n, enough, wanted, missing - fx_rooms_above(s, blocks, key, enough), s);
+    return enough;
+}
+
+/* Of the units that have a key, those with one up to `enough` rest, at neutral; the others run, and are weighed.
+ * Returns the weights' sum.
+ */
+static double fx_settle(
+    const fx_units *u, int64_t n, const uint8_t *key, int enough, const fx_weights *weights, fx_block *s
 ) {
-    double *low = s->low, *high = s->high, *can = s->weight;
-    int32_t *key = s->key;
+    fx_v zero = v_all(0), sum = v_all(0);
+    fx_weights w = *weights;
+    uint8_t *resting = u->resting;
+    double *run_s = u->run_s;
+    const double *lower_kw = u->lower_kw, *upper_kw = u->upper_kw;
+    FX_EACH(0, n, {
+        fx_v low = v_get(lower_kw + i, k), high = v_get(upper_kw + i, k), neutral = v_clip(zero, low, high);
+        fx_m fit = m_above(key + i, 0), rests = m_but(fit, m_above(key + i, enough));
+        fx_m ran = m_zero(resting + i, k), switches = m_and(fit, m_both(rests, ran));
+        fx_v weight = v_drop(rests, fx_weight(&w, i, k, low, high, s));
+        V_TO(s->low, v_if(rests, neutral, low));
+        V_TO(s->high, v_if(rests, neutral, high));
+        V_TO(s->weight, weight);
+        sum += weight;
+        v_put(run_s + i, v_drop(switches, v_get(run_s + i, k)), k);
+        m_put_bytes(resting + i, m_or(rests, m_but(m_not(ran), fit)), k);
+        s++;
+    });
+    return v_sum(sum);
+}
+
+/* Chooses who runs and who rests (u->resting); those that rest are kept at neutral by low and high. Fills in the
+ * weights; returns their sum.
+ */
+FX_STAGE double fx_rest(
+    const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
+    const fx_weights *weights, fx_block *s, uint8_t *key
+) {
     double needed = fabs(total) / efficient_kw, missing = fabs(need), fewest = fx_max(ceil(needed - 1e-9), 1);
     double most = fx_max(ceil(FX_HYSTERESIS * needed - 1e-9), 1);
-    if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return; /* all run, and shall */
-    fx_running now;
-    fx_able(u, n, need > 0, low, high, can, key, &now);
-    double wanted = fx_min(fx_max(now.running, fewest), most);
-    bool due = now.longest > rotate_s;
-    int32_t enough = 2 * FX_PERCENTS; /* those that run go on, and no other */
-    if (wanted >= now.fit) {
-        if (now.running == now.fit) return;
-        enough = 0;
-    } else if (due || wanted != now.running || missing - now.rooms > FX_SLACK) {
-        enough = fx_choose(u, n, due, wanted, missing, &now, can, key);
-    }
-    fx_settle(u, n, low, high, key, enough);
+    if (fewest >= (double)n && !fx_any_rests(u->resting, n)) return fx_weigh(weights, n, s); /* all run, and shall */
+    fx_running now = fx_able(u, n, weights, s);
+    double wanted = fx_min(fx_max(now.running, fewest), fx_min(most, now.fit));
+    bool due = now.longest > rotate_s && wanted < now.fit;
+    if (!due && wanted == now.running && (missing - now.rooms <= FX_SLACK || wanted == now.fit))
+        return now.weights; /* as they are */
+    fx_rank(u, n, weights->up, due, now.longest, s, key);
+    return fx_settle(u, n, key, fx_choose(n, wanted, missing, s, key), weights, s);
 }
 
 #endif

@@ -20,6 +20,8 @@ ENERGY, POWER, EQUAL = 0, 1, 2  # what a split is weighted by: usable energy, av
 LINE, PAGE, APART = 64, 4096, 192  # bytes: of a cache line, after which caches repeat, between columns
 SPLITS: Final = {"energy": ENERGY, "power": POWER, "equal": EQUAL}
 
+Rows = slice | NDArray[np.integer]
+
 
 class _Columns:
     """Arrays of one length, one for each annotation that has a dtype."""
@@ -151,3 +153,10 @@ class Columns:
         """Allocate columns for sites of so many units each."""
         first = np.concatenate([[0], np.cumsum(units_of_site)]).astype(np.int32)
         return cls(first, Units(int(first[-1])), Sites(len(units_of_site)))
+
+
+def places(rows: NDArray[np.integer]) -> Rows:
+    """Return rows that follow each other as a slice, which NumPy takes without a copy."""
+    if not len(rows) or (np.diff(rows) != 1).any():
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)

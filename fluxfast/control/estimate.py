@@ -41,16 +41,17 @@ class Estimate:
         self._settle_s, self._max_age_s, self._notable_kw = settle_s, max_age_s, notable_kw
         self.load_kw, self.low_kw, self.high_kw = np.full((3, sites), np.nan)
         self.grid_kw = np.full(sites, np.nan)  # the last that was known
-        self.sample_s = np.full(sites, -np.inf)  # when it was asked for
         self._silent: Flags = np.ones(sites, bool)  # no sample is young enough
         self.stale: Flags = np.ones(sites, bool)
         # When the value before the present one was last seen, and the one before that: what the present one
-        # shows happened after the latter, even if the meter averages over its whole refresh period.
-        self._since_s, self._before_s = np.full((2, sites), -np.inf)
+        # shows happened after the latter, even if the meter averages over its whole refresh period. Last,
+        # when the newest sample was asked for.
+        self._seen_s = np.full((3, sites), -np.inf)
+        self._before_s, self._since_s, self.sample_s = self._seen_s
         # How long the value before the present one stood, at most. The present one is taken to be no older
         # than twice that: so it may also be one that the meter has refreshed without changing it.
         self._stood_s = np.full(sites, REFRESH_S / 3)
-        self._least_kw, self._most_kw = np.zeros((2, sites))  # of the batteries under the present value
+        self._extremes_kw = np.zeros((2, sites))  # of the batteries under the present value
         self._moved_s = np.full(sites, np.inf)  # since when the two are notably apart
         self._target_kw = np.zeros(sites)  # the last that followed from the load
         # What the batteries did up to each of the last ticks, the newest at _end - 1. Twice the rows that the
@@ -74,12 +75,11 @@ class Estimate:
         changed = fresh & (grid_kw != self.grid_kw)
         # While it was silent it may have changed at any time: that tells nothing of its pace.
         returned = fresh & self._silent
-        for last_s in (self.sample_s, self._since_s, self._before_s):
-            np.copyto(last_s, -np.inf, where=returned)
+        if returned.any():
+            np.copyto(self._seen_s, -np.inf, where=returned)
         stood_s = grid_sample_s - self._since_s
         np.copyto(self._stood_s, stood_s, where=changed & (stood_s <= REFRESH_S))
-        np.copyto(self._before_s, self._since_s, where=changed)
-        np.copyto(self._since_s, self.sample_s, where=changed)
+        np.copyto(self._seen_s[:2], self._seen_s[1:], where=changed)
         np.copyto(self.grid_kw, grid_kw, where=changed)
         np.copyto(self.sample_s, grid_sample_s, where=fresh)
 
@@ -103,27 +103,30 @@ class Estimate:
 
     def _watch(self, before_s: float, battery_kw: Floats, changed: Flags) -> None:
         """Note since when the batteries have moved notably under the present value."""
-        np.minimum(self._least_kw, battery_kw, out=self._least_kw)
-        np.maximum(self._most_kw, battery_kw, out=self._most_kw)
-        np.copyto(self._least_kw, battery_kw, where=changed)
-        np.copyto(self._most_kw, battery_kw, where=changed)
-        moved = self._most_kw - self._least_kw > self._notable_kw
+        least, most = self._extremes_kw
+        np.minimum(least, battery_kw, out=least)
+        np.maximum(most, battery_kw, out=most)
+        np.copyto(self._extremes_kw, battery_kw, where=changed)
+        moved = most - least > self._notable_kw
         np.minimum(self._moved_s, before_s, out=self._moved_s)
         np.copyto(self._moved_s, np.inf, where=~moved)
 
     def _look(self, seen: Flags, start_s: Floats, target_kw: Floats) -> None:
         """Move the estimates into the intervals that follow from the batteries since ``start_s``."""
         end = self._end
-        oldest_s = start_s.min(where=seen, initial=np.inf)
-        first = min(int(self._until_s[:end].searchsorted(oldest_s, "right")), end - 1)
-        outside = self._until_s[first:end, None] <= start_s
-        outside[-1] = False
-        battery = self._battery_kw[first:end].copy()
-        np.copyto(battery, np.inf, where=outside)
-        np.add(self.grid_kw, battery.min(axis=0), out=self.low_kw, where=seen)
-        np.copyto(battery, -np.inf, where=outside)
-        np.add(self.grid_kw, battery.max(axis=0), out=self.high_kw, where=seen)
+        # Of each site the first row inside its window; the newest always is.
+        begin = np.minimum(self._until_s[:end].searchsorted(start_s, "right"), end - 1)
+        first, last = begin.min(where=seen, initial=end - 1), begin.max(where=seen, initial=0)
+        inside = self._battery_kw[last:end]
+        least, most = inside.min(axis=0), inside.max(axis=0)
+        if first < last:  # what only some of them reach back to
+            before = self._battery_kw[first:last]
+            outside = np.arange(first, last)[:, None] < begin
+            np.minimum(least, np.where(outside, np.inf, before).min(axis=0), out=least)
+            np.maximum(most, np.where(outside, -np.inf, before).max(axis=0), out=most)
+        np.add(self.grid_kw, least, out=self.low_kw, where=seen)
+        np.add(self.grid_kw, most, out=self.high_kw, where=seen)
         load = self.load_kw + (target_kw - self._target_kw)
         np.copyto(load, (self.low_kw + self.high_kw) / 2, where=np.isnan(load))
-        np.clip(load, self.low_kw, self.high_kw, out=self.load_kw, where=seen)
+        np.copyto(self.load_kw, np.minimum(np.maximum(load, self.low_kw), self.high_kw), where=seen)
         np.copyto(self._target_kw, target_kw, where=seen)

@@ -2,29 +2,21 @@
 
     bounds of each unit ─▶ target of the site ─▶ hold, or: exchange or rest ─▶ split ─▶ round ─▶ reasons
 
-Here is the order of a site's decision; the loops over its units are in C headers, as only C can ask for
-vector code for several processors: ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h``. ``reference.py`` is
-the same in readable NumPy.
-
-Invariants:
-
-1. A setpoint is within its unit's bounds, and 0 for a unit that takes no part.
-2. A number that is not finite only ever touches its own unit: fx_bounds puts it out of the split before
-   anything is summed. A site's numbers that are not finite are taken as what moves least.
-3. Nothing is allocated in a decision. Scratch is as long as the largest site, so it stays in the cache.
+Here the columns of columns.py are bound; the decision is in C headers, compiled for any processor
+(``kernel_any.c``) and for those with AVX2 (``kernel_avx2.c``): ``site.h`` has the order of a site's decision
+and what always holds, ``bounds.h``, ``split.h``, ``choose.h``, ``finish.h`` the loops over its units,
+``lanes.h`` what these are made of. ``reference.py`` is the same in readable NumPy.
 """
 
 cimport cython
-from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
-from libc.string cimport memset
 
 import numpy as np
 
 
-cdef extern from "fluxfast/control/bounds.h" nogil:
-    double FX_HUGE, FX_SLACK
-    int64_t FX_PADDED(int64_t n) noexcept
+cdef extern from "fluxfast/control/columns.h" nogil:
+    int64_t FX_SCRATCH, FX_LANES_MOST, FX_KEYS_AT_ONCE
+    bint FX_HAS_AVX2
     ctypedef struct fx_units:
         const double *capacity_kwh
         const double *charge_kw
@@ -52,73 +44,37 @@ cdef extern from "fluxfast/control/bounds.h" nogil:
         uint8_t *resting
         uint8_t *reason
         int8_t *direction
-    ctypedef struct fx_scratch:
-        double *quantum
-        double *low
-        double *high
-        double *full
-        double *room
-        double *gives
-        double *takes
-        double *power
-        double *weight
-        int32_t *key
-    double fx_min(double a, double b) noexcept
-    double fx_max(double a, double b) noexcept
-    double fx_clip(double x, double low, double high) noexcept
-    fx_units fx_units_at(const fx_units *u, int64_t first) noexcept
-    void fx_bounds(
-        const fx_units *u, int64_t count, double dt_s, double per_pct, double hold_off_s, const fx_scratch *s
+    ctypedef struct fx_sites:
+        const uint8_t *split
+        const double *horizon_s
+        const double *hold_off_s
+        const double *deadband_kw
+        const double *resplit_s
+        const double *efficient_kw
+        const double *rotate_s
+        const double *balance_kw_per_pct
+        const double *target_kw
+        const double *lower_kw
+        const double *upper_kw
+        double *split_target_kw
+        double *split_s
+        double *units_lower_kw
+        double *units_upper_kw
+        double *setpoint_kw
+        double *unserved_kw
+        uint8_t *reason
+    ctypedef void (*fx_decide)(
+        const fx_units *units, const fx_sites *at, const int32_t *first, int64_t count, double dt_s,
+        void *scratch, uint8_t *key
     ) noexcept
-
-cdef extern from "fluxfast/control/split.h" nogil:
-    ctypedef struct fx_sums:
-        double lower, upper, neutral, last, coarsest
-        bint moves
-    void fx_sum(const fx_units *u, int64_t n, const fx_scratch *s, fx_sums *out) noexcept
-    bint fx_comes_to_rest(const fx_units *u, int64_t n) noexcept
-    double fx_weigh(const fx_units *u, int64_t n, int by, bint up, const fx_scratch *s) noexcept
-    double fx_split(const fx_scratch *s, int64_t n, double weights, double total, double need) noexcept
-    void fx_spread(const fx_scratch *s, int64_t n, double total, double sum, double level) noexcept
-    double fx_exchange(
-        const fx_units *u, int64_t n, double balance, double need, const fx_scratch *s
+    void fx_decide_any(
+        const fx_units *units, const fx_sites *at, const int32_t *first, int64_t count, double dt_s,
+        void *scratch, uint8_t *key
     ) noexcept
-
-cdef extern from "fluxfast/control/choose.h" nogil:
-    void fx_whole(
-        const fx_scratch *s, int64_t n, double coarsest, double total, double lower, double upper
+    void fx_decide_avx2(
+        const fx_units *units, const fx_sites *at, const int32_t *first, int64_t count, double dt_s,
+        void *scratch, uint8_t *key
     ) noexcept
-    void fx_rest(
-        const fx_units *u, int64_t n, double efficient_kw, double rotate_s, double total, double need,
-        const fx_scratch *s,
-    ) noexcept
-
-cdef extern from "fluxfast/control/finish.h" nogil:
-    double fx_finish(const fx_units *u, int64_t n, const double *power, const fx_scratch *s) noexcept
-    void fx_explain(const fx_units *u, int64_t n, int way, const fx_scratch *s) noexcept
-    uint8_t fx_blame(const fx_units *u, int64_t n, int way, double missing) noexcept
-
-
-cdef struct Site:
-    # Pointers to the columns of columns.py, at the first site.
-    const uint8_t *split
-    const double *horizon_s
-    const double *hold_off_s
-    const double *deadband_kw
-    const double *resplit_s
-    const double *efficient_kw
-    const double *rotate_s
-    const double *balance_kw_per_pct
-    const double *target_kw
-    const double *lower_kw
-    const double *upper_kw
-    double *split_target_kw
-    double *split_s
-    double *units_lower_kw
-    double *units_upper_kw
-    double *setpoint_kw
-    double *unserved_kw
-    uint8_t *reason
 
 
 @cython.final
@@ -126,33 +82,35 @@ cdef class Kernel:
     """Decides for all units of all sites, in place.
 
     It keeps the arrays that the columns have when it is made: they are to be filled, not replaced. Making it
-    raises ValueError for a column that is not a contiguous array of its dtype and length.
+    raises ValueError for a column that is not a contiguous array of its dtype and length. ``plain``: with the
+    code for any processor, whatever this one can do (for tests).
     """
 
     cdef fx_units units
-    cdef Site sites
+    cdef fx_sites sites
     cdef int64_t site_count
     cdef const int32_t *first
-    cdef fx_scratch scratch
+    cdef void *scratch
+    cdef uint8_t *key
+    cdef fx_decide decision
     cdef list arrays  # that the pointers above point into
 
-    def __cinit__(self, columns):
+    def __cinit__(self, columns, *, bint plain=False):
         # Scratch is made here, for the largest site.
         cdef const int32_t[::1] first = columns.first
-        cdef Py_ssize_t most = FX_PADDED(int(np.diff(columns.first).max(initial=0))) + 16
+        cdef Py_ssize_t most = int(np.diff(columns.first).max(initial=0)) + FX_LANES_MOST
         ends = columns.first[[0, -1]].tolist()
         if len(first) != columns.sites.rows + 1 or ends != [0, columns.units.rows] or (
             np.diff(columns.first) < 0
         ).any():
             raise ValueError("Columns.first does not cut the units into sites: make columns by Columns.make")
-        self.arrays = [columns.first, np.zeros(10 * most + 8)]
+        keys = np.zeros(most + FX_KEYS_AT_ONCE, np.uint8)
+        self.arrays = [columns.first, np.zeros(FX_SCRATCH * most + 8), keys]
         self.site_count = columns.sites.rows
         self.first = &first[0]
-        cdef double *row = <double *>((<size_t>self.at(1) + 63) & ~<size_t>63)  # where a cache line begins
-        self.scratch = fx_scratch(
-            row, row + most, row + 2 * most, row + 3 * most, row + 4 * most, row + 5 * most, row + 6 * most,
-            row + 7 * most, row + 8 * most, <int32_t *>(row + 9 * most),
-        )
+        self.scratch = <void *>((<size_t>self.at(1) + 63) & ~<size_t>63)  # where a cache line begins
+        self.key = <uint8_t *>self.at(2)
+        self.decision = fx_decide_avx2 if FX_HAS_AVX2 and not plain else fx_decide_any
         self.bind_units(columns.units)
         self.bind_sites(columns.sites)
 
@@ -228,84 +186,9 @@ cdef class Kernel:
         Reads parameters and inputs, carries on the states, fills in setpoints and the other outputs. A
         ``dt_s`` that is negative, infinite or not a number counts as 0.
         """
-        cdef int64_t site
-        if not 0 <= dt_s <= FX_HUGE:
+        if not 0 <= dt_s <= 1e15:
             dt_s = 0
         with nogil:
-            for site in range(self.site_count):
-                self.decide_site(site, dt_s)
-
-    cdef void decide_site(self, int64_t s, double dt_s) noexcept nogil:
-        cdef Site *at = &self.sites
-        cdef fx_units u = fx_units_at(&self.units, self.first[s])
-        cdef int64_t n = self.first[s + 1] - self.first[s]
-        cdef fx_sums sums
-        cdef double soonest = fx_max(dt_s, 1e-3), horizon_s = at.horizon_s[s]
-        cdef double per_pct = 0 if isnan(horizon_s) else 36 / fx_max(horizon_s, soonest)  # kW a % and kWh
-        fx_bounds(&u, n, dt_s, per_pct, at.hold_off_s[s], &self.scratch)
-        fx_sum(&u, n, &self.scratch, &sums)
-
-        # The total: what is asked for, inside the site's bounds (where they cross: the least power between
-        # them), inside what the units can do.
-        cdef double target = 0 if isnan(at.target_kw[s]) else fx_clip(at.target_kw[s], -FX_HUGE, FX_HUGE)
-        cdef double lower = 0 if isnan(at.lower_kw[s]) else at.lower_kw[s]
-        cdef double upper = 0 if isnan(at.upper_kw[s]) else at.upper_kw[s]
-        if lower > upper:
-            lower = upper = fx_clip(0, upper, lower)
-        cdef double limited = fx_clip(target, lower, upper)
-        cdef double total = fx_clip(limited, sums.lower, sums.upper), deadband = at.deadband_kw[s]
-        at.units_lower_kw[s], at.units_upper_kw[s] = sums.lower, sums.upper
-
-        cdef double split_s = at.split_s[s] + dt_s
-        at.split_s[s] = split_s if split_s >= 0 else 0
-        cdef bint held = (
-            not sums.moves
-            and fabs(target - at.split_target_kw[s]) < deadband
-            and fabs(total - sums.last) < deadband + sums.coarsest + FX_SLACK
-            and sums.last >= fx_max(lower, sums.lower) - FX_SLACK
-            and sums.last <= fx_min(upper, sums.upper) + FX_SLACK
-            and at.split_s[s] < at.resplit_s[s]
-            and not fx_comes_to_rest(&u, n)
-        )
-        cdef bint even = at.balance_kw_per_pct[s] > 0 and fabs(total) <= deadband
-        if n and (even or not at.efficient_kw[s] > 0):
-            memset(u.resting, 0, n)
-        if not held:
-            at.split_target_kw[s] = target
-            at.split_s[s] = 0
-            self.share(&u, s, n, &sums, total, lower, upper, even)
-        self.finish(&u, s, n, u.setpoint_kw if held else self.scratch.power, sums.coarsest, target, limited)
-
-    cdef void share(
-        self, const fx_units *u, int64_t s, int64_t n, const fx_sums *sums, double total, double lower,
-        double upper, bint even,
-    ) noexcept nogil:
-        # Fills in the powers: an exchange, or a split over those that need not rest; in whole quanta.
-        cdef Site *at = &self.sites
-        cdef double weights, sum = NAN, need = total - sums.neutral  # what the units at rest leave to do
-        if even:
-            sum = fx_exchange(u, n, at.balance_kw_per_pct[s], need, &self.scratch)
-        if isnan(sum):
-            if not even and at.efficient_kw[s] > 0 and fabs(need) > FX_SLACK:
-                fx_rest(u, n, at.efficient_kw[s], at.rotate_s[s], total, need, &self.scratch)
-            weights = fx_weigh(u, n, at.split[s], need > 0, &self.scratch)
-            sum = fx_split(&self.scratch, n, weights, total, need)
-        fx_spread(&self.scratch, n, total, sum, INFINITY)
-        fx_whole(&self.scratch, n, sums.coarsest, total, lower, upper)
-
-    cdef void finish(
-        self, const fx_units *u, int64_t s, int64_t n, const double *power, double coarsest, double target,
-        double limited,
-    ) noexcept nogil:
-        # Setpoints, and why they are not more.
-        cdef Site *at = &self.sites
-        cdef double total = fx_finish(u, n, power, &self.scratch), missing = target - total
-        if fabs(missing) < coarsest - FX_SLACK * coarsest:
-            missing = 0
-        cdef double way = missing if missing != 0 else target, cut = fabs(target - limited)
-        cdef int sign = (way > 0) - (way < 0)
-        fx_explain(u, n, sign, &self.scratch)
-        at.setpoint_kw[s] = total
-        at.unserved_kw[s] = missing
-        cdef double by_units = fabs(missing) - cut  # the rest is the site's own bounds'
-        at.reason[s] = fx_blame(u, n, sign, by_units) if by_units > cut else 0
+            self.decision(
+                &self.units, &self.sites, self.first, self.site_count, dt_s, self.scratch, self.key
+            )

@@ -12,8 +12,9 @@ one is left out of the next, so nothing winds up. The limits by rank, the first 
 6. how fast the grid's power may change; 7. how fast the target may.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,17 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 FROZEN_SHARE = 0.05  # of a site's power: a move that a meter must show
+
+# By rank, kW or kW a second; None: not limited.
+_LIMITS: Final[dict[int, Callable[[Control], float | None]]] = {
+    reasons.CHARGE: lambda control: control.limits.charge_kw,
+    reasons.DISCHARGE: lambda control: control.limits.discharge_kw,
+    reasons.IMPORT: lambda control: control.limits.import_kw,
+    reasons.EXPORT: lambda control: control.limits.export_kw,
+    reasons.GRID_RAMP: lambda control: control.limits.grid_ramp_kw_per_s,
+    reasons.TARGET_RAMP: lambda control: control.ramp_kw_per_s,
+}
+_OF_METER: Final = reasons.IMPORT, reasons.EXPORT, reasons.GRID_RAMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +92,10 @@ class Loop:
         self.estimate = Estimate(settle_s, max_age_s, FROZEN_SHARE * rated_kw, tick_s)
 
         self._acts = np.array([control.action == "act" for control in controls])
-        self._ramp_kw_per_s = _column(control.ramp_kw_per_s for control in controls)
-        limits = [control.limits for control in controls]
-        self._charge_kw = _column(limit.charge_kw for limit in limits)
-        self._discharge_kw = _column(limit.discharge_kw for limit in limits)
-        self._import_kw = _column(limit.import_kw for limit in limits)
-        self._export_kw = _column(limit.export_kw for limit in limits)
-        self._grid_ramp_kw_per_s = _column(limit.grid_ramp_kw_per_s for limit in limits)
-        meter_limits = np.stack([self._import_kw, self._export_kw, self._grid_ramp_kw_per_s])
-        limited = np.isfinite(meter_limits).any(axis=0)
+        limits = {reason: _column(map(of, controls)) for reason, of in _LIMITS.items()}
+        limited = np.isfinite([limits[reason] for reason in _OF_METER]).any(axis=0)
+        # By rank; those that no site has are left out.
+        self._limits = {reason: kw for reason, kw in limits.items() if not np.isnan(kw).all()}
         # [position of the mode, site]; the last row stands for -1, no mode.
         self._needs_meter = np.vstack([modes.uses_load | limited, limited]) & self.metered
         self._balance_kw_per_pct = np.zeros(self._needs_meter.shape)
@@ -97,7 +104,7 @@ class Loop:
                 if mode.type == "balance":
                     self._balance_kw_per_pct[position, site] = control.balance_kw_per_pct
 
-        self._bounds = Bounds(sites)
+        self._bounds = Bounds(columns.sites.lower_kw, columns.sites.upper_kw)
         hold_s = np.array([control.hold_s for control in controls])
         self._hold = Hold(hold_s, np.array([control.ramp_down_s for control in controls]))
         self.mode = np.full(sites, -1, np.int16)
@@ -120,7 +127,7 @@ class Loop:
         """
         sites, estimate = self._columns.sites, self.estimate
         # As far as the units could follow: ramps go on from there.
-        previous = np.clip(sites.target_kw, sites.units_lower_kw, sites.units_upper_kw)
+        previous = np.minimum(np.maximum(sites.target_kw, sites.units_lower_kw), sites.units_upper_kw)
         load_before = estimate.load_kw.copy()
         # What units do that we do not command is known only if it is measured.
         told = np.where(self._acts, sites.setpoint_kw, 0.0)
@@ -128,18 +135,18 @@ class Loop:
         estimate.update(now_s, battery, measured.grid_kw, measured.grid_sample_s, sites.target_kw)
 
         wanted = self._ask_modes(time_s, dt_s, previous, measured.frequency_hz)
-        # What the load did while nobody looked is not made up for.
-        unseen = (self._hold.blind_s > 0) | np.isnan(load_before)
-        bounds = self._narrow(previous, np.where(unseen, 0.0, estimate.load_kw - load_before), dt_s)
-        sites.target_kw[:], self.reason[:] = bounds.clip(_or_zero(wanted))
-        self.reason[(self.mode < 0) & (self.reason == reasons.NONE)] = reasons.NO_MODE
-        sites.lower_kw[:], sites.upper_kw[:] = bounds.lower_kw, bounds.upper_kw
-        sites.balance_kw_per_pct[:] = self._balance_kw_per_pct[self.mode, self._site]
+        self._narrow(previous, load_before, dt_s)
+        sites.target_kw[:], self.reason[:] = self._bounds.clip(_or_zero(wanted))
+        np.copyto(self.reason, reasons.NO_MODE, where=(self.mode < 0) & (self.reason == reasons.NONE))
+        cell = self.mode.astype(np.intp) * len(self._site) + self._site
+        sites.balance_kw_per_pct[:] = self._balance_kw_per_pct.take(cell)
 
-        blind = estimate.stale & self._needs_meter[self.mode, self._site]
-        held = previous * self._hold.step(blind, dt_s)
+        blind = estimate.stale & self._needs_meter.take(cell)
         if blind.any():
-            self._fix(blind, held, np.where(self._hold.left() < 1, reasons.RAMP_DOWN, reasons.HOLDING))
+            held = previous * self._hold.step(blind, dt_s)
+            self._fix(blind, held, np.where(self._hold.left < 1, reasons.RAMP_DOWN, reasons.HOLDING))
+        else:
+            self._hold.clear()
         if self.stopped.any():
             self._fix(self.stopped, 0.0, reasons.EMERGENCY)
             usable = self._columns.units.usable
@@ -176,20 +183,30 @@ class Loop:
         wanted, self.mode[:] = self._modes.decide(view)
         return wanted
 
-    def _narrow(self, previous: Floats, moved: Floats, dt_s: float) -> Bounds:
-        """Return the bounds that the limits make, by rank; ``moved``: the load, since the last decision."""
+    def _narrow(self, previous: Floats, load_before: Floats, dt_s: float) -> None:
+        """Make the bounds of the limits, by rank; ``load_before``: at the last decision."""
         bounds, load = self._bounds, self.estimate.load_kw
         bounds.clear()
-        bounds.at_least(-self._charge_kw, reasons.CHARGE)
-        bounds.at_most(self._discharge_kw, reasons.DISCHARGE)
-        bounds.at_least(load - self._import_kw, reasons.IMPORT)
-        bounds.at_most(load + self._export_kw, reasons.EXPORT)
-        # The grid's power changes by what the load does and the batteries do not.
-        bounds.at_least(previous + moved - self._grid_ramp_kw_per_s * dt_s, reasons.GRID_RAMP)
-        bounds.at_most(previous + moved + self._grid_ramp_kw_per_s * dt_s, reasons.GRID_RAMP)
-        bounds.at_least(previous - self._ramp_kw_per_s * dt_s, reasons.TARGET_RAMP)
-        bounds.at_most(previous + self._ramp_kw_per_s * dt_s, reasons.TARGET_RAMP)
-        return bounds
+        for reason, kw in self._limits.items():
+            match reason:
+                case reasons.CHARGE:
+                    bounds.at_least(-kw, reason)
+                case reasons.DISCHARGE:
+                    bounds.at_most(kw, reason)
+                case reasons.IMPORT:
+                    bounds.at_least(load - kw, reason)
+                case reasons.EXPORT:
+                    bounds.at_most(load + kw, reason)
+                case reasons.GRID_RAMP:
+                    # The grid's power changes by what the load does and the batteries do not. What it did
+                    # while nobody looked is not made up for.
+                    unseen = (self._hold.blind_s > 0) | np.isnan(load_before)
+                    moved = np.where(unseen, 0.0, load - load_before)
+                    bounds.at_least(previous + moved - kw * dt_s, reason)
+                    bounds.at_most(previous + moved + kw * dt_s, reason)
+                case reasons.TARGET_RAMP:
+                    bounds.at_least(previous - kw * dt_s, reason)
+                    bounds.at_most(previous + kw * dt_s, reason)
 
 
 def _column(values: Iterable[float | None], default: float = np.nan) -> Floats:

@@ -1,29 +1,81 @@
-"""The ticks that wait for the journal, in preallocated arrays."""
+"""The ticks that wait for the journal, in preallocated memory, as the journal takes them."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from fluxfast.log import batches
 from fluxfast.log.dataset import Dataset
+from fluxfast.log.gather import gather, pack
+from fluxfast.log.message import MessageLayout
 
 Array = npt.NDArray[Any]
-ARRAY_BYTES: Final = 160  # of an array and what holds it, without its data
+BLOCK_BYTES: Final = 300  # of a block's objects in Python, without the ticks
+TICKS_BYTES: Final = 500  # of each dataset's, without the memory
+
+
+class Layout:
+    """How ticks of one dataset lie in memory; worked out once, and shared by all blocks.
+
+    ::
+
+        message: time, quality, latency, the columns | bools, a byte each | valid, a byte for each cell
+        [capacity, rows] each                        | [capacity, rows]   | [columns, capacity, rows]
+
+    What the message's rows and columns are: ``batches.py``.
+    """
+
+    def __init__(self, dataset: Dataset, capacity: int) -> None:
+        """For ``capacity`` ticks."""
+        columns, rows = dataset.columns, dataset.rows
+        self.capacity, self.rows = capacity, rows
+        self.valid_shape = len(columns), rows
+        # Of what a tick has but for its time, and their places: see `gather`.
+        self.dtypes = [np.dtype(name) for name in ("u1", "f4", *(c.dtype for c in columns), "u1")]
+        bits = [field.type.bit_width for field in batches.schema(dataset)]
+        self.message = message = MessageLayout(bits, len(columns), capacity * rows)
+        self.time, *places = message.columns
+        end = message.n_bytes
+        packings = []
+        for c, column in enumerate(columns, batches.FIRST_COLUMN - 1):
+            if column.dtype == "bool":
+                packings.append((end, places[c], -1))
+                places[c] = end
+                end += capacity * rows
+        for c, (bitmap, nulls) in enumerate(zip(message.bitmaps, message.nulls, strict=True)):
+            packings.append((end + c * capacity * rows, bitmap, nulls))
+        widths = [rows * dtype.itemsize for dtype in self.dtypes]
+        arrays = [
+            *((place, 1, width, 0) for place, width in zip(places, widths, strict=False)),
+            (end, len(columns), rows, capacity * rows),
+        ]
+        self.places = np.array(arrays, np.int64)
+        self.packings = np.array(packings, np.int64).reshape(-1, 3)
+        self.n_bytes = end + capacity * rows * len(columns)
 
 
 class Ticks:
-    """Some ticks of one dataset: arrays of ``[capacity, rows]``, filled tick by tick."""
+    """Some ticks of one dataset, filled tick by tick."""
 
-    def __init__(self, dataset: Dataset, capacity: int) -> None:
-        """Allocate for ``capacity`` ticks."""
-        shape = (capacity, dataset.rows)
+    def __init__(self, layout: Layout) -> None:
+        """Allocate."""
+        self._layout = layout
+        self._memory = np.zeros(layout.n_bytes, np.uint8)
+        self._times_us = np.zeros(layout.capacity, np.int64)
         self.count = 0
-        self.tick_us = np.empty(capacity, np.int64)
-        self.latency_ms = np.empty(shape, np.float32)
-        self.quality = np.empty(shape, np.uint8)
-        self.values = [np.empty(shape, c.dtype) for c in dataset.columns]
-        self.valid = np.empty((len(dataset.columns), *shape), np.uint8)  # nonzero: a value
+
+    @property
+    def rows(self) -> int:
+        """Rows held now."""
+        return self.count * self._layout.rows
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another tick."""
+        return self.count == self._layout.capacity
 
     def append(
         self,
@@ -34,35 +86,45 @@ class Ticks:
         valid: Sequence[Array] | Array,
     ) -> None:
         """Copy one tick in. Nothing is kept when an array does not fit."""
-        k = self.count
-        if len(valid) != len(self.values):
-            raise ValueError(f"{len(valid)} columns of valid, not {len(self.values)}")
-        np.copyto(self.latency_ms[k], latency_ms)
-        np.copyto(self.quality[k], quality)
-        if len(valid):
-            np.copyto(self.valid[:, k], valid)
-        for into, column in zip(self.values, values, strict=True):
-            # Any number makes a bool (nonzero is true); every other conversion must keep its kind.
-            if column.dtype != into.dtype and into.dtype != np.bool_:
-                np.copyto(into[k], column)
-            else:
-                into[k] = column  # half of what copyto costs
-        self.tick_us[k] = tick_us
+        layout, k = self._layout, self.count
+        cells = valid if isinstance(valid, np.ndarray) else np.array(valid)
+        if cells.shape != layout.valid_shape:
+            raise ValueError(f"valid is {cells.shape}, not {layout.valid_shape}")
+        arrays = [quality, latency_ms, *values, cells]
+        if not gather(self._memory, layout.places, layout.dtypes, k, arrays):
+            arrays = [_fitted(array, dtype) for array, dtype in zip(arrays, layout.dtypes, strict=True)]
+            gather(self._memory, layout.places, layout.dtypes, k, arrays)
+        self._times_us[k] = tick_us
         self.count = k + 1
+
+    def to_message(self) -> pa.Buffer:
+        """Return the ticks as one encapsulated IPC message, in this memory."""
+        layout = self._layout
+        layout.message.begin(self._memory, self.rows)
+        times = self._memory[layout.time : layout.time + 8 * self.rows].view(np.int64)
+        times.reshape(self.count, layout.rows)[:] = self._times_us[: self.count, None]
+        pack(self._memory, layout.packings, self.rows)
+        return pa.py_buffer(self._memory[: layout.message.n_bytes])
+
+
+def _fitted(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Any number makes a bool (nonzero is true); every other conversion must keep its kind."""
+    if dtype == np.bool_:
+        return np.ascontiguousarray(array, np.bool_)
+    return np.ascontiguousarray(array.astype(dtype, casting="same_kind", copy=False))
 
 
 class Block:
     """Whole ticks of all datasets: what is written, or lost, together. Reused when it is on the disk."""
 
-    def __init__(self, datasets: Sequence[Dataset], capacity: int) -> None:
-        """Allocate for ``capacity`` ticks of each."""
-        self.ticks = [Ticks(dataset, capacity) for dataset in datasets]
-        self._rows = [dataset.rows for dataset in datasets]
+    def __init__(self, layouts: Sequence[Layout]) -> None:
+        """Allocate."""
+        self.ticks = [Ticks(layout) for layout in layouts]
 
     @property
     def rows(self) -> int:
         """Rows held now."""
-        return sum(ticks.count * rows for ticks, rows in zip(self.ticks, self._rows, strict=True))
+        return sum(ticks.rows for ticks in self.ticks)
 
     def clear(self) -> None:
         """Forget all ticks."""
@@ -70,9 +132,6 @@ class Block:
             ticks.count = 0
 
     @staticmethod
-    def n_bytes(datasets: Sequence[Dataset], capacity: int) -> int:
-        """Memory of a block: its ticks, and what Python needs for arrays, however small."""
-        ticks = sum(
-            8 + d.rows * (4 + 1 + sum(np.dtype(c.dtype).itemsize + 1 for c in d.columns)) for d in datasets
-        )
-        return capacity * ticks + ARRAY_BYTES * (1 + sum(5 + len(d.columns) for d in datasets))
+    def n_bytes(layouts: Sequence[Layout]) -> int:
+        """Memory of a block: its ticks, and what Python needs for them, however small."""
+        return BLOCK_BYTES + sum(layout.n_bytes + TICKS_BYTES for layout in layouts)

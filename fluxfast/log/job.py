@@ -166,7 +166,8 @@ class _Process:
             self._told = (self._told + lines)[-MAX_TOLD:]
 
     def _spawn(self) -> subprocess.Popen[str]:
-        # A session of its own: Ctrl-C is for the station, which ends the job itself.
+        # A group of its own: Ctrl-C is for the station, which ends the job itself. No session of its own, for
+        # Linux shares the processors out to sessions first: to be nice counts only within one (autogroup).
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         return subprocess.Popen(
@@ -174,7 +175,7 @@ class _Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
             close_fds=False,  # ours close by themselves; to look through 10,000 of them would hold up a tick
             env={**os.environ, "PYTHONPATH": path, **self._environment},
             text=True,

@@ -25,8 +25,8 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from fluxfast.log import batches, disk, events, segment
-from fluxfast.log.block import Block
+from fluxfast.log import disk, events, segment
+from fluxfast.log.block import Block, Layout
 from fluxfast.log.dataset import Dataset
 from fluxfast.log.directory import LogDirectory
 from fluxfast.log.frame import pack
@@ -75,12 +75,12 @@ class Journal:
         ``closed`` is called when a segment is complete. Both on the thread.
         """
         self.rows_written = self.rows_dropped = self.bytes_written = self.failures = 0
-        self._directory, self._run, self._datasets = directory, run, datasets
-        self._schemas = [batches.schema(dataset) for dataset in datasets]
-        self._capacity, self._policy, self._segment_s = capacity, sync, segment_s
+        self._directory, self._run = directory, run
+        self._policy, self._segment_s = sync, segment_s
         self._header = segment.Header(run, datasets, about)
         self._tell, self._old, self._closed = tell, old, closed
-        block_bytes = Block.n_bytes(datasets, capacity)
+        self._layouts = [Layout(dataset, capacity) for dataset in datasets]
+        block_bytes = Block.n_bytes(self._layouts)
         self.memory_limit_bytes = max(QUEUE_BYTES, MIN_BLOCKS * block_bytes)
         self._blocks = self._blocks_left = self.memory_limit_bytes // block_bytes
         self._free: list[Block] = []
@@ -124,7 +124,7 @@ class Journal:
                 return self._free.pop()
             if self._blocks_left:
                 self._blocks_left -= 1
-                return Block(self._datasets, self._capacity)
+                return Block(self._layouts)
             block = self._queue.popleft()  # there is one, for the thread never holds all (_sync_is_due)
         self._drop(block.rows, f"{self.memory_limit_bytes >> 20} MiB wait for the disk", "oldest ticks")
         block.clear()
@@ -243,8 +243,8 @@ class Journal:
         if news:
             messages.append((segment.EVENTS, events.to_message(news)))
         for d, ticks in enumerate(() if block is None else block.ticks):
-            if ticks.count and self._datasets[d].rows:
-                messages.append((d, batches.to_message(self._schemas[d], ticks)))
+            if ticks.rows:
+                messages.append((d, ticks.to_message()))
         return messages
 
     def _write(self, messages: Sequence[tuple[int, pa.Buffer]]) -> None:

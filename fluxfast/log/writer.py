@@ -180,7 +180,7 @@ class LogWriter:
             raise ValueError("append to a closed LogWriter")
         with self._filling:
             ticks = self._block.ticks[dataset]
-            if ticks.count == len(ticks.tick_us):
+            if ticks.is_full:
                 self._hand_over()
                 ticks = self._block.ticks[dataset]
             ticks.append(tick_us, latency_ms, quality, values, valid)
@@ -193,7 +193,7 @@ class LogWriter:
         """All datasets have their row of this tick: it may go to the journal."""
         with self._filling:
             self._within_tick = False
-            if any(ticks.count == len(ticks.tick_us) for ticks in self._block.ticks):
+            if any(ticks.is_full for ticks in self._block.ticks):
                 self._hand_over()
 
     def add_event(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from fluxfast.errors import FluxfastError
 from fluxfast.log.footers import bounds_us
 from fluxfast.replay.reading import Chunk, Slice, Wanted, read_chunk
+
+ALWAYS_US: Final = 2**62
+# Of a batch: all of it is gone through several times, so it had better stay in the processor's cache.
+BATCH_TICKS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def batches(
         series = [_Series(list(run.slices.get(one.dataset, ())), one, ahead) for one in wanted]
         while sum(one.fill() for one in series):  # each of them
             # No further than the dataset that ends first, for its next slice may begin there.
-            until = min((one.last_us for one in series if one.has_more), default=None)
-            chunks = [one.take(until) for one in series]
+            until_us = min(one.end_us for one in series)
+            chunks = [one.take(until_us) for one in series]
             times = np.unique(np.concatenate([chunk.time_us for chunk in chunks]))
             times = times[(times >= from_us) & (times < to_us)]
             if len(times):
@@ -125,22 +129,21 @@ class _Series:
         return self._chunk is not None
 
     @property
-    def has_more(self) -> bool:
-        """Whether another slice follows."""
-        return self._next is not None
+    def end_us(self) -> int:
+        """The last tick that can be taken now; beyond all of them if there are no others."""
+        if self._chunk is None:
+            return ALWAYS_US
+        times = self._chunk.time_us
+        if len(times) > BATCH_TICKS:
+            return int(times[BATCH_TICKS - 1])
+        return ALWAYS_US if self._next is None else int(times[-1])
 
-    @property
-    def last_us(self) -> int:
-        """The last tick that was read."""
-        assert self._chunk is not None
-        return int(self._chunk.time_us[-1])
-
-    def take(self, until_us: int | None) -> Chunk:
-        """Return the ticks up to a time, that one too; None: all."""
+    def take(self, until_us: int) -> Chunk:
+        """Return the ticks up to a time, that one too."""
         if self._chunk is None:
             return Chunk(np.empty(0, np.int64), {})
         times = self._chunk.time_us
-        n = len(times) if until_us is None else int(np.searchsorted(times, until_us, "right"))
+        n = int(np.searchsorted(times, until_us, "right"))
         taken = self._chunk.part(0, n)
         self._chunk = self._chunk.part(n, len(times)) if n < len(times) else None
         return taken

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,11 @@ from fluxfast.log import LogWriter
 from fluxfast.plan import compile_plan, structs
 from fluxfast.plan.control import ControlPlan, plan_control
 from fluxfast.profiles.findings import nearest
-from fluxfast.replay.history import Run, batches, find_runs
+from fluxfast.replay.history import ALWAYS_US, Run, batches, find_runs
 from fluxfast.replay.reading import read_chunk
 from fluxfast.replay.result import Batch, Result
 from fluxfast.replay.world import GAP_TICKS, World, logged_actions, logged_decisions, table_inputs
 from fluxfast.table import quality
-
-ALWAYS_US: Final = 2**62
 
 
 class Replay:
@@ -172,6 +169,8 @@ class _Stage:
     def _switch(self, enabled: NDArray[np.int64]) -> None:
         """Switch modes on and off as somebody did then; what the site file says at the start stays."""
         before = self._enabled
+        if np.array_equal(enabled, before):
+            return
         known = (enabled >= 0) & (before >= 0)
         changed = np.flatnonzero(known & (enabled != before)).tolist()
         self._enabled = np.where(enabled >= 0, enabled, before)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluxfast.control import reasons
+from fluxfast.control.columns import places
 from fluxfast.decisions import ACTIONS, NAME
 from fluxfast.plan import TableLayout
 from fluxfast.plan.control import ControlPlan
@@ -32,11 +33,12 @@ _REASON_CODES: Final = {text: code for code, text in enumerate(reasons.TEXTS) if
 
 @dataclass(frozen=True)
 class Inputs:
-    """What control reads of one table: its columns, and the limits of each cell, [rows] each."""
+    """What control reads of one table: its columns, and the limits of each cell, [columns, rows]."""
 
     layout: TableLayout
     wanted: Wanted
-    limits: Mapping[str, tuple[Floats, Floats]]
+    least: Floats
+    most: Floats
 
     def table(self) -> Table:
         """Return a table of these columns, all of them float64."""
@@ -68,13 +70,15 @@ def _inputs(layout: TableLayout, names: list[str]) -> Inputs:
                 {text: code for code, text in reversed(list(of_variant.items()))}
                 for of_variant in labels[name]
             ]
-    limits = {}
-    for name in names:
-        points = [device.profile.points.get(name) for device in layout.devices]
-        pairs = [point.limits if point and point.limits else (-np.inf, np.inf) for point in points]
-        limits[name] = np.array([float(p[0]) for p in pairs]), np.array([float(p[1]) for p in pairs])
+    points = [[device.profile.points.get(name) for device in layout.devices] for name in names]
+    limits = np.array(
+        [[point.limits if point and point.limits else (-np.inf, np.inf) for point in row] for row in points],
+        np.float64,
+    )
     rows = {device.id: row for row, device in enumerate(layout.devices)}
-    return Inputs(layout, Wanted(layout.name, rows, names, codes, layout.variant), limits)
+    return Inputs(
+        layout, Wanted(layout.name, rows, names, codes, layout.variant), *np.moveaxis(limits, -1, 0)
+    )
 
 
 def logged_decisions(plan: ControlPlan) -> Wanted:
@@ -135,10 +139,9 @@ class World:
         self._last_logged_kw = np.full(n, np.nan)
         self._last_us: int | None = None
         self._clock_ns = 0  # the station's clock minus UTC
-        self._held = {
-            name: {point: np.zeros(table.rows) for point in table.names}
-            for name, table in self.tables.items()
-        }
+        self._places = [(group, places(group.units), places(group.rows)) for group in plan.groups]
+        self._meter_places = [(meters, places(meters.sites), places(meters.rows)) for meters in plan.meters]
+        self._held = {name: np.zeros((len(table.names), table.rows)) for name, table in self.tables.items()}
         self._asked_ns = {name: np.zeros(table.rows, np.int64) for name, table in self.tables.items()}
         self._asked: dict[str, NDArray[np.int64]] = {}  # the same, [ticks, rows]
 
@@ -177,8 +180,8 @@ class World:
             meter_ns = decisions.values["meter_ns"][:, self._first]
             clock_ns = decisions.values["clock_ns"].max(axis=1)
         self._now_ns = self._clock(clock_ns)
-        self._values: dict[str, dict[str, Floats]] = {}
-        self._quality: dict[str, dict[str, NDArray[np.uint8]]] = {}
+        self._values: dict[str, Floats] = {}  # of each table [ticks, columns, rows]
+        self._quality: dict[str, NDArray[np.uint8]] = {}
         for one in self._inputs:
             self._open_table(one, chunks[one.layout.name])
         if decisions is not None:
@@ -196,19 +199,14 @@ class World:
 
     def _open_table(self, one: Inputs, chunk: Chunk) -> None:
         name = one.layout.name
-        held = self._held[name]
-        self._values[name], self._quality[name] = {}, {}
-        answered = np.zeros((len(self.times_us), len(one.layout.devices)), np.bool_)
-        for point in one.wanted.columns:
-            values = np.ascontiguousarray(chunk.values[point])
-            known = np.isfinite(values)
-            answered |= known
-            low, high = one.limits[point]
-            codes = np.where(known, quality.GOOD, quality.NEVER).astype(np.uint8)
-            codes[(values < low) | (values > high)] = quality.RANGE
-            values = _hold(values, known, held[point])
-            held[point] = values[-1].copy()
-            self._values[name][point], self._quality[name][point] = values, codes
+        values = np.stack([chunk.values[point] for point in one.wanted.columns], axis=1)
+        known = np.isfinite(values)
+        codes = np.where(known, np.uint8(quality.GOOD), np.uint8(quality.NEVER))
+        codes[(values < one.least) | (values > one.most)] = quality.RANGE
+        values = _hold(values, known, self._held[name])
+        self._held[name] = values[-1].copy()
+        self._values[name], self._quality[name] = values, codes
+        answered = known.any(axis=1)
         asked = np.where(answered, self._now_ns[:, None], 0)
         asked = np.maximum.accumulate(np.vstack([self._asked_ns[name], asked]), axis=0)[1:]
         self._asked_ns[name] = asked[-1].copy()
@@ -230,23 +228,25 @@ class World:
         """Work out what units and sites did then."""
         n, units = len(self.times_us), len(self.plan.devices)
         done, self.soe_pct = np.zeros((n, units)), np.zeros((n, units))
-        for group in self.plan.groups:
-            values = self._values[group.table]
-            self.soe_pct[:, group.units] = values[group.soe][:, group.rows]
+        for group, at, rows in self._places:
+            self.soe_pct[:, at] = self._column(group.table, group.soe)[:, rows]
             shown, factor = (
                 (group.power, group.power_kw) if group.power else (group.setpoint, group.setpoint_kw)
             )
             if shown:
-                done[:, group.units] = values[shown][:, group.rows] * factor
+                done[:, at] = self._column(group.table, shown)[:, rows] * factor
         told = np.vstack([self._last_logged_kw, self._logged[:-1]])
         # After a restart nobody has told it anything yet.
         self.base_kw = np.where(self._acts, np.where(np.isfinite(told), told, done), done)
+        self._base_store_kw = self._from_store(self.base_kw)
         self._last_logged_kw = self._logged[-1].copy()
         self.grid_kw = np.full((n, len(self.plan.sites)), np.nan)
-        for meters in self.plan.meters:
-            self.grid_kw[:, meters.sites] = (
-                self._values[meters.table][meters.point][:, meters.rows] * meters.factor
-            )
+        for meters, sites, rows in self._meter_places:
+            self.grid_kw[:, sites] = self._column(meters.table, meters.point)[:, rows] * meters.factor
+
+    def _column(self, table: str, point: str) -> Floats:
+        """Return a column of the batch, [ticks, rows]."""
+        return self._values[table][:, self.tables[table].names.index(point)]
 
     # ---- a tick ----
 
@@ -256,10 +256,9 @@ class World:
         self.logged_kw, self.usable = self._logged[t], self._usable[t]
         self.stopped, self.enabled = self._stopped[t], self._enabled[t]
         for name, table in self.tables.items():
-            values, codes = self._values[name], self._quality[name]
-            for c, point in enumerate(table.names):
-                table.values[c][:] = values[point][t]
-                table.quality[c] = codes[point][t]
+            for column, values in zip(table.values, self._values[name][t], strict=True):
+                column[:] = values
+            table.quality[:] = self._quality[name][t]
             table.requested_ns[:] = self._asked[name][t]
         self._drift(t)
         if self._moved and self.free.any():
@@ -269,19 +268,17 @@ class World:
     def _drift(self, t: int) -> None:
         """Work out how the units' power and energy differ from the log's by now."""
         np.subtract(self._last_kw, self.base_kw[t], out=self.delta_kw)
-        self.delta_kw[np.isnan(self.delta_kw)] = 0.0
+        np.copyto(self.delta_kw, 0.0, where=np.isnan(self.delta_kw))
         self._moved = self._moved or bool(self.delta_kw.any())
         if not self._moved:
             return
         passed_us = 0 if self._last_us is None else self.time_us - self._last_us
         if 0 < passed_us <= GAP_TICKS * self._tick_us:
-            now_kw = self.base_kw[t] + self.delta_kw
-            gone_kw = self._from_store(now_kw) - self._from_store(self.base_kw[t])
-            gone_kw[self.delta_kw == 0] = 0.0
+            gone_kw = self._from_store(self.base_kw[t] + self.delta_kw) - self._base_store_kw[t]
             self.offset_pct -= gone_kw * (passed_us / 3.6e9 * 100) / self._capacity_kwh
         was = self.soe_pct[t]
-        moved = self.offset_pct != 0
-        self.offset_pct[moved] = (np.clip(was + self.offset_pct, 0, 100) - was)[moved]
+        inside = np.minimum(np.maximum(was + self.offset_pct, 0), 100) - was
+        np.copyto(self.offset_pct, inside, where=self.offset_pct != 0)
 
     def _from_store(self, power_kw: Floats) -> Floats:
         return np.where(power_kw > 0, power_kw / self._efficiency, power_kw * self._efficiency)
@@ -289,26 +286,25 @@ class World:
     def _change(self, t: int) -> None:
         free = self.free[self.plan.site_of]
         delta, offset = np.where(free, self.delta_kw, 0.0), np.where(free, self.offset_pct, 0.0)
-        for group in self.plan.groups:
-            table, rows = self.tables[group.table], group.rows
-            table[group.soe][rows] += offset[group.units]
+        for group, at, rows in self._places:
+            table = self.tables[group.table]
+            table[group.soe][rows] += offset[at]
             if group.power:
-                table[group.power][rows] += delta[group.units] / group.power_kw
+                table[group.power][rows] += delta[at] / group.power_kw
             if group.setpoint:
-                table[group.setpoint][rows] += delta[group.units] / group.setpoint_kw
+                table[group.setpoint][rows] += delta[at] / group.setpoint_kw
         of_site = self.sums(delta)
-        for meters in self.plan.meters:
-            self.tables[meters.table][meters.point][meters.rows] -= of_site[meters.sites] / meters.factor
+        for meters, sites, rows in self._meter_places:
+            self.tables[meters.table][meters.point][rows] -= of_site[sites] / meters.factor
 
     def decided(self, setpoint_kw: Floats) -> None:
         """Take what the units are told now."""
         self._last_kw = setpoint_kw.copy()
-        differs = setpoint_kw != self.logged_kw
-        if differs.any() and not self.free.all():
+        if not self.free.all():
             # A unit that has no logged decision is free of it; its site is, if it has none at all.
-            differs &= np.isfinite(self.logged_kw)
-            unknown = self.sums(np.isfinite(self.logged_kw).astype(np.int32)) == 0
-            self.free |= (self.sums(differs.astype(np.int32)) > 0) | unknown
+            known = np.isfinite(self.logged_kw)
+            differs = known & (setpoint_kw != self.logged_kw)
+            self.free |= (self.sums(differs.astype(np.int32)) > 0) | (self.sums(known.astype(np.int32)) == 0)
 
 
 def _to_decide(chunks: Mapping[str, Chunk], has_decisions: bool) -> Mapping[str, Chunk]:
@@ -330,6 +326,6 @@ def _hold(values: Floats, known: NDArray[np.bool_], before: Floats) -> Floats:
     """Return values with the last known one in the place of each that is not, at first ``before``."""
     if known.all():
         return values
-    n = len(values)
-    at = np.maximum.accumulate(np.where(known, np.arange(1, n + 1)[:, None], 0), axis=0)
-    return np.take_along_axis(np.vstack([before, values]), at, axis=0)
+    row = np.arange(1, len(values) + 1).reshape(-1, 1, 1)
+    at = np.maximum.accumulate(np.where(known, row, 0), axis=0)
+    return np.take_along_axis(np.concatenate([before[None], values]), at, axis=0)

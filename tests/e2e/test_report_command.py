@@ -74,7 +74,7 @@ def test_a_page_for_each_site_and_a_list(log: Path, tmp_path: Path) -> None:
 
 
 def test_one_site_without_a_picture(log: Path, tmp_path: Path) -> None:
-    done = fluxfast("report", log, "--site", "Sued", "--out", tmp_path / "out", "--no-png")
+    done = invoked("report", log, "--site", "Sued", "--out", tmp_path / "out", "--no-png")
     assert (done.returncode, done.stderr) == (DONE, "")
     (page,) = (tmp_path / "out").iterdir()
     assert "Nord" not in page.read_text()
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     write(tmp_path / "log", "powerpack", [battery("b1", ticks(1200))])
     last = parquet_files(tmp_path / "log")[-1]
     last.write_bytes(last.read_bytes()[:-100])
-    done = fluxfast("report", tmp_path / "log", cwd=tmp_path)
+    done = invoked("report", tmp_path / "log", cwd=tmp_path)
     assert done.returncode == COULD_NOT
     assert done.stderr.startswith("cannot read the log")
     assert last.name in done.stderr
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 def test_site_names_become_files(tmp_path: Path) -> None:
     names = ["../../etc", "..", "a/b", "a b", "a\\b", "", "x" * 300]
     write(tmp_path / "log", "powerpack", [battery("b", ticks(3), site=name) for name in names])
-    done = fluxfast("report", "log", "--no-png", "--tz", "UTC", cwd=tmp_path)
+    done = invoked("report", "log", "--no-png", "--tz", "UTC", cwd=tmp_path)
     assert done.returncode == DONE, done.stderr
     pages = [file.name for file in (tmp_path / "report").iterdir()]
     assert len(pages) == len(names) + 1
@@ -133,7 +133,7 @@ def test_a_phone_has_no_need_to_scroll_sideways(tmp_path: Path) -> None:
         "powerpack",
         [battery(f"a-long-name-of-a-device-{k}", ticks(600), bad=timeouts(9, k)) for k in range(9)],
     )
-    assert fluxfast("report", "log", "--no-png", "--tz", "UTC", cwd=tmp_path).returncode == DONE
+    assert invoked("report", "log", "--no-png", "--tz", "UTC", cwd=tmp_path).returncode == DONE
     (page,) = (tmp_path / "report").iterdir()
     # The page itself has a policy without scripts, so a frame around it would measure nothing: take it out.
     text = page.read_text()

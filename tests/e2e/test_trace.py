@@ -8,7 +8,7 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.station import Station
-from tests.support.command import device_rows, fluxfast, free_port, simulating, started
+from tests.support.command import device_rows, fluxfast, free_port, invoked, simulating, started
 from tests.support.fleets import device, fleet, registers
 from tests.support.scripted import serving, well_behaved
 
@@ -68,7 +68,7 @@ def test_two_devices_as_lines(site, tmp_path):
     ("unit=b77", 2, "no device b77"), ("b7", 2, "'b7' is not unit=ID"), ("unit=", 2, "is not unit=ID"),
 ])  # fmt: skip
 def test_a_wrong_trace_is_refused_in_one_line(site, tmp_path, trace, code, said):
-    done = fluxfast("run", site, "--duration", "1s", "--log", tmp_path / "log", "--trace", trace)
+    done = invoked("run", site, "--duration", "1s", "--log", tmp_path / "log", "--trace", trace)
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fluxfast.log import Column, Dataset, Words, batches, events, segment
-from fluxfast.log.block import Ticks
+from fluxfast.log import Column, Dataset, Words, events, segment
+from fluxfast.log.block import Layout, Ticks
 from fluxfast.log.frame import pack
 
 DAY_US = 86_400_000_000
@@ -33,21 +33,20 @@ def write_segment(
     news: Sequence[events.Event] = (),
 ) -> Path:
     """Write a complete segment; every value is its time in seconds of the day, bools whether that is odd."""
-    n = len(times_us)
-    ticks = Ticks(of, n)
-    ticks.tick_us[:] = times_us
-    ticks.latency_ms[:] = 1.5
-    ticks.quality[:] = 0
-    ticks.valid[:] = 1
-    seconds = np.array(times_us)[:, None] % DAY_US // 1_000_000
-    for into in ticks.values:
-        into[:] = seconds % 2 if into.dtype == np.bool_ else seconds
-    ticks.count = n
+    ticks = Ticks(Layout(of, len(times_us)))
+    valid = np.ones((len(of.columns), of.rows), np.uint8)
+    for time_us in times_us:
+        second = time_us % DAY_US // 1_000_000
+        values = [
+            np.full(of.rows, second % 2 if column.dtype == "bool" else second).astype(column.dtype)
+            for column in of.columns
+        ]
+        ticks.append(time_us, np.full(of.rows, 1.5, "f4"), np.zeros(of.rows, "u1"), values, valid)
     folder = root / segment.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     header = segment.Header(run, [of], about or {}).to_json(times_us[0] if opened_us is None else opened_us)
     writer = segment.SegmentWriter(folder, run, sequence, header)
-    writer.append(pack(0, sequence + 1, batches.to_message(batches.schema(of), ticks)))
+    writer.append(pack(0, sequence + 1, ticks.to_message()))
     if news:
         writer.append(pack(segment.EVENTS, sequence + 2, events.to_message(news)))
     writer.close()

@@ -37,6 +37,8 @@ class Plant:
         self.sites = len(self.response_s)
         self._random = np.random.default_rng(self.seed)
         self._steps = 0
+        self._site = np.arange(self.sites)
+        self._answer = -np.expm1(-STEP_S / self.response_s)  # what of a difference is gone after a step
         self._delay = np.rint(self.dead_s / STEP_S).astype(int)
         self._setpoint_kw = np.zeros((self._delay.max() + 1, self.sites))  # a ring: what is on its way
         self._every = np.maximum(1, np.rint(self.refresh_s / STEP_S)).astype(int)
@@ -49,8 +51,9 @@ class Plant:
         self.meter_kw = self._shown(self.grid_kw)
 
     def _shown(self, grid_kw: Floats) -> Floats:
-        noisy = grid_kw + self.noise_kw * self._random.standard_normal(self.sites)
-        return np.rint(noisy / self.resolution_kw) * self.resolution_kw
+        if self.noise_kw:
+            grid_kw = grid_kw + self.noise_kw * self._random.standard_normal(self.sites)
+        return np.rint(grid_kw / self.resolution_kw) * self.resolution_kw
 
     def run(self, setpoint_kw: Floats, duration_s: float) -> Floats:
         """Let time pass under these setpoints; return the grid's power at every step, [steps, sites]."""
@@ -59,17 +62,20 @@ class Plant:
     def _step(self, setpoint_kw: Floats) -> Floats:
         ring = len(self._setpoint_kw)
         self._setpoint_kw[self._steps % ring] = setpoint_kw
-        arrived = self._setpoint_kw[(self._steps - self._delay) % ring, np.arange(self.sites)]
-        change = (arrived - self.battery_kw) * -np.expm1(-STEP_S / self.response_s)
-        most = self.slew_kw_per_s * STEP_S
-        self.battery_kw = self.battery_kw + np.clip(change, -most, most)
+        arrived = self._setpoint_kw[(self._steps - self._delay) % ring, self._site]
+        change = (arrived - self.battery_kw) * self._answer
+        if self.slew_kw_per_s < np.inf:
+            most = self.slew_kw_per_s * STEP_S
+            change = np.clip(change, -most, most)
+        self.battery_kw = self.battery_kw + change
         self._steps += 1
         self.now_s = self._steps * STEP_S
         self.grid_kw = self.load_kw(self.now_s) - self.battery_kw
         self._sum_kw += self.grid_kw
         self._count += 1
         due = ((self._steps + self._phase) % self._every == 0) & ~self.frozen
-        self.meter_kw = np.where(due, self._shown(self._sum_kw / self._count), self.meter_kw)
-        self._sum_kw[due] = 0.0
-        self._count[due] = 0.0
+        if due.any():
+            self.meter_kw = np.where(due, self._shown(self._sum_kw / self._count), self.meter_kw)
+            self._sum_kw[due] = 0.0
+            self._count[due] = 0.0
         return self.grid_kw

@@ -83,7 +83,6 @@ class Modes:
         self._active = np.zeros(shape, np.bool_)  # switched on, and in its window
         self._minute: int | None = None  # of which _active is
         self._targets = np.full(shape, np.nan)
-        self._site = np.arange(sites)
         self._bits = np.arange(shape[0], dtype=np.int64)[:, None]
 
     @property
@@ -114,10 +113,12 @@ class Modes:
                 flat[cells] = family.target(view)
             # An infinite input gives no target either.
             applies = self._active & np.isfinite(targets)
-        first = applies.argmax(axis=0)
-        any_ = applies[first, self._site]
-        target = np.where(any_, targets[first, self._site] + 0.0, np.nan)
-        return target, np.where(any_, first, -1).astype(np.int16)
+        target, mode = np.full(len(self.names), np.nan), np.full(len(self.names), -1, np.int16)
+        # Backwards, so that the first that applies is written last.
+        for position in reversed(range(len(applies))):
+            np.copyto(target, targets[position], where=applies[position])
+            np.copyto(mode, position, where=applies[position])
+        return target + 0.0, mode
 
     def take_events(self) -> list[tuple[int, str]]:
         """Return (site index, one line) for each function that has begun to fail, and forget them."""

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fluxfast.cli.check import check
-from tests.support.command import FLUXFAST, fluxfast
+from tests.support.command import FLUXFAST, fluxfast, invoked
 
 DEVICE = "devices: {{bess: [{{id: b1, type: {type}, modbus: {{host: 127.77.0.1, port: 5020}}}}]}}\n"
 
@@ -23,7 +23,7 @@ def test_demo_that_cannot_write(tmp_path: Path, taken: str) -> None:
         (tmp_path / taken).touch()
     else:
         (tmp_path / taken).mkdir()
-    result = fluxfast("demo", "--dir", tmp_path, "--duration", "0s")
+    result = invoked("demo", "--dir", tmp_path, "--duration", "0s")
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith(f"cannot {'log to' if taken == 'log' else 'write'} ")
@@ -31,7 +31,7 @@ def test_demo_that_cannot_write(tmp_path: Path, taken: str) -> None:
 
 def test_demo_in_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = fluxfast("demo", "--dir", tmp_path / "file" / "demo")
+    result = invoked("demo", "--dir", tmp_path / "file" / "demo")
     assert result.returncode == 3
     assert result.stderr == f"cannot write {tmp_path}/file/demo/site.yaml: Not a directory\n"
 
@@ -39,7 +39,7 @@ def test_demo_in_no_folder(tmp_path: Path) -> None:
 def test_demo_leaves_the_users_site_file_alone(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
     site.write_text("site: mine\n")
-    result = fluxfast("demo", "--dir", tmp_path)
+    result = invoked("demo", "--dir", tmp_path)
     assert result.returncode == 3
     assert "is not of an earlier demo" in result.stderr
     assert site.read_text() == "site: mine\n"
@@ -63,7 +63,7 @@ def test_demo_ends_its_simulator_when_the_terminal_goes(tmp_path: Path) -> None:
 
 
 def test_a_negative_seed(tmp_path: Path) -> None:
-    result = fluxfast("simulate", tmp_path / "s.yaml", "--seed", "-1")
+    result = invoked("simulate", tmp_path / "s.yaml", "--seed", "-1")
     assert result.returncode == 2
     assert result.stderr.endswith("'--seed': -1 is not in the range x>=0.\n")
 
@@ -71,7 +71,7 @@ def test_a_negative_seed(tmp_path: Path) -> None:
 def test_nothing_to_poll(tmp_path: Path) -> None:
     (tmp_path / "wo.yaml").write_text("points: {a: {address: 1, type: uint16, access: wo}}\n")
     (tmp_path / "s.yaml").write_text(DEVICE.format(type="./wo.yaml"))
-    result = fluxfast("run", "s.yaml", "--duration", "1s", cwd=tmp_path)
+    result = invoked("run", "s.yaml", "--duration", "1s", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (3, "nothing to poll: every point is write-only\n")
 
 
@@ -81,7 +81,7 @@ def test_a_write_only_device_among_others(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
         f"devices: {{bess: [{devices}, modbus: {{host: 127.77.0.1, port: 5020}}}}]}}\n"
     )
-    result = fluxfast("run", "s.yaml", "--duration", "0s", cwd=tmp_path)
+    result = invoked("run", "s.yaml", "--duration", "0s", cwd=tmp_path)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stdout.splitlines()[-1] == "! b2 at 127.77.0.2:5020: connection refused"

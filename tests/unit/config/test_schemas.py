@@ -15,11 +15,12 @@ from fluxfast.profiles.schema import profile_schema
 from tests.unit.config.test_load import DOCUMENT_BESS, DOCUMENT_METERS, DOCUMENT_SERIAL
 
 PACKAGE = Path(fluxfast.__file__).parent
+SITE, PROFILE = (jsonschema.Draft202012Validator(schema()) for schema in (site_schema, profile_schema))
 
 
 @pytest.mark.parametrize(
     ("file", "schema"),
-    [("profiles/profile.schema.json", profile_schema()), ("config/site.schema.json", site_schema())],
+    [("profiles/profile.schema.json", PROFILE.schema), ("config/site.schema.json", SITE.schema)],
 )
 def test_shipped_is_current(file: str, schema: dict[str, Any]) -> None:
     assert json.loads((PACKAGE / file).read_text(encoding="utf-8")) == schema, "run ci/schemas"
@@ -36,7 +37,7 @@ def text_keys(node: Any) -> Any:
 @pytest.mark.parametrize("name", builtin_profiles())
 def test_builtin_profiles_are_valid(name: str) -> None:
     data = read_document(PACKAGE / "profiles" / f"{name}.yaml").data
-    jsonschema.validate(text_keys(data), profile_schema())
+    PROFILE.validate(text_keys(data))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_builtin_profiles_are_valid(name: str) -> None:
     ],
 )
 def test_sites_are_valid(text: str) -> None:
-    jsonschema.validate(text_keys(parse_document(text, "x").data), site_schema())
+    SITE.validate(text_keys(parse_document(text, "x").data))
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_sites_are_valid(text: str) -> None:
 )
 def test_wrong_sites_are_not(text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(text_keys(parse_document(text, "x").data), site_schema())
+        SITE.validate(text_keys(parse_document(text, "x").data))

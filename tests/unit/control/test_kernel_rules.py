@@ -7,10 +7,10 @@ from fluxfast.control import reasons, reference
 from fluxfast.control.columns import EQUAL, POWER, Columns
 from fluxfast.control.kernel import Kernel
 
-KERNEL, TWIN = "kernel", "twin"
+KERNEL, PLAIN, TWIN = "kernel", "plain", "twin"
 
 
-@pytest.fixture(params=[KERNEL, TWIN])
+@pytest.fixture(params=[KERNEL, PLAIN, TWIN])
 def site(request):
     """Return a function that makes a site of units (100 kW, 200 kWh, 50 %) and one that decides for it."""
 
@@ -21,11 +21,11 @@ def site(request):
         units.soe_min_pct[:], units.soe_max_pct[:], units.soe_pct[:] = 10, 90, soe_pct
         for name, values in columns_of_units.items():
             getattr(units, name)[:] = values
-        kernel = Kernel(columns)
+        kernel = Kernel(columns, plain=request.param == PLAIN)
 
         def decide(target_kw, dt_s=0.5):
             columns.sites.target_kw[:] = target_kw
-            kernel.decide(dt_s) if request.param == KERNEL else reference.decide(columns, dt_s)
+            reference.decide(columns, dt_s) if request.param == TWIN else kernel.decide(dt_s)
             return list(units.setpoint_kw)
 
         return columns, decide

@@ -44,17 +44,17 @@ LIFE = """
 import sys
 from dataclasses import replace
 import numpy as np
-from fluxfast.log import Words, batches, events, rows
-from fluxfast.log.block import Block
+from fluxfast.log import Words, events, rows
+from fluxfast.log.block import Block, Layout
 from tests.support import proved_log
 
 dataset = proved_log.datasets()[0]
 words = Words(["good"] * 256, [None] * 256)
-block = Block([dataset], 1)
+block = Block([Layout(dataset, 1)])
 ticks = np.zeros(6, np.int64), np.arange(6)
 code, latency = np.zeros(6, "u1"), np.ones(6, "f4")
 block.ticks[0].append(proved_log.FIRST_US, latency, code, proved_log.cells(0, *ticks), np.ones((6, 6), bool))
-message = batches.to_message(batches.schema(dataset), block.ticks[0])
+message = block.ticks[0].to_message()
 events.to_table([events.to_message([events.Event(0, None, None, "kind", "text")])], "run")
 [day] = rows.Rows(replace(dataset, words=words), "run").days([message])
 assert day.ticks == 1

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fluxfast.errors import FluxfastError
-from fluxfast.log import batches, block, disk, journal, writer
+from fluxfast.log import block, disk, journal, writer
+from fluxfast.log.block import Ticks
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.proved_log import ROWS, append_tick, check_manifest, datasets, open_log, read, wait_until
 
@@ -227,8 +228,7 @@ def gate(monkeypatch):
 
 def small_memory(monkeypatch, ticks):
     """Let the journal's blocks be one tick each, and so many."""
-    monkeypatch.setattr(block, "ARRAY_BYTES", 0)
-    n_bytes = block.Block.n_bytes(datasets(), 1)
+    n_bytes = block.Block.n_bytes([block.Layout(dataset, 1) for dataset in datasets()])
     monkeypatch.setattr(journal, "QUEUE_BYTES", ticks * n_bytes)
     return {"tick_seconds": 1}
 
@@ -287,14 +287,14 @@ def test_hanging_disk_is_given_up_at_the_end(tmp_path, monkeypatch, gate):
 
 
 def test_ticks_that_cannot_be_packed_do_not_end_the_logging(tmp_path, monkeypatch):
-    told, real = [], batches.to_message
+    told, real = [], Ticks.to_message
     with open_log(tmp_path, on_event=told.append, tick_seconds=1) as log:
         append_tick(log, 0)
         wait_until(lambda: log.bytes_written)
-        monkeypatch.setattr(batches, "to_message", lambda *_: 1 / 0)
+        monkeypatch.setattr(Ticks, "to_message", lambda *_: 1 / 0)
         append_tick(log, 1)
         wait_until(lambda: log.rows_dropped)
-        monkeypatch.setattr(batches, "to_message", real)
+        monkeypatch.setattr(Ticks, "to_message", real)
         append_tick(log, 2)
     assert read(tmp_path).seconds == [0, 2]
     assert log.rows_dropped == TICK_ROWS

@@ -83,6 +83,16 @@ def test_no_process_can_be_started(crashed, make, monkeypatch):
     wait_until(lambda: not list((crashed / ".journal").iterdir()), 90)
 
 
+def test_it_hears_no_ctrl_c_and_is_nice_to_our_session(crashed, make):
+    passes = make(crashed, [])
+    passes.start()
+    wait_until(lambda: passes._pass._process is not None)
+    pid = passes._pass._process.pid
+    assert os.getpgid(pid) == pid != os.getpgid(0)
+    assert os.getsid(pid) == os.getsid(0)
+    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + job.NICE)
+
+
 def test_closing_ends_it_wherever_it_is(crashed, make):
     passes = make(crashed, [])
     passes.start()

@@ -9,8 +9,7 @@ import pytest
 
 from fluxfast.errors import FluxfastError
 from fluxfast.log import segment
-from fluxfast.log.batches import schema, to_message
-from fluxfast.log.block import Block
+from fluxfast.log.block import Block, Layout
 from fluxfast.log.dataset import Column, Dataset, Words
 from fluxfast.log.frame import pack
 from fluxfast.log.segment import (
@@ -38,12 +37,12 @@ RUN = "00c0ffee"
 
 
 def message(tick):
-    block = Block(DATASETS, 1)
+    block = Block([Layout(dataset, 1) for dataset in DATASETS])
     ones = np.ones(2)
     block.ticks[0].append(
         tick, ones.astype("f4"), np.zeros(2, "u1"), [ones * tick, np.array([1, -2])], np.ones((2, 2), "u1")
     )
-    return to_message(schema(DATASETS[0]), block.ticks[0])
+    return block.ticks[0].to_message()
 
 
 def written(folder, sequence, frames, about=None):

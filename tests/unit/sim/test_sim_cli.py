@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fluxfast.config import Fleet
+from tests.support.command import invoked
 from tests.support.raw_modbus import Raw
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -33,8 +34,8 @@ def start(fleet: Callable[[str], Fleet], port: int, tmp_path: Path) -> Iterator[
     """Start the command; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*options: str, text: str = SITE) -> "subprocess.Popen[str]":
-        (tmp_path / "site.yaml").write_text(text.format(port=port))
+    def run(*options: str) -> "subprocess.Popen[str]":
+        (tmp_path / "site.yaml").write_text(SITE.format(port=port))
         process = subprocess.Popen(
             [*COMMAND, str(tmp_path / "site.yaml"), *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -80,34 +81,36 @@ def test_json_lines(start: Start) -> None:
     assert status[0]["requests"] == status[0]["connections"] == 0
 
 
-def test_a_wrong_file_is_exit_2(start: Start) -> None:
-    process = start(text=SITE.replace("127.91.4.2", "192.168.1.100").replace("acuvim2", "acuvim"))
-    out, errors = process.communicate(timeout=30)
-    assert (process.returncode, out) == (2, "")
-    assert "acuvim" in errors
-    process = start(text=SITE.replace("127.91.4.2", "192.168.1.100"))
-    out, errors = process.communicate(timeout=30)
-    assert (process.returncode, out) == (2, "")
-    assert "b2: modbus.host: 192.168.1.100 is not a loopback address" in errors
-    assert len(errors.splitlines()) == 1
+def told(folder: Path, text: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "site.yaml").write_text(text)
+    return invoked("simulate", folder / "site.yaml", *options)
 
 
-def test_a_taken_port_is_exit_3(start: Start, port: int) -> None:
+def test_a_wrong_file_is_exit_2(port: int, tmp_path: Path) -> None:
+    text = SITE.format(port=port).replace("127.91.4.2", "192.168.1.100")
+    done = told(tmp_path, text.replace("acuvim2", "acuvim"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "acuvim" in done.stderr
+    done = told(tmp_path, text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "b2: modbus.host: 192.168.1.100 is not a loopback address" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_exit_3(port: int, tmp_path: Path) -> None:
     with socket.create_server(("127.91.4.2", port)):
-        process = start()
-        out, errors = process.communicate(timeout=30)
-    assert (process.returncode, out) == (3, "")
-    assert errors.startswith(f"cannot listen on 127.91.4.2:{port}: the port is in use")
-    assert len(errors.splitlines()) == 1
+        done = told(tmp_path, SITE.format(port=port))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"cannot listen on 127.91.4.2:{port}: the port is in use")
+    assert len(done.stderr.splitlines()) == 1
 
 
-def test_devices_on_serial_lines_are_left_out(start: Start) -> None:
-    serial = "    - {{id: m2, type: acuvim2, modbus: {{address: 1, baud: 9600, device: /dev/ttyS9}}}}\n"
-    process = start("--duration", "10ms", text=SITE + serial)
-    out, errors = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert out.startswith("simulating 3 devices")
-    assert errors.endswith("simulate: 1 device on serial lines not simulated\n")
+def test_devices_on_serial_lines_are_left_out(port: int, tmp_path: Path) -> None:
+    serial = "    - {id: m2, type: acuvim2, modbus: {address: 1, baud: 9600, device: /dev/ttyS9}}\n"
+    done = told(tmp_path, SITE.format(port=port) + serial, "--duration", "10ms")
+    assert done.returncode == 0
+    assert done.stdout.startswith("simulating 3 devices")
+    assert done.stderr.endswith("simulate: 1 device on serial lines not simulated\n")
 
 
 def test_mbpoll_reads_and_writes(start: Start, port: int) -> None:
