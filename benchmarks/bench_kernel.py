@@ -1,98 +1,163 @@
-"""One decision for all units of all sites: the kernel beside its NumPy twin, in the same run.
+"""One decision for all units of all sites: the kernel beside its NumPy twin, convex solvers and a copy.
 
-    python benchmarks/bench_kernel.py [--repeats 5] [--ticks 100]
+``kernel/10000x100`` are 10,000 units of 100 sites; and so on. Every stage is on:
+state-of-energy window with taper, slow rise, ramp, direction hold-off, deadband, split by energy, whole
+kilowatts, efficiency stage with rotation, reasons. Units differ; targets move by more than the deadband
+every tick, so that nothing is held; a percent of the units is stale. How each does it:
 
-Every stage is on: state-of-energy window with taper, slow rise, ramp, direction hold-off, deadband, split by
-energy, whole kilowatts, efficiency stage with rotation, reasons. Units differ; targets move by more than the
-deadband every tick, so that nothing is held; a percent of the units is stale. Both see the same targets and
-must come to the same setpoints. A figure is the median of ticks; that of all repeats the smallest. What it
-does not show: the memory that everything else pushes out of the cache between two ticks.
+- C floor, memcpy: of the units' columns of numbers, all read, those written that a decision writes.
+- fluxfast: the kernel.
+- NumPy: reference.py, the readable twin; it must come to the same setpoints.
+- OSQP, Clarabel: the split alone, of all these stages: the least sum of (P - λw)²/w with each site's sum
+  given and each unit's bounds. OSQP keeps its factors and starts from the last result; only totals change.
+  Both must come within half a kilowatt of the twin's split. Left out where they take more than a second.
+
+What it does not show: the memory that everything else pushes out of the cache between two ticks.
 """
 
-import argparse
 import copy
-import statistics
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
 
 import numpy as np
+import pytest
+import stages
+from floors import addresses, floor
+from stages import DT_S
 
-from fluxfast.control import reasons, reference
+from fluxfast.control import reference
 from fluxfast.control.columns import Columns
 from fluxfast.control.kernel import Kernel
 
-sys.path.insert(0, str(Path(__file__).parent))
-from measured import machine
-
-DT_S = 0.5
-# (units, sites, budget in µs)
-SIZES = [(400, 1, None), (10_000, 100, 100), (100_000, 1000, 1500), (100_000, 1, 1500)]
-
-
-def make(units_count: int, sites_count: int) -> Columns:
-    """Return columns with every stage on."""
-    rng = np.random.default_rng(units_count + sites_count)
-    columns = Columns.make([units_count // sites_count] * sites_count)
-    units, sites = columns.units, columns.sites
-    units.capacity_kwh[:] = rng.choice([200, 400, 800], units.rows)
-    units.charge_kw[:] = units.discharge_kw[:] = units.capacity_kwh / 2
-    units.soe_min_pct[:], units.soe_max_pct[:], units.reserve_pct[:] = 10, 90, 15
-    units.soe_pct[:] = rng.integers(5, 95, units.rows)
-    units.ramp_kw_per_s[:], units.rise_kw_per_s[:] = 100, 25
-    units.usable[rng.random(units.rows) < 0.01] = reasons.STALE
-    sites.deadband_kw[:], sites.efficient_kw[:] = 5, 60
-    return columns
+SIZES = [(400, 1), (10_000, 100), (100_000, 1_000), (100_000, 1)]
+SOLVED = [(400, 1), (10_000, 100)]
+TICKS = 4
+Run = Callable[[], Any]
+Solve = Callable[[np.ndarray], np.ndarray]  # totals of the sites into powers of the units
 
 
-def targets(columns: Columns, ticks: int) -> np.ndarray:
-    """Return targets between 0 and 60 % of what the units are rated: kW [ticks, sites]."""
-    rng = np.random.default_rng(1)
-    rated = np.add.reduceat(columns.units.discharge_kw, columns.first[:-1])
-    swing = np.sin(np.arange(ticks)[:, None] / 9 + rng.random(len(rated)) * 6)
-    return (0.3 + 0.3 * swing + 0.02 * rng.random((ticks, len(rated)))) * rated
+@dataclass(frozen=True)
+class Split:
+    """The split of some ticks: the units that take part, and what each site must come to in each tick."""
+
+    site: np.ndarray
+    weight: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    totals: np.ndarray  # [ticks, sites], of these units alone
+    powers: np.ndarray  # what the twin comes to, [ticks, units]
 
 
-def measure(columns: Columns, decide: Callable[[float], None], wanted: np.ndarray) -> float:
-    """Return the median time of a tick in µs."""
-    times = []
-    for row in wanted:
-        columns.sites.target_kw[:] = row
-        begun = time.perf_counter_ns()
-        decide(DT_S)
-        times.append((time.perf_counter_ns() - begun) / 1000)
-    return statistics.median(times)
+def split(columns: Columns) -> Split:
+    """Return what is left to a solver once the kernel has found out bounds and weights."""
+    units, sites, segments = columns.units, columns.sites, reference.Segments(columns.first)
+    units.ramp_kw_per_s[:] = units.rise_kw_per_s[:] = np.inf  # else the first tick is all ramp
+    site, every = segments.site, np.ones(sites.rows, bool)
+    bounds = reference.unit_bounds(units, sites, site, DT_S)
+    low, high = bounds.lower, bounds.upper
+    neutral = segments.sum(np.clip(0, low, high))
+    totals, powers = [], []
+    for wanted in stages.targets(columns, TICKS):
+        total = np.clip(wanted, segments.sum(low), 0.98 * segments.sum(high))
+        weight = reference.weights(units, sites, site, bounds, low, high, total - neutral)
+        powers.append(reference.split(segments, weight, low, high, total, total - neutral, every))
+        totals.append(total)
+    free = weight > 0
+    fixed = [segments.sum(np.where(free, 0, power)) for power in powers]
+    return Split(
+        site[free], weight[free] / weight[free].mean(), low[free], high[free],
+        np.array(totals) - np.array(fixed), np.array(powers)[:, free],
+    )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--ticks", type=int, default=100)
-    options = parser.parse_args()
-    print(machine())
-    print(
-        f"{'units':>8} {'sites':>6} {'kernel, us':>11} {'ns a unit':>10} {'budget, us':>11} {'NumPy, us':>10}"
-        f" {'ratio':>6}"
-    )
-    for units_count, sites_count, budget in SIZES:
-        kernel_us, numpy_us = [], []
-        for _ in range(options.repeats):
-            mine = make(units_count, sites_count)
-            twin = copy.deepcopy(mine)
-            wanted = targets(mine, options.ticks)
-            kernel_us.append(measure(mine, Kernel(mine).decide, wanted))
-            few = wanted[: max(10, options.ticks // 10)]
-            numpy_us.append(measure(twin, lambda dt_s, twin=twin: reference.decide(twin, dt_s), few))
-            again = make(units_count, sites_count)
-            measure(again, Kernel(again).decide, few)
-            assert np.array_equal(again.units.setpoint_kw, twin.units.setpoint_kw), "the two do not agree"
-        mine_us, numpys = min(kernel_us), min(numpy_us)
-        print(
-            f"{units_count:8} {sites_count:6} {mine_us:11.1f} {mine_us * 1000 / units_count:10.1f}"
-            f" {budget or '':>11} {numpys:10.0f} {numpys / mine_us:6.1f}"
-        )
+def osqp(asked: Split) -> Solve:
+    import osqp
+    from scipy import sparse
+
+    units, sites = len(asked.site), asked.totals.shape[1]
+    part = np.sqrt(sites / units)  # makes the rows of sums as long as the others
+    sums = sparse.csc_matrix((np.full(units, part), (asked.site, np.arange(units))), (sites, units))
+    solver = osqp.OSQP()
+    solver.setup(
+        sparse.diags(1 / asked.weight, format="csc"), np.zeros(units),
+        sparse.vstack([sums, sparse.eye(units)], format="csc"),
+        np.r_[part * asked.totals[0], asked.low], np.r_[part * asked.totals[0], asked.high],
+        verbose=False, warm_starting=True, eps_abs=1e-3, eps_rel=1e-5, scaling=0, rho=1.0, polishing=False,
+    )  # fmt: skip
+
+    def solve(total: np.ndarray) -> np.ndarray:
+        solver.update(l=np.r_[part * total, asked.low], u=np.r_[part * total, asked.high])
+        return solver.solve(raise_error=True).x
+
+    return solve
 
 
-if __name__ == "__main__":
-    main()
+def clarabel(asked: Split) -> Solve:
+    import clarabel
+    from scipy import sparse
+
+    units, sites = len(asked.site), asked.totals.shape[1]
+    sums = sparse.csc_matrix((np.ones(units), (asked.site, np.arange(units))), (sites, units))
+    one = sparse.eye(units, format="csc")
+    matrix = sparse.vstack([sums, one, -one], format="csc")
+    cones = [clarabel.ZeroConeT(sites), clarabel.NonnegativeConeT(2 * units)]
+    settings = clarabel.DefaultSettings()
+    settings.verbose, settings.presolve_enable = False, False
+    bounds = np.r_[asked.high, -asked.low]
+    solver = clarabel.DefaultSolver(
+        sparse.diags(1 / asked.weight, format="csc"), np.zeros(units), matrix,
+        np.r_[asked.totals[0], bounds], cones, settings,
+    )  # fmt: skip
+
+    def solve(total: np.ndarray) -> np.ndarray:
+        solver.update(b=np.r_[total, bounds])
+        return np.array(solver.solve().x)
+
+    return solve
+
+
+def copying(units: int, sites: int) -> Run:
+    columns = stages.make_columns(units, sites).units
+    names = [name for name, dtype in columns.dtypes().items() if dtype == "f8"]
+    here, there = [np.ones(units) for _ in names], [np.zeros(units) for _ in names]
+    read = names.index("setpoint_kw")  # those before it are never written: their copies go to one place
+    to, of = addresses([there[0]] * read + there[read:]), addresses(here)
+    return floor("floor_copy_columns", to, of, len(names), 8 * units, result=there[-1], keep=(here, there))
+
+
+def name(size: tuple[int, int]) -> str:
+    return f"kernel/{size[0]}x{size[1]}"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=name)
+def test_c_floor(contend, size):
+    assert contend(name(size), "C floor, memcpy", size[0], "unit", copying(*size)).all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=name)
+def test_fluxfast(contend, size):
+    columns = contend(name(size), "fluxfast", size[0] * TICKS, "unit", stages.kernel(*size, TICKS).run)
+    assert abs(columns.units.setpoint_kw.sum()) > 0
+
+
+@pytest.mark.parametrize("size", SIZES, ids=name)
+def test_numpy(contend, size):
+    twin = stages.make_columns(*size)
+    ours, theirs = copy.deepcopy(twin), copy.deepcopy(twin)
+    stages.deciding(ours, Kernel(ours).decide, TICKS)()
+    stages.deciding(theirs, lambda dt_s: reference.decide(theirs, dt_s), TICKS)()
+    np.testing.assert_array_equal(ours.units.setpoint_kw, theirs.units.setpoint_kw)
+    run = stages.deciding(twin, lambda dt_s: reference.decide(twin, dt_s), 1)
+    contend(name(size), "NumPy", size[0], "unit", run)
+
+
+@pytest.mark.parametrize("size", SOLVED, ids=name)
+@pytest.mark.parametrize("contender", ["OSQP", "Clarabel"])
+def test_solver(contend, size, contender):
+    asked = split(stages.make_columns(*size))
+    solve, totals = {"OSQP": osqp, "Clarabel": clarabel}[contender](asked), cycle(asked.totals)
+    contend(name(size), f"{contender}, split only", size[0], "unit", lambda: solve(next(totals)))
+    for total, power in zip(asked.totals, asked.powers, strict=True):
+        np.testing.assert_allclose(solve(total), power, rtol=0, atol=0.5)

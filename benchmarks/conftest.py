@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Contend(Protocol):
-    """Times a call that does ``items`` of what ``of`` says: ``contend("decode/float32", "NumPy", …)``."""
+    """Times a call that does ``items`` of what ``of`` says: ``contend("codec/build", "struct", …)``."""
 
     def __call__(self, case: str, contender: str, items: int, of: str, call: Callable[[], Any]) -> Any: ...
 

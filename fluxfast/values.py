@@ -16,8 +16,7 @@ import numpy as np
 
 from fluxfast.errors import LocalProtocolError
 from fluxfast.plan.blocks import READ_FUNCTION, BlockLayout
-from fluxfast.plan.program import column_value, point_op, raw_sentinels
-from fluxfast.plan.structs import OP
+from fluxfast.plan.program import column_value, decode_program
 from fluxfast.profiles import Point
 from fluxfast.profiles.findings import nearest
 from fluxfast.profiles.types import TYPES
@@ -58,15 +57,10 @@ class Decoder:
 
     def __init__(self, block: BlockLayout) -> None:
         """Take a read and its points, all of which lie inside it."""
-        sentinels: list[int] = []
-        ops = []
-        for column, point in enumerate(block.points):
-            ops.append(point_op(point, block, column, len(sentinels)))
-            sentinels.extend(raw_sentinels(point))
         values = [column_value(point) for point in block.points]
+        ops, self._sentinels = decode_program([(block, range(len(values)))], [value.kind for value in values])
         self._block = block
-        self._ops = np.array(ops, OP).view(np.uint8)
-        self._sentinels = np.array(sentinels, np.uint64)
+        self._ops = ops.view(np.uint8)
         self._table = Table(
             "answer",
             [(p.name, v.kind, v.width) for p, v in zip(block.points, values, strict=True)],

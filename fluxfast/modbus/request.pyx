@@ -19,6 +19,8 @@ or by ``parse_request``; pointers into a caller's buffer live only while ``parse
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.number cimport PyNumber_Index
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SetItem
 from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memset
 
@@ -86,8 +88,14 @@ cdef int pack_bits(uint8_t *out, tuple values) except -1:
 
 
 cdef tuple unpack_registers(const uint8_t *p, Py_ssize_t quantity):
+    cdef tuple registers = PyTuple_New(quantity)
+    cdef object register
     cdef Py_ssize_t i
-    return tuple([load_u16(p + 2 * i) for i in range(quantity)])
+    for i in range(quantity):
+        register = load_u16(p + 2 * i)
+        Py_INCREF(register)  # PyTuple_SetItem takes a reference
+        PyTuple_SetItem(registers, i, register)
+    return registers
 
 
 cdef tuple unpack_bits(const uint8_t *p, Py_ssize_t quantity):

@@ -10,7 +10,7 @@ from fluxfast.config import Device, Fleet
 from fluxfast.errors import ConfigError, Problem
 from fluxfast.plan import structs
 from fluxfast.plan.blocks import BlockLayout, plan_blocks
-from fluxfast.plan.program import INT64, Value, column_value, join_values, point_op, raw_sentinels
+from fluxfast.plan.program import INT64, Value, column_value, decode_program, join_values
 from fluxfast.profiles import Point, Profile
 
 WAVE = 256  # links that are sent to together; waves of 64 cost 17 to 20 % more CPU at 500 and 2,000 links
@@ -254,16 +254,15 @@ def _conflict(name: str, kin: Sequence[_Variant], devices: Sequence[Device]) -> 
 def _programs(
     variants: Sequence[_Variant], tables: Sequence[TableLayout]
 ) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
-    ops: list[tuple[object, ...]] = []
-    sentinels: list[int] = []
     column_of = [
         {column.point.name: table.first_column + c for c, column in enumerate(table.columns)}
         for table in tables
     ]
+    blocks: list[tuple[BlockLayout, list[int]]] = []
+    first_op = 0
     for variant in variants:
         for block in variant.blocks:
-            variant.programs.append((len(ops), len(block.points)))
-            for point in block.points:
-                ops.append(point_op(point, block, column_of[variant.table][point.name], len(sentinels)))
-                sentinels.extend(raw_sentinels(point))
-    return np.array(ops, structs.OP), np.array(sentinels, np.uint64)
+            blocks.append((block, [column_of[variant.table][name] for name in _names(block)]))
+            variant.programs.append((first_op, len(block.points)))
+            first_op += len(block.points)
+    return decode_program(blocks, [column.value.kind for table in tables for column in table.columns])

@@ -5,9 +5,13 @@ nearest to the exact decimal: 2301 at scale 0.1 is 230.1.
 """
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, lcm
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fluxfast.plan import structs
 from fluxfast.plan.blocks import BlockLayout
@@ -68,7 +72,53 @@ def join_values(a: Value, b: Value) -> Value | None:
     return Value(FLOAT64, 8)
 
 
-def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int) -> tuple[object, ...]:
+def decode_program(
+    blocks: Iterable[tuple[BlockLayout, Sequence[int]]], kinds: Sequence[int]
+) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    """Return the ops (structs.OP) that decode replies to these blocks, and the sentinels that they look for.
+
+    Each block comes with the columns of its points; ``kinds`` is the value_kind of every column. Ops stand
+    in the order of blocks and points.
+    """
+    ops: list[tuple[object, ...]] = []
+    sentinels: list[int] = []
+    known: dict[tuple[int, ...], int] = {}
+    for block, columns in blocks:
+        for point, column in zip(block.points, columns, strict=True):
+            none_of = tuple(_raw_sentinels(point))
+            first = known.setdefault(none_of, len(sentinels))
+            if first == len(sentinels):
+                sentinels.extend(none_of)
+            ops.append(_op(point, block, column, kinds[column], first))
+    program = np.array(ops, structs.OP)
+    find_runs(program, kinds)
+    return program, np.array(sentinels, np.uint64)
+
+
+def find_runs(ops: NDArray[np.void], kinds: Sequence[int]) -> None:
+    """Fill in ``alike``: how many ops after each one continue it, in the reply and in the columns.
+
+    What continues is the same but for its place, so that the kernel decodes all of it in one go, from
+    whichever op it begins with: a block may be cut anywhere.
+    """
+    before, after = ops[:-1], ops[1:]
+    kind = np.array(kinds, np.int32)[ops["column"]]
+    goes_on = (
+        (ops["raw"][1:] != structs.STRING)
+        & (after["column"] == before["column"] + 1)
+        & (after["source"] == before["source"] + before["size"])
+        & (kind[1:] == kind[:-1])
+    )
+    for name in structs.OP.names or ():
+        if name not in ("column", "source", "alike"):
+            goes_on &= after[name] == before[name]
+    alike = 0
+    for i in range(len(goes_on) - 1, -1, -1):
+        alike = alike + 1 if goes_on[i] else 0
+        ops["alike"][i] = alike
+
+
+def _op(point: Point, block: BlockLayout, column: int, kind: int, first_sentinel: int) -> tuple[object, ...]:
     """Return the OP tuple that decodes ``point`` out of a reply to ``block`` into ``column``."""
     distance = point.address - block.address
     sentinels = point.not_implemented
@@ -80,6 +130,7 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
     else:
         source, size = 2 * distance, 2 * point.size
         raw = raw_kind(point)
+    held = kind == FLOAT32 and size == 4 if raw == structs.FLOAT else kind in (INT64, UINT64, BOOL)
     return (
         column,
         source,
@@ -90,7 +141,8 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
         len(sentinels),
         first_sentinel,
         _scaled(point),
-        not (sentinels or bits or _scaled(point) or point.limits),
+        held and not (sentinels or _scaled(point) or point.limits),
+        0,
         (1 << (bits[1] - bits[0] + 1)) - 1 if bits else 0,
         mul,
         add,
@@ -100,7 +152,7 @@ def point_op(point: Point, block: BlockLayout, column: int, first_sentinel: int)
     )
 
 
-def raw_sentinels(point: Point) -> list[int]:
+def _raw_sentinels(point: Point) -> list[int]:
     """Return the raw values that mean "no value" as bit patterns of the point's own width."""
     if point.kind == "float":
         code = {1: "e", 2: "f", 4: "d"}[point.size]

@@ -31,15 +31,23 @@ def record_batch(table: Table, devices: pa.Array) -> pa.RecordBatch:
         "reason": pa.DictionaryArray.from_arrays(codes, _REASONS),
         "latency_ms": pa.array(table.latency_ms),
     }
-    for name, values, valid in zip(table.names, table.values, table.valid, strict=True):
-        columns[name] = _array(values, valid)
+    validity, size = _validity(table.valid)
+    for c, (name, values) in enumerate(zip(table.names, table.values, strict=True)):
+        columns[name] = _array(values, table.valid[c], validity.slice(c * size, size))
     return pa.record_batch(columns)
 
 
-def _array(values: NDArray[np.generic], valid: NDArray[np.uint8]) -> pa.Array:
+def _validity(valid: NDArray[np.uint8]) -> tuple[pa.Buffer, int]:
+    """Return a bit for each cell of [columns, rows], and the bytes of a column: whole 64, as Arrow likes."""
+    bits = np.packbits(valid, axis=1, bitorder="little")
+    padded = np.zeros((len(bits), -(-bits.shape[1] // 64) * 64), np.uint8)
+    padded[:, : bits.shape[1]] = bits
+    return pa.py_buffer(padded), padded.shape[1]
+
+
+def _array(values: NDArray[np.generic], valid: NDArray[np.uint8], validity: pa.Buffer) -> pa.Array:
     if values.dtype == np.bool_:
         return pa.array(values, mask=valid == 0)
     is_text = values.dtype.kind == "S"
     type_ = pa.binary(values.dtype.itemsize) if is_text else pa.from_numpy_dtype(values.dtype)
-    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(type_, len(values), [bits, pa.py_buffer(values)])
+    return pa.Array.from_buffers(type_, len(values), [validity, pa.py_buffer(values)])

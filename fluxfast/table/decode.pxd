@@ -35,8 +35,9 @@ ctypedef packed struct Op:
     uint8_t shift           # for a field of bits: (raw >> shift) & mask
     uint16_t n_sentinels
     int32_t first_sentinel  # raw bit patterns that mean "no value"
-    uint16_t scaled         # 0: value = raw
-    uint16_t plain          # 1: raw is the value: no sentinels, mask, scale or limits
+    uint8_t scaled          # 0: value = raw
+    uint8_t plain           # 1: raw is what the column holds: no sentinels, mask, scale or limits
+    uint16_t alike          # so many ops after it go on where it ends, in reply and columns, all else equal
     uint64_t mask
     double mul              # value = (raw * mul + add) / div, all three exact for decimal scales,
     double add              # so 2301 at scale 0.1 is 230.1 and not 230.10000000000002

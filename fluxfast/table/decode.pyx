@@ -4,17 +4,28 @@
                                   └─────────┘
     column 7            | ... | 25.0 | ...               values[row], quality[row]
 
+Ops that continue each other, in the reply as in the columns, are a run and decoded together; most replies
+are a few runs. plan/program.py finds them.
+
 Invariants: a reply's length was checked against its block before it comes here, so an op never reads past
-it (plan/program.py never lets a point cross its block); a cell whose quality is bad keeps whatever value
-it had, and readers look at the quality first. The Table owns the columns; nothing is allocated here.
+it (plan/program.py never lets a point cross its block); the value of a cell whose quality is bad means
+nothing, and readers look at the quality first. The Table owns the columns; nothing is allocated here.
 """
 
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport NAN, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fluxfast.native.endian cimport load_u16, load_u32, load_u64
-from fluxfast.native.half cimport half_to_double
+from fluxfast.native.endian cimport (
+    load_u16,
+    load_u16_le,
+    load_u32,
+    load_u32_le,
+    load_u64,
+    load_u64_le,
+)
+from fluxfast.native.half cimport float_of, half_to_double
 from fluxfast.table.quality cimport (
     Q_ABSENT,
     Q_BAD,
@@ -28,124 +39,218 @@ from fluxfast.table.quality cimport (
 
 cdef enum:
     ROWS_AT_ONCE = 256       # what close_rows keeps at hand
+    RUN = 128                # values that are decoded at once: all of a reply, but for bits
     EXPONENT32 = 0x7F800000  # all ones: infinite, or not a number
 
 
-cdef inline uint64_t load_raw(const uint8_t *p, Py_ssize_t size, int swap) noexcept nogil:
-    # `size` is 2, 4 or 8. First as in the usual order; then the bytes in each word, and the words, are turned
-    # around as the order asks.
-    cdef uint64_t raw = load_u32(p) if size == 4 else load_u16(p) if size == 2 else load_u64(p)
-    if swap & SWAP_BYTES:
-        raw = ((raw >> 8) & 0x00FF00FF00FF00FFULL) | ((raw & 0x00FF00FF00FF00FFULL) << 8)
-    if swap & SWAP_WORDS:
-        raw = ((raw >> 16) & 0x0000FFFF0000FFFFULL) | ((raw & 0x0000FFFF0000FFFFULL) << 16)
-        if size == 8:
-            raw = (raw >> 32) | (raw << 32)
-    return raw
+# A run is decoded in steps, each a loop over small arrays that compilers unroll or make vectors of:
+#
+#     data ─▶ raw[n] ─▶ number[n] ─▶ value[n] ─▶ cells        (what a kind of point does not need is left out)
+#
+# Whether any of its values may not be good is found out on the way; if so, `blame` says what each one is.
+
+cdef inline void load_run(const Op *op, Py_ssize_t n, const uint8_t *data, uint64_t *raw) noexcept nogil:
+    # The raw bits of n values.
+    cdef const uint8_t *p = data + op.source
+    cdef bint little = op.swap == SWAP_BYTES + SWAP_WORDS or (op.size == 2 and op.swap)
+    cdef Py_ssize_t i
+    if op.raw == RAW_BIT:
+        for i in range(n):
+            raw[i] = (data[(op.source + i) >> 3] >> ((op.source + i) & 7)) & 1
+    elif op.size == 4:
+        if little:
+            for i in range(n):
+                raw[i] = load_u32_le(p + 4 * i)
+        else:
+            for i in range(n):
+                raw[i] = load_u32(p + 4 * i)
+    elif op.size == 2:
+        if little:
+            for i in range(n):
+                raw[i] = load_u16_le(p + 2 * i)
+        else:
+            for i in range(n):
+                raw[i] = load_u16(p + 2 * i)
+    elif little:
+        for i in range(n):
+            raw[i] = load_u64_le(p + 8 * i)
+    else:
+        for i in range(n):
+            raw[i] = load_u64(p + 8 * i)
+    if op.swap and not little:
+        turn_run(op, n, raw)
 
 
-cdef inline double raw_to_double(uint64_t raw, int size) noexcept nogil:
-    cdef uint32_t bits
-    cdef float f
-    cdef double d
-    if size == 4:
-        bits = <uint32_t>raw
-        memcpy(&f, &bits, 4)
-        return f
-    if size == 8:
-        memcpy(&d, &raw, 8)
-        return d
-    return half_to_double(<uint16_t>raw)
+cdef inline void turn_run(const Op *op, Py_ssize_t n, uint64_t *raw) noexcept nogil:
+    # The bytes in each word, or the words of each value, are turned around.
+    cdef Py_ssize_t i
+    if op.swap == SWAP_BYTES:
+        for i in range(n):
+            raw[i] = ((raw[i] >> 8) & 0x00FF00FF00FF00FFULL) | ((raw[i] & 0x00FF00FF00FF00FFULL) << 8)
+    elif op.size == 4:
+        for i in range(n):
+            raw[i] = (raw[i] >> 16) | ((raw[i] & 0xFFFF) << 16)
+    else:
+        for i in range(n):
+            raw[i] = ((raw[i] >> 16) & 0x0000FFFF0000FFFFULL) | ((raw[i] & 0x0000FFFF0000FFFFULL) << 16)
+            raw[i] = (raw[i] >> 32) | (raw[i] << 32)
 
 
-cdef inline int64_t sign_extend(uint64_t raw, int size) noexcept nogil:
-    cdef int unused = 64 - 8 * size
-    return (<int64_t>(raw << unused)) >> unused
+cdef inline void number_run(const Op *op, Py_ssize_t n, const uint64_t *raw, int64_t *number) noexcept nogil:
+    # Fields of bits taken out, signs extended.
+    cdef uint64_t mask = op.mask if op.mask else ~<uint64_t>0
+    cdef uint64_t sign = (<uint64_t>1) << (8 * op.size - 1) if op.raw == RAW_INT else 0
+    cdef int shift = op.shift
+    cdef Py_ssize_t i
+    for i in range(n):
+        number[i] = <int64_t>((((raw[i] >> shift) & mask) ^ sign) - sign)
 
 
-cdef inline void decode_string(
-    const Op *op, const uint8_t *data, uint8_t *out, Py_ssize_t width
+cdef inline void value_run(
+    const Op *op, Py_ssize_t n, const uint64_t *raw, const int64_t *number, double *value
 ) noexcept nogil:
+    # In engineering units.
+    cdef double mul = op.mul, add = op.add, div = op.div
+    cdef Py_ssize_t i
+    if op.raw == RAW_FLOAT:
+        if op.size == 4:
+            for i in range(n):
+                value[i] = float_of(<uint32_t>raw[i])
+        elif op.size == 8:
+            memcpy(value, raw, n * sizeof(double))
+        else:
+            for i in range(n):
+                value[i] = half_to_double(<uint16_t>raw[i])
+    elif op.raw == RAW_UINT and op.size == 8:
+        for i in range(n):
+            value[i] = <double><uint64_t>number[i]
+    else:
+        for i in range(n):
+            value[i] = <double>number[i]
+    if op.scaled:
+        for i in range(n):
+            value[i] = (value[i] * mul + add) / div
+
+
+cdef inline bint is_odd_run(
+    const Op *op, Py_ssize_t n, const uint64_t *sentinels, const uint64_t *raw, const double *value,
+    double largest
+) noexcept nogil:
+    # Whether any value may be something else than good.
+    cdef double low = max(op.low, -largest), high = min(op.high, largest)
+    cdef uint64_t sentinel
+    cdef bint odd = False
+    cdef Py_ssize_t i, k
+    for i in range(n):
+        odd |= not (low <= value[i] <= high)  # whatever is not finite, too
+    for k in range(op.n_sentinels):
+        sentinel = sentinels[op.first_sentinel + k]
+        for i in range(n):
+            odd |= raw[i] == sentinel
+    return odd
+
+
+cdef uint8_t blame(
+    const Op *op, const uint64_t *sentinels, uint64_t raw, double value, int32_t kind
+) noexcept nogil:
+    # What is wrong with a value, or Q_GOOD.
+    cdef Py_ssize_t k
+    for k in range(op.n_sentinels):
+        if sentinels[op.first_sentinel + k] == raw:
+            return Q_NOT_IMPLEMENTED
+    if not isfinite(<float>value if kind == VALUE_FLOAT32 else value):
+        return Q_NAN
+    return Q_GOOD if op.low <= value <= op.high else Q_RANGE
+
+
+cdef inline void floats_run(
+    const Op *op, Py_ssize_t n, const uint8_t *data, const Column *columns, Py_ssize_t row, uint8_t quality
+) noexcept nogil:
+    # What most values are, and so in one step: float32 that go into columns as they are.
+    cdef const uint8_t *p = data + op.source
+    cdef uint8_t not_a_number = max(Q_NAN, quality)
+    cdef bint little = op.swap & SWAP_BYTES
+    cdef int turn = 16 if op.swap == SWAP_BYTES or op.swap == SWAP_WORDS else 0
+    cdef uint32_t bits
+    cdef Py_ssize_t i
+    for i in range(n):
+        bits = load_u32_le(p + 4 * i) if little else load_u32(p + 4 * i)
+        bits = bits << turn | bits >> (-turn & 31)
+        (<uint32_t *>columns[i].values)[row] = bits
+        (<uint8_t *>columns[i].quality)[row] = not_a_number if (bits & EXPONENT32) == EXPONENT32 else quality
+
+
+cdef void decode_run(
+    const Op *op, Py_ssize_t n, const uint64_t *sentinels, const uint8_t *data,
+    const Column *columns, Py_ssize_t row, uint8_t quality,
+) noexcept nogil:
+    # `op` is the first of n that are alike, `columns` the first of theirs.
+    cdef uint64_t raw[RUN]
+    cdef int64_t whole[RUN]
+    cdef int64_t *number = <int64_t *>raw
+    cdef double value[RUN]
+    cdef int32_t kind = columns.kind
+    cdef uint8_t own
+    cdef bint odd = False
+    cdef Py_ssize_t i
+    if op.plain and op.raw == RAW_FLOAT:
+        floats_run(op, n, data, columns, row, quality)
+        return
+    load_run(op, n, data, raw)
+    if op.raw == RAW_INT or op.mask:
+        number = whole
+        number_run(op, n, raw, number)
+    if not op.plain:
+        value_run(op, n, raw, number, value)
+        odd = is_odd_run(op, n, sentinels, raw, value, FLT_MAX if kind == VALUE_FLOAT32 else DBL_MAX)
+    if kind == VALUE_FLOAT64:
+        for i in range(n):
+            (<double *>columns[i].values)[row] = value[i]
+            (<uint8_t *>columns[i].quality)[row] = quality
+    elif kind == VALUE_FLOAT32:
+        for i in range(n):
+            (<float *>columns[i].values)[row] = <float>value[i]
+            (<uint8_t *>columns[i].quality)[row] = quality
+    elif kind == VALUE_BOOL:
+        for i in range(n):
+            (<uint8_t *>columns[i].values)[row] = number[i] != 0
+            (<uint8_t *>columns[i].quality)[row] = quality
+    else:
+        for i in range(n):
+            (<int64_t *>columns[i].values)[row] = number[i]
+            (<uint8_t *>columns[i].quality)[row] = quality
+    if odd:
+        for i in range(n):
+            own = blame(op, sentinels, raw[i], value[i], kind)
+            (<uint8_t *>columns[i].quality)[row] = max(own, quality)
+
+
+cdef void decode_single(
+    const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row, uint8_t quality
+) noexcept nogil:
+    # A whole number that stands alone and always is good: registers that are scattered, bits of status words.
+    cdef uint64_t raw
+    cdef int64_t number
+    load_run(op, 1, data, &raw)
+    number_run(op, 1, &raw, &number)
+    if column.kind == VALUE_BOOL:
+        (<uint8_t *>column.values)[row] = number != 0
+    else:
+        (<int64_t *>column.values)[row] = number
+    (<uint8_t *>column.quality)[row] = quality
+
+
+cdef void decode_string(
+    const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row, uint8_t quality
+) noexcept nogil:
+    cdef uint8_t *out = (<uint8_t *>column.values) + row * column.width
     cdef Py_ssize_t i, flip = op.swap & SWAP_BYTES
-    memset(out, 0, width)
+    (<uint8_t *>column.quality)[row] = quality
+    memset(out, 0, column.width)
     for i in range(op.size):
         out[i] = data[op.source + (i ^ flip)]
         if out[i] == 0:
             return
-
-
-cdef uint8_t decode_value(
-    const Op *op, const uint64_t *sentinels, const uint8_t *data, const Column *column,
-    Py_ssize_t row,
-) noexcept nogil:
-    # Stores one value; returns Q_GOOD or what is wrong with it.
-    cdef uint64_t raw
-    cdef int64_t signed_raw = 0
-    cdef double value
-    cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
-    cdef Py_ssize_t i
-    if op.raw == RAW_STRING:
-        decode_string(op, data, cell, column.width)
-        return Q_GOOD
-
-    # (A bit goes on like a number: its column may be one, where another device has the point in a register.)
-    if op.raw == RAW_BIT:
-        raw = (data[op.source >> 3] >> (op.source & 7)) & 1
-    else:
-        raw = load_raw(data + op.source, op.size, op.swap)
-    for i in range(op.n_sentinels):
-        if sentinels[op.first_sentinel + i] == raw:
-            return Q_NOT_IMPLEMENTED
-    if op.mask:
-        raw = (raw >> op.shift) & op.mask
-
-    if op.raw == RAW_FLOAT:
-        value = raw_to_double(raw, op.size)
-        if not isfinite(value):
-            return Q_NAN
-    elif op.raw == RAW_INT:
-        signed_raw = sign_extend(raw, op.size)
-        value = <double>signed_raw
-    else:
-        signed_raw = <int64_t>raw
-        value = <double>raw
-
-    if op.scaled:
-        value = (value * op.mul + op.add) / op.div
-        if not isfinite(value):
-            return Q_NAN
-    if column.kind == VALUE_FLOAT64:
-        (<double *>cell)[0] = value
-    elif column.kind == VALUE_FLOAT32:
-        (<float *>cell)[0] = <float>value
-        if not isfinite((<float *>cell)[0]):
-            return Q_NAN
-    elif column.kind == VALUE_BOOL:
-        cell[0] = raw != 0
-    else:
-        (<int64_t *>cell)[0] = signed_raw
-    if value < op.low or value > op.high:
-        return Q_RANGE
-    return Q_GOOD
-
-
-cdef inline uint8_t decode_plain(
-    const Op *op, const uint8_t *data, const Column *column, Py_ssize_t row
-) noexcept nogil:
-    # What most points are: a raw value that is the value. Q_ABSENT: it is another kind.
-    cdef uint64_t raw
-    cdef uint8_t *cell = (<uint8_t *>column.values) + row * column.width
-    if op.raw == RAW_FLOAT:
-        if op.size != 4 or column.kind != VALUE_FLOAT32:
-            return Q_ABSENT
-        raw = load_raw(data + op.source, 4, op.swap)
-        (<uint32_t *>cell)[0] = <uint32_t>raw
-        return Q_NAN if (raw & EXPONENT32) == EXPONENT32 else Q_GOOD
-    if op.raw > RAW_INT or column.kind < VALUE_INT64 or column.kind > VALUE_UINT64:
-        return Q_ABSENT
-    raw = load_raw(data + op.source, op.size, op.swap)
-    (<int64_t *>cell)[0] = sign_extend(raw, op.size) if op.raw == RAW_INT else <int64_t>raw
-    return Q_GOOD
 
 
 cdef void decode_block(
@@ -154,16 +259,17 @@ cdef void decode_block(
 ) noexcept nogil:
     # `quality` is what the whole reply is worth (good, or late); a value's own defect weighs more.
     cdef const Op *op
-    cdef const Column *column
-    cdef uint8_t own
-    cdef Py_ssize_t i
-    for i in range(n_ops):
+    cdef Py_ssize_t n, i = 0
+    while i < n_ops:
         op = &ops[i]
-        column = &columns[op.column]
-        own = decode_plain(op, data, column, row) if op.plain else Q_ABSENT
-        if own == Q_ABSENT:
-            own = decode_value(op, sentinels, data, column, row)
-        (<uint8_t *>column.quality)[row] = max(own, quality)
+        n = min(1 + <Py_ssize_t>op.alike, min(n_ops - i, <Py_ssize_t>RUN))
+        if op.raw == RAW_STRING:
+            decode_string(op, data, &columns[op.column], row, quality)
+        elif n == 1 and op.plain and op.raw != RAW_FLOAT:
+            decode_single(op, data, &columns[op.column], row, quality)
+        else:
+            decode_run(op, n, sentinels, data, &columns[op.column], row, quality)
+        i += n
 
 
 cdef void mark_block(

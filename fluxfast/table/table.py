@@ -18,6 +18,7 @@ from fluxfast.table.samples import Samples
 COLUMN: Final = np.dtype(
     [("values", np.uint64), ("quality", np.uint64), ("kind", np.int32), ("width", np.int32)]
 )
+LINE, PAGE, APART = 64, 4096, 192  # bytes: of a cache line, after which caches repeat, between columns
 NEVER_NS: Final = np.iinfo(np.int64).max  # the age of what was never read
 _KINDS = (np.float64, np.float32, np.int64, np.uint64, np.bool_)
 
@@ -57,9 +58,7 @@ class Table:
         self.variant = np.zeros(rows, np.int32) if variant is None else variant
         self.names = tuple(column[0] for column in columns)
         self.rows = rows
-        self.values: list[NDArray[Any]] = [
-            np.zeros(rows, _KINDS[kind] if kind < len(_KINDS) else f"S{width}") for _, kind, width in columns
-        ]
+        self.values = _allocate([_dtype(kind, width) for _, kind, width in columns], rows)
         self.quality = np.full((len(columns), rows), quality.NEVER, np.uint8)
         self.quality[absent] = quality.ABSENT
         self.requested_ns = np.zeros((max(self.slots.max(initial=0), 0) + 1, rows), np.int64)
@@ -98,7 +97,9 @@ class Table:
             slot = slots[self.variant]
             requested_ns = self.requested_ns[slot, np.arange(self.rows)]
             requested_ns[slot < 0] = 0
-        return np.where(requested_ns == 0, NEVER_NS, now_ns - requested_ns)
+        age_ns = now_ns - requested_ns
+        age_ns[requested_ns == 0] = NEVER_NS
+        return age_ns
 
     def close(self, began_ns: int) -> None:
         """Sum up the cells' quality into ``row_quality`` and ``valid``, at the end of a tick.
@@ -109,3 +110,26 @@ class Table:
         received_ns = self.received_ns[0] if len(self.received_ns) == 1 else self.received_ns.max(axis=0)
         close_rows(self.quality, self.row_quality, self.valid, received_ns, began_ns, self.latency_ms)
         self.samples.close(self.received_ns, began_ns, self.valid)
+
+
+def _dtype(kind: int, width: int) -> np.dtype[Any]:
+    return np.dtype(_KINDS[kind] if kind < len(_KINDS) else f"S{width}")
+
+
+def _allocate(dtypes: Sequence[np.dtype[Any]], rows: int) -> list[NDArray[Any]]:
+    """Return a column of zeros for each dtype, [rows].
+
+    Each begins at a cache line, and not a multiple of 4 KiB after another: else the cells of a row, which are
+    written together, would want the same few places of the cache.
+    """
+    begins, at = [], 0
+    for number, dtype in enumerate(dtypes):
+        at += -(at - number * APART) % PAGE
+        begins.append(at)
+        at += rows * dtype.itemsize
+    memory = np.zeros(at + LINE, np.uint8)
+    memory = memory[-memory.ctypes.data % LINE :]
+    return [
+        memory[begin : begin + rows * dtype.itemsize].view(dtype)
+        for begin, dtype in zip(begins, dtypes, strict=True)
+    ]

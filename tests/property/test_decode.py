@@ -7,12 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxfast.plan.blocks import plan_blocks
-from fluxfast.plan.program import FLOAT64, column_value, join_values, point_op, raw_sentinels
-from fluxfast.plan.structs import OP
+from fluxfast.plan.program import FLOAT64, Value, column_value, decode_program, join_values
 from fluxfast.profiles import Point, Profile
 from fluxfast.table import Table, decode_replies, quality
 
@@ -51,18 +50,23 @@ def arrange(data, order):
 
 def decode(point, replies, value=None):
     """Decode one point out of replies (bytes each), into its own or another kind of column."""
-    profile = Profile(name="t", title="t", version=1, points={point.name: point})
-    (block,) = plan_blocks(profile)
-    value = value or column_value(point)
-    table = Table(
-        "t", [(point.name, value.kind, value.width)], len(replies), np.zeros((1, len(replies)), bool)
-    )
-    ops = np.array([point_op(point, block, 0, 0)], OP).view(np.uint8)
-    data = np.frombuffer(b"".join(replies), np.uint8).reshape(len(replies), block.data_size)
-    rows = np.arange(len(replies), dtype=np.int32)
-    sentinels = np.array(raw_sentinels(point), np.uint64)
-    decode_replies(ops, sentinels, data, table.structs.view(np.uint8), rows)
+    table, _ = decode_together([point], replies, value and [value])
     return table[point.name], table.quality[0]
+
+
+def decode_together(points, replies, kinds=None):
+    """Decode replies (bytes each) to one read of points, which follow each other; return (table, ops)."""
+    (block,) = plan_blocks(Profile(name="t", points={p.name: p for p in points}))
+    values = kinds or [column_value(p) for p in block.points]
+    columns = [(p.name, v.kind, v.width) for p, v in zip(block.points, values, strict=True)]
+    table = Table("t", columns, len(replies), np.zeros((len(points), len(replies)), bool))
+    ops, sentinels = decode_program([(block, range(len(points)))], [v.kind for v in values])
+    data = np.frombuffer(b"".join(replies), np.uint8).reshape(len(replies), block.data_size)
+    decode_replies(
+        ops.view(np.uint8), sentinels, data, table.structs.view(np.uint8),
+        np.arange(len(replies), dtype=np.int32),
+    )  # fmt: skip
+    return table, ops
 
 
 def point(**fields):
@@ -168,3 +172,65 @@ def test_a_coil_is_a_number_where_other_devices_have_one_under_its_name():
     values, codes = decode(coil, [b"\x01", b"\x00", b"\x01"], joined)
     assert values.tolist() == [1.0, 0.0, 1.0]
     assert not codes.any()
+
+
+LOOKS = [
+    {"type": "float32"},
+    {"type": "float32", "byte_order": "CDAB"},
+    {"type": "float32", "not_implemented": (0,), "limits": (-1, 1)},
+    {"type": "float32", "scale": Decimal(1000)},
+    {"type": "float64", "byte_order": "GHEFCDAB"},
+    {"type": "float16"},
+    {"type": "int16", "scale": Decimal("0.1"), "not_implemented": (-32768, -1)},
+    {"type": "int16"},
+    {"type": "uint16", "limits": (0, 1000)},
+    {"type": "uint32", "byte_order": "BADC"},
+    {"type": "uint64", "scale": Decimal("0.5")},
+    {"type": "int64"},
+    {"type": "uint16", "bits": (3, 9)},
+    {"type": "bool", "bit": 2},
+    {"type": "string", "length": 2},
+]
+# Registers that a random byte seldom makes: sentinels, zeros, infinite and not a number.
+ODD = st.sampled_from(
+    [bytes.fromhex(h) for h in ("0000", "ffff", "8000", "7f80", "ff80", "7fc0", "7fff", "7c00", "7f7f")]
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_points_decode_together_as_each_does_alone(data):
+    looks = data.draw(st.lists(st.tuples(st.sampled_from(LOOKS), st.integers(1, 40)), min_size=1, max_size=4))
+    points, address = [], 0
+    for look, count in looks:
+        for _ in range(count):
+            new = Point(name=f"p{len(points)}", address=address, **look)
+            if address + new.size > 125:
+                break
+            points.append(new)
+            address += new.size
+    replies = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        reply = bytearray(data.draw(st.binary(min_size=2 * address, max_size=2 * address)))
+        for register, odd in data.draw(st.lists(st.tuples(st.integers(0, address - 1), ODD), max_size=20)):
+            reply[2 * register : 2 * register + 2] = odd
+        replies.append(bytes(reply))
+    joined = Value(FLOAT64, 8) if data.draw(st.booleans()) else None
+    kinds = [(joined and join_values(value, joined)) or value for value in map(column_value, points)]
+    together, _ = decode_together(points, replies, kinds)
+    for c, one in enumerate(points):
+        own = slice(2 * one.address, 2 * (one.address + one.size))
+        alone, _ = decode_together(
+            [one.model_copy(update={"address": 0})], [reply[own] for reply in replies], [kinds[c]]
+        )
+        assert together.quality[c].tolist() == alone.quality[0].tolist()
+        good = alone.quality[0] < quality.BAD
+        assert together.values[c][good].tolist() == alone.values[0][good].tolist()
+
+
+def test_what_goes_on_is_a_run():
+    floats = [point(type="float32").model_copy(update={"name": f"f{i}", "address": 2 * i}) for i in range(5)]
+    tenths = [Point(name=f"t{i}", address=10 + i, type="int16", scale=Decimal("0.1")) for i in range(3)]
+    other = [Point(name="o", address=14, type="int16", scale=Decimal("0.1"))]  # after a hole
+    _, ops = decode_together([*floats, *tenths, *other], [bytes(30)])
+    assert ops["alike"].tolist() == [4, 3, 2, 1, 0, 2, 1, 0, 0]

@@ -15,6 +15,7 @@ import numpy as np
 
 from fluxfast.link.reactor import Reactor
 from fluxfast.plan import structs
+from fluxfast.plan.program import find_runs
 from fluxfast.table import quality
 from fluxfast.table.table import COLUMN
 
@@ -154,7 +155,7 @@ def make_reactor(
                     index = fleet.column[unit.number, block.function_code, point] // len(fleet.units)
                     ops.append(
                         (index, 2 * (point - block.address), 2 * WIDTH, structs.UINT, 0, 0, 0, 0, 0, 1, 0,
-                         1, 0, 1, -np.inf, np.inf)
+                         0, 1, 0, 1, -np.inf, np.inf)
                     )  # fmt: skip
                 blocks.append(
                     (unit.timeout_ns, unit.number, 0, unit.number, first_op, len(block.points), block.every,
@@ -165,13 +166,15 @@ def make_reactor(
             (link.request_gap_ns, link.connect_delay_ns, link.timeout_ns, first, len(blocks) - first,
              len(link.units), link.max_in_flight, link.phase_ns)
         )  # fmt: skip
+    program = np.array(ops, structs.OP)
+    find_runs(program, columns.structs["kind"])
     plans = np.zeros(len(links), structs.LINK)  # whatever else a plan may ask of a link, this one does not
     plans[LINK_FIELDS] = np.array(links, plans[LINK_FIELDS].dtype)
     return Reactor(
         plans.view(np.uint8),
         np.array(units, structs.UNIT).view(np.uint8),
         np.array(blocks, structs.BLOCK).view(np.uint8),
-        np.array(ops, structs.OP).view(np.uint8),
+        program.view(np.uint8),
         np.zeros(0, np.uint64),
         columns.structs.view(np.uint8),
         columns.times,
