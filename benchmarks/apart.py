@@ -21,7 +21,7 @@ from measured import HERE, Case, histogram
 CORES: Final = sorted(os.sched_getaffinity(0))
 # Sets a case up in a folder, and serves while it is open: the command of each contender, the floor first.
 Opener = Callable[[Path], AbstractContextManager[Mapping[str, list[str]]]]
-TIMEOUT_S: Final = 600
+TIMEOUT_S: Final = 120
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,24 @@ class Apart:
     open: Opener
 
     def run(self, repeats: int, only: frozenset[str] | None = None) -> Case:
-        """Run every contender, or only those, so many times, in turns."""
-        case = Case(self.name, self.unit)
+        """Run every contender, or only those, so many times, in turns; one that fails is left out."""
+        case, failed = Case(self.name, self.unit), set[str]()
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each of 10,000 devices
         with tempfile.TemporaryDirectory() as folder, self.open(Path(folder)) as commands:
             for _ in range(repeats):
                 for contender, command in commands.items():
-                    if only is not None and contender not in only:
+                    if contender in failed or (only is not None and contender not in only):
                         continue
-                    result = _run(contender, command, Path(folder))
+                    try:
+                        result = _run(command, Path(folder))
+                    except RuntimeError as error:
+                        print(f"{self.name}: {contender} failed: {error}", file=sys.stderr)
+                        failed.add(contender)
+                        continue
                     case.add(contender, result.pop("cost"), result.pop("right"), **result)
+        for contender in failed:
+            case.contenders.pop(contender, None)
         return case
 
 
@@ -94,14 +101,18 @@ def alone(commands: Mapping[str, list[str]]) -> Iterator[Mapping[str, list[str]]
     yield commands
 
 
-def _run(contender: str, command: list[str], folder: Path) -> dict[str, Any]:
+def _run(command: list[str], folder: Path) -> dict[str, Any]:
+    """Raises RuntimeError with what it said if it failed or took too long."""
     asked = folder / "asked"
-    ran = subprocess.run(
-        [*pinned(CORES[0]), *command], capture_output=True, text=True, timeout=TIMEOUT_S,
-        input=asked.read_text() if asked.exists() else "",
-    )  # fmt: skip
+    try:
+        ran = subprocess.run(
+            [*pinned(CORES[0]), *command], capture_output=True, text=True, timeout=TIMEOUT_S,
+            input=asked.read_text() if asked.exists() else "",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"not done after {TIMEOUT_S} s") from None
     if ran.returncode:
-        sys.exit(f"{contender} failed: {ran.stderr.strip() or ran.returncode}")
+        raise RuntimeError(ran.stderr.strip() or str(ran.returncode))
     result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     result["times"] = histogram(result.get("times", []))
     return result

@@ -9,6 +9,7 @@ between whose parts the cases are put.
 import ast
 import re
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -138,7 +139,7 @@ def main() -> None:
     before, after = (HERE / "page.md").read_text().split("<!-- cases -->\n")
     lines = [line for family, cases in families(results).items() for line in [*section(family, cases), ""]]
     about_ = results.environment
-    where = f"{about_['machine']}; {about_['compiler']}; {about_['versions']}."
+    where = textwrap.fill(f"{about_['machine']}; {about_['compiler']}; {about_['versions']}.", 110)
     head = before.format(day=about_["day"], commit=about_["commit"], source=source.name, where=where)
     (DOCS / "benchmarks.md").write_text(head + "\n".join(lines) + after)
 

@@ -94,7 +94,8 @@ def main() -> None:
     if asked.list:
         print("\n".join(files()))
         return
-    results = Results(environment())
+    known = asked.save is not None and asked.save.exists()
+    results = Results.load(asked.save) if known else Results(environment())
     print(results.environment["machine"])
     for case in run(asked.cases, asked.repeats):
         show(case)

@@ -87,7 +87,9 @@ class Ticks:
     ) -> None:
         """Copy one tick in. Nothing is kept when an array does not fit."""
         layout, k = self._layout, self.count
-        cells = valid if isinstance(valid, np.ndarray) else np.array(valid)
+        cells = valid if isinstance(valid, np.ndarray) else np.array(valid, bool)
+        if not len(valid):
+            cells = cells.reshape(0, layout.valid_shape[1])
         if cells.shape != layout.valid_shape:
             raise ValueError(f"valid is {cells.shape}, not {layout.valid_shape}")
         arrays = [quality, latency_ms, *values, cells]

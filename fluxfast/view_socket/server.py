@@ -206,6 +206,9 @@ class _Watch:
         """Return the next request; nothing if it is too long."""
         until = asyncio.get_running_loop().time() + IDLE_S
         request = asyncio.ensure_future(reader.readuntil(b"\n"))
+        request.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # when the wait is cancelled
         try:
             if self._view is not None:
                 await asyncio.wait([request], timeout=WATCHED_S)

@@ -81,9 +81,10 @@ def test_two_at_once_cannot_tick():
             await peer.send(request.reply())
 
     with serving(slow) as server:
-        first, second = asyncio.run(asyncio.wait_for(run(server.port), 20))
-    assert first == [0, 1]
-    assert isinstance(second, fluxfast.FluxfastError)
+        ended = asyncio.run(asyncio.wait_for(run(server.port), 20))
+    # Both wait for the same moment: either may be first.
+    assert [0, 1] in ended
+    assert any(isinstance(one, fluxfast.FluxfastError) for one in ended)
 
 
 def test_booleans_and_texts_come_as_arrow_has_them():
