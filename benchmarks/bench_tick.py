@@ -37,7 +37,7 @@ PORT, PACKS, RATED_KW = 5430, 4, 200
 WARM_UP = 6  # ticks: until all units are taken, and every buffer has been used
 TARGET = 2008
 # Case → sites, the tick's length in ms, and how many ticks.
-SIZES = {"50": (10, 500, 6), "500": (100, 500, 6), "2000": (400, 500, 6), "each 100 ms": (100, 100, 30)}
+SIZES = {"50": (10, 500, 6), "500": (100, 500, 20), "2000": (400, 500, 6), "each 100 ms": (100, 100, 30)}
 
 
 def site_file(sites: int, every_ms: int, packs: str = "powerpack", meters: str = "acuvim2") -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from measured import FLOOR, HERE, OURS, Case, Contender, Ratio, Results, percentile
 
 OUT = HERE / "COMPARISON.md"
+FEW = 4  # other figures that fit beside a cost
 
 
 def figure(value: float) -> str:
@@ -55,16 +56,30 @@ def table(case: Case) -> Iterator[str]:
     others = [(name, of) for name, of in ((FLOOR, floor), (OURS, ours)) if of is not None]
     timed = any(one.times for one in case.contenders.values())
     said = list(dict.fromkeys(what for one in case.contenders.values() for what in one.said))
+    beside = said if len(said) <= FEW else []
     head = [f"contender, {case.unit}", "median"]
-    head += [f"× {name}" for name, _ in others] + ["p50 ms", "p99 ms", "most ms"] * timed + said
+    head += [f"× {name}" for name, _ in others] + ["p50 ms", "p99 ms", "most ms"] * timed + beside
     yield f"| {' | '.join(head)} |"
     yield "|---|" + "---:|" * (len(head) - 1)
     for name, one in case.contenders.items():
         cells = [name + ("" if one.right else " (**wrong results**)"), figure(one.cost)]
         cells += [times(one.beside(of)) for _, of in others]
         cells += _times(one) if timed else []
-        cells += [figure(one.said[what]) if what in one.said else "" for what in said]
+        cells += [figure(one.figure(what)) if what in one.said else "" for what in beside]
         yield f"| {' | '.join(cells)} |"
+    if not beside and said:
+        yield from _below(case, said)
+
+
+def _below(case: Case, said: list[str]) -> Iterator[str]:
+    names = [name for name, one in case.contenders.items() if one.said]
+    yield ""
+    yield f"| medians of {case.name} | {' | '.join(names)} |"
+    yield "|---|" + "---:|" * len(names)
+    for what in said:
+        ones = [case.contenders[name] for name in names]
+        cells = (figure(one.figure(what)) if what in one.said else "" for one in ones)
+        yield f"| {what} | {' | '.join(cells)} |"
 
 
 def _times(one: Contender) -> list[str]:

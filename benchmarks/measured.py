@@ -40,18 +40,23 @@ class Ratio:
 class Contender:
     """``costs`` in the case's unit, by repetition; ``right`` if every result was checked and was right.
 
-    ``times`` is a histogram of times in µs ({bucket: count}); ``said`` are other figures, of the last run.
+    ``times`` is a histogram of times in µs ({bucket: count}), of all repetitions; ``said`` are other figures,
+    by repetition.
     """
 
     costs: list[float] = field(default_factory=list)
     right: bool = True
     times: dict[int, int] = field(default_factory=dict)
-    said: dict[str, float] = field(default_factory=dict)
+    said: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def cost(self) -> float:
         """The median of the repetitions."""
         return statistics.median(self.costs)
+
+    def figure(self, said: str) -> float:
+        """The median of another figure."""
+        return statistics.median(self.said[said])
 
     def beside(self, other: Self) -> Ratio:
         """Return how many times as much as another it costs, paired by repetition."""
@@ -77,7 +82,8 @@ class Case:
         contender.costs.append(cost)
         contender.right = contender.right and right
         contender.times = dict(Counter(contender.times) + Counter(more.get("times", {})))
-        contender.said = more.get("said", contender.said)
+        for what, figure in more.get("said", {}).items():
+            contender.said.setdefault(what, []).append(figure)
 
 
 @dataclass

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib as mpl
-from compare import figure, table
+from compare import FEW, figure, table
+from goals import goals
 from growth import Growth, growths
 from matplotlib import pyplot as plt
 from measured import FLOOR, HERE, OURS, Case, Results
@@ -23,6 +24,7 @@ from measured import FLOOR, HERE, OURS, Case, Results
 mpl.use("svg")
 plt.rcParams.update({"svg.hashsalt": "fluxfast", "font.size": 9, "axes.spines.top": False})
 
+CHARTS_A_FILE, TABLES_A_FILE = 3, 8
 DOCS = HERE.parent / "docs"
 CHARTS = DOCS / "benchmarks"
 FLOORS = ["#8a8f98", "#b9bdc4"]
@@ -74,6 +76,17 @@ def bars(case: Case, path: Path) -> None:
     save(figure_, path)
 
 
+def shares(case: Case, path: Path) -> None:
+    """Draw the figures of a case that has one contender."""
+    (one,) = case.contenders.values()
+    names = list(one.said)[::-1]
+    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.2 * len(names)), layout="constrained")
+    axes.barh(names, [one.figure(name) for name in names], color=OUR[0])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel(case.name)
+    save(figure_, path)
+
+
 def curves(family: str, grown: list[Growth], path: Path) -> None:
     """Draw cost against size, each contender a line, in logarithms; a slope of 1 is linear."""
     figure_, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
@@ -94,6 +107,16 @@ def save(figure_: plt.Figure, path: Path) -> None:
     plt.close(figure_)
 
 
+def matrix(cases: list[Case]) -> Iterator[str]:
+    """Yield the lines of one table of many cases: their costs."""
+    names = list(dict.fromkeys(name for case in cases for name in case.contenders))
+    yield f"| {cases[0].unit} | {' | '.join(names)} |"
+    yield "|---|" + "---:|" * len(names)
+    for case in cases:
+        ones = (case.contenders.get(name) for name in names)
+        yield f"| {case.name} | {' | '.join(figure(one.cost) if one else '' for one in ones)} |"
+
+
 def section(family: str, cases: list[Case]) -> Iterator[str]:
     """Yield the lines of a file's cases: what they are, their command, charts, tables, growth."""
     title, rest = about(family)
@@ -109,25 +132,44 @@ def section(family: str, cases: list[Case]) -> Iterator[str]:
         chart = CHARTS / f"{family}-growth.svg"
         curves(family, grown, chart)
         drawn.append(chart)
-    for case in cases if not grown else cases[-1:]:
-        if len(case.contenders) > 1 and len(drawn) < 3:
-            chart = CHARTS / f"{re.sub('[^a-z0-9]+', '-', case.name.lower())}.svg"
+    for case in cases[-1:] if grown else cases[:CHARTS_A_FILE]:
+        chart = CHARTS / f"{re.sub('[^a-z0-9]+', '-', case.name.lower())}.svg"
+        if len(case.contenders) > 1:
             bars(case, chart)
-            drawn.append(chart)
+        elif any(len(one.said) > FEW for one in case.contenders.values()):
+            shares(case, chart)
+        else:
+            continue
+        drawn.append(chart)
     for chart in drawn:
         yield ""
         yield f"![{title}](benchmarks/{chart.name})"
-    for case in cases:
+    if len(cases) > TABLES_A_FILE:
         yield ""
-        yield f"**{case.name}**"
-        yield ""
-        yield from table(case)
+        yield from matrix(cases)
+    else:
+        for case in cases:
+            yield ""
+            yield f"**{case.name}**"
+            yield ""
+            yield from table(case)
     if grown:
         yield ""
         yield f"| {grown[0].against}: {grown[0].unit} | slope | an item more costs, at the largest sizes |"
         yield "|---|---:|---:|"
         for one in grown:
             yield f"| {one.contender} | {one.slope:.2f} | {figure(one.marginal)} |"
+
+
+def promised(results: Results) -> Iterator[str]:
+    """Yield the lines of the table of goals."""
+    yield "| goal | | measured | met |"
+    yield "|---|---:|---:|---|"
+    for goal in goals():
+        measured = goal.measured(results)
+        if measured is not None:
+            met = "yes" if goal.met(measured) else f"no: {goal.gap}".rstrip(": ")
+            yield f"| {goal.what} | {goal.bound} | {figure(measured)} | {met} |"
 
 
 def main() -> None:
@@ -137,10 +179,12 @@ def main() -> None:
     for old in CHARTS.glob("*.svg"):
         old.unlink()
     before, after = (HERE / "page.md").read_text().split("<!-- cases -->\n")
+    head, tail = before.split("<!-- goals -->\n")
     lines = [line for family, cases in families(results).items() for line in [*section(family, cases), ""]]
     about_ = results.environment
     where = textwrap.fill(f"{about_['machine']}; {about_['compiler']}; {about_['versions']}.", 110)
-    head = before.format(day=about_["day"], commit=about_["commit"], source=source.name, where=where)
+    head = head.format(day=about_["day"], commit=about_["commit"], source=source.name, where=where)
+    lines = [*promised(results), tail, *lines]
     (DOCS / "benchmarks.md").write_text(head + "\n".join(lines) + after)
 
 

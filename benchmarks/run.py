@@ -65,7 +65,10 @@ def _by_pytest(name: str, repeats: int, only: frozenset[str] | None) -> Iterator
                 sys.exit(f"{name} failed:\n{ran.stdout}")
             for test in json.loads(out.read_text())["benchmarks"]:
                 info = test["extra_info"]
-                case = cases.setdefault(test["group"], Case(test["group"], f"ns a {info['of']}"))
+                case = cases.setdefault(
+                    test["group"],
+                    Case(test["group"], f"ns {'an' if info['of'][0] in 'aeiou' else 'a'} {info['of']}"),
+                )
                 case.add(info["contender"], test["stats"]["median"] * 1e9 / info["items"])
     yield from cases.values()
 
@@ -80,7 +83,7 @@ def show(case: Case) -> None:
         for what, other in ((FLOOR, floor), (OURS, ours)):
             if other is not None:
                 line += f"  {one.beside(other)!s:20} x {what}"
-        line += "".join(f"  {what} {figure:.4g}" for what, figure in one.said.items())
+        line += "".join(f"  {what} {one.figure(what):.4g}" for what in one.said)
         print(line + ("" if one.right else "  WRONG"))
 
 

@@ -60,7 +60,8 @@ def test_results_come_back_from_their_file(tmp_path):
     assert back.environment == {"versions": "node v20.20.21"}
     assert back.cases[case.name].contenders["C floor"].costs == pytest.approx([1, 1 / 3, 2, 2], rel=1e-5)
     assert back.cases[case.name].contenders["C floor"].times == {3: 5, -5: 2}
-    assert back.cases[case.name].contenders["C floor"].said == {"unanswered": 0}
+    assert back.cases[case.name].contenders["C floor"].said == {"unanswered": [0]}
+    assert back.cases[case.name].contenders["C floor"].figure("unanswered") == 0
 
 
 def test_growth_finds_the_exponent():
