@@ -67,7 +67,7 @@ def _by_pytest(name: str, repeats: int, only: frozenset[str] | None) -> Iterator
                 info = test["extra_info"]
                 case = cases.setdefault(
                     test["group"],
-                    Case(test["group"], f"ns {'an' if info['of'][0] in 'aeiou' else 'a'} {info['of']}"),
+                    Case(test["group"], f"ns {'an' if info['of'][0] in 'aeio' else 'a'} {info['of']}"),
                 )
                 case.add(info["contender"], test["stats"]["median"] * 1e9 / info["items"])
     yield from cases.values()

@@ -145,6 +145,8 @@ def _run(bench: Bench, real: SiteBench | None, chart: Path | None, as_json: bool
             result = show.run()
     except KeyboardInterrupt:
         pass
+    if result is not None and chart is not None:
+        _draw(result, bench, chart, as_json)
     code = FINDINGS if result is None or result.limit is None or silent or _is_slower(result, real) else DONE
     if as_json:
         click.echo(json.dumps(_summary(result, bench, silent)))
@@ -153,11 +155,9 @@ def _run(bench: Bench, real: SiteBench | None, chart: Path | None, as_json: bool
         so_far = f"; held so far: {_what(held[-1], bench)}" if held else ""
         click.echo(f"interrupted: the limit is not known{so_far}")
     else:
-        click.secho(sentence(result, bench), bold=True)
         for line in explanations(result, bench):
             click.echo(line)
-    if result is not None and chart is not None:
-        _draw(result, bench, chart, as_json)
+        click.secho(sentence(result, bench), bold=True)
     sys.exit(code)
 
 
