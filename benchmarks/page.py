@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import matplotlib as mpl
-from compare import FEW, figure, table
+from compare import figure, table
 from goals import goals
 from growth import Growth, growths
 from matplotlib import pyplot as plt
@@ -24,6 +24,7 @@ from measured import FLOOR, HERE, OURS, Case, Results
 mpl.use("svg")
 plt.rcParams.update({"svg.hashsalt": "fluxfast", "font.size": 9, "axes.spines.top": False})
 
+SUM = "sampled"  # what the parts of a cost but the residue add up to
 CHARTS_A_FILE, TABLES_A_FILE = 3, 8
 DOCS = HERE.parent / "docs"
 CHARTS = DOCS / "benchmarks"
@@ -76,15 +77,37 @@ def bars(case: Case, path: Path) -> None:
     save(figure_, path)
 
 
-def shares(case: Case, path: Path) -> None:
-    """Draw the figures of a case that has one contender."""
+def is_of_parts(case: Case) -> bool:
+    """Whether a case says what its cost is made of."""
+    return any(SUM in one.said for one in case.contenders.values())
+
+
+def parts(case: Case) -> dict[str, float]:
+    """Return what a case's cost is made of: means, which add up as each repetition does; the largest first."""
     (one,) = case.contenders.values()
-    names = list(one.said)[::-1]
-    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.2 * len(names)), layout="constrained")
-    axes.barh(names, [one.figure(name) for name in names], color=OUR[0])
+    means = {what: sum(found) / len(one.costs) for what, found in one.said.items() if what != SUM}
+    return dict(sorted(means.items(), key=lambda part: -part[1]))
+
+
+def shares(case: Case, path: Path) -> None:
+    """Draw what a case's cost is made of."""
+    found = dict(reversed(parts(case).items()))
+    figure_, axes = plt.subplots(figsize=(7, 0.6 + 0.2 * len(found)), layout="constrained")
+    axes.barh(list(found), list(found.values()), color=OUR[0])
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel(case.name)
+    axes.set_xlabel(f"{case.name}: µs of a tick")
     save(figure_, path)
+
+
+def adding_up(case: Case) -> Iterator[str]:
+    """Yield the lines of a table of what a case's cost is made of."""
+    found = parts(case)
+    whole = sum(found.values())
+    yield "| of a tick | µs | % |"
+    yield "|---|---:|---:|"
+    for what, us in found.items():
+        yield f"| {what} | {us:,.0f} | {100 * us / whole:.1f} |"
+    yield f"| **all that the process used** | {whole:,.0f} | 100 |"
 
 
 def curves(family: str, grown: list[Growth], path: Path) -> None:
@@ -136,7 +159,7 @@ def section(family: str, cases: list[Case]) -> Iterator[str]:
         chart = CHARTS / f"{re.sub('[^a-z0-9]+', '-', case.name.lower())}.svg"
         if len(case.contenders) > 1:
             bars(case, chart)
-        elif any(len(one.said) > FEW for one in case.contenders.values()):
+        elif is_of_parts(case):
             shares(case, chart)
         else:
             continue
@@ -152,7 +175,7 @@ def section(family: str, cases: list[Case]) -> Iterator[str]:
             yield ""
             yield f"**{case.name}**"
             yield ""
-            yield from table(case)
+            yield from adding_up(case) if is_of_parts(case) else table(case)
     if grown:
         yield ""
         yield f"| {grown[0].against}: {grown[0].unit} | slope | an item more costs, at the largest sizes |"
@@ -183,7 +206,7 @@ def main() -> None:
     lines = [line for family, cases in families(results).items() for line in [*section(family, cases), ""]]
     about_ = results.environment
     where = textwrap.fill(f"{about_['machine']}; {about_['compiler']}; {about_['versions']}.", 110)
-    head = head.format(day=about_["day"], commit=about_["commit"], source=source.name, where=where)
+    head = head.format(commit=about_["commit"], source=source.name, where=where)
     lines = [*promised(results), tail, *lines]
     (DOCS / "benchmarks.md").write_text(head + "\n".join(lines) + after)
 
