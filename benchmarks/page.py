@@ -83,7 +83,7 @@ def is_of_parts(case: Case) -> bool:
 
 
 def parts(case: Case) -> dict[str, float]:
-    """Return what a case's cost is made of: means, which add up as each repetition does; the largest first."""
+    """Return what a cost is made of, the largest first: means, which add up as repetitions do."""
     (one,) = case.contenders.values()
     means = {what: sum(found) / len(one.costs) for what, found in one.said.items() if what != SUM}
     return dict(sorted(means.items(), key=lambda part: -part[1]))
