@@ -50,7 +50,7 @@ def growths(cases: list[Case]) -> list[Growth]:
     of = re.split(" an? ", unit, maxsplit=1)
     return [
         Growth(
-            name, f"{of[-1]}s", of[0], [s for s, *_ in sized],
+            name, of[-1] + "s" * (not of[-1].endswith("s")), of[0], [s for s, *_ in sized],
             [s * case.contenders[name].cost for s, _, case in sized],
         )
         for name in shared

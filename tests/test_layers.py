@@ -225,6 +225,7 @@ def long_files(root: Path) -> list[str]:
         for folder in ("fluxfast", "tests", "benchmarks")
         for file in sorted((root / folder).rglob("*"))
         if file.suffix in (".py", ".pyx", ".pxd", ".h", ".c")
+        and "node_modules" not in file.parts
         and (lines := len(file.read_text().splitlines())) > MAX_LINES
     ]
 
