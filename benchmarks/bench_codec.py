@@ -18,7 +18,6 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-import modbus_tcp
 import numpy as np
 import pytest
 import stages
@@ -146,6 +145,7 @@ def pymodbustcp_exchange() -> Run:
 
 
 def modbus_tcp_cython_exchange() -> Run:
+    modbus_tcp = pytest.importorskip("modbus_tcp")
     stub = Stub()
 
     class Sockets:

@@ -47,10 +47,10 @@ def growths(cases: list[Case]) -> list[Growth]:
         return []
     shared = [name for name in sized[0][2].contenders if all(name in case.contenders for *_, case in sized)]
     unit = sized[0][2].unit
-    of = re.split(" an? ", unit, maxsplit=1)
+    cost, of = re.match("(.*) an? (.*)$", unit).groups()  # type: ignore[union-attr]
     return [
         Growth(
-            name, of[-1] + "s" * (not of[-1].endswith("s")), of[0], [s for s, *_ in sized],
+            name, of + "s" * (not of.endswith("s")), cost, [s for s, *_ in sized],
             [s * case.contenders[name].cost for s, _, case in sized],
         )
         for name in shared
