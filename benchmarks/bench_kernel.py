@@ -73,7 +73,7 @@ def split(columns: Columns) -> Split:
 
 
 def osqp(asked: Split) -> Solve:
-    import osqp
+    osqp = pytest.importorskip("osqp")
     from scipy import sparse
 
     units, sites = len(asked.site), asked.totals.shape[1]
@@ -95,7 +95,7 @@ def osqp(asked: Split) -> Solve:
 
 
 def clarabel(asked: Split) -> Solve:
-    import clarabel
+    clarabel = pytest.importorskip("clarabel")
     from scipy import sparse
 
     units, sites = len(asked.site), asked.totals.shape[1]

@@ -18,6 +18,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import instructions
@@ -26,7 +27,7 @@ from measured import HERE, Case
 
 HISTORY = HERE / "history.jsonl"
 SHOWN = 5  # figures of the past
-REPEATS = 5
+REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,12 @@ def hold_ratios(budgets: list[Budget]) -> list[Held]:
 
 
 def _measure(budgets: list[Budget]) -> dict[str, Held]:
-    contenders = frozenset(name for budget in budgets for name in (budget.contender, budget.to))
-    cases = {case.name: case for case in run.run([budget.case for budget in budgets], REPEATS, contenders)}
+    cases: dict[str, Case] = {}
+    for _, ones in groupby(budgets, lambda budget: budget.case.partition("/")[0]):  # a file's stand together
+        of_file = list(ones)
+        contenders = frozenset(name for budget in of_file for name in (budget.contender, budget.to))
+        wanted = [budget.case for budget in of_file]
+        cases |= {case.name: case for case in run.run(wanted, REPEATS, contenders)}
     if missing := {budget.case for budget in budgets} - cases.keys():
         sys.exit(f"budgets.toml: there is no case {', '.join(sorted(missing))}")
     return {budget.stage: budget.hold(cases[budget.case]) for budget in budgets}

@@ -20,6 +20,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--contender", action="append", help="run only this one; can be given again")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out whom nobody asked for before they set anything up."""
+    if wanted := config.getoption("contender"):
+        named = ((item, getattr(item, "callspec", None)) for item in items)
+        items[:] = [
+            item
+            for item, spec in named
+            if spec is None or any(name.startswith(spec.params.get("contender", name)) for name in wanted)
+        ]
+
+
 @pytest.fixture
 def contend(benchmark: Any, pytestconfig: pytest.Config) -> Contend:
     """Return what times a contender at a case; it returns what the call returned, to be checked."""
