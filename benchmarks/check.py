@@ -42,7 +42,7 @@ class Held:
     @property
     def broken(self) -> bool:
         """Whether it is over."""
-        return self.figure > self.budget
+        return not 0 < self.figure <= self.budget
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,9 @@ def clients(folder: Path, links: int, ticks: int, period_ms: int) -> dict[str, l
 
 
 def _rivals(folder: Path, links: int, timing: list[str]) -> Iterator[tuple[str, list[str]]]:
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libmodbus"], capture_output=True, text=True)
-    if flags.returncode:
+    asked = ["pkg-config", "--cflags", "--libs", "libmodbus"]
+    flags = subprocess.run(asked, capture_output=True, text=True) if shutil.which(asked[0]) else None
+    if flags is None or flags.returncode:
         _left_out("libmodbus", "it is not installed; on Debian: apt-get install libmodbus-dev pkg-config")
     elif links > SELECT_LINKS:
         _left_out("libmodbus", f"it waits by select(), which cannot watch {links:,} links")

@@ -20,8 +20,8 @@ def figure(value: float) -> str:
 
 def times(ratio: Ratio) -> str:
     """Return a ratio with its spread."""
-    if ratio.least == ratio.most == 1:
-        return "1"
+    if ratio.least == ratio.most:  # to itself, or of one repetition
+        return figure(ratio.median)
     return f"{figure(ratio.median)} ({figure(ratio.least)}–{figure(ratio.most)})"
 
 
@@ -91,12 +91,11 @@ def _times(one: Contender) -> list[str]:
 def page(results: Results, source: Path) -> Iterator[str]:
     """Yield the lines of the page."""
     about = results.environment
-    repeats = max(len(one.costs) for case in results.cases.values() for one in case.contenders.values())
     yield "# Every rival at every case"
     yield ""
     yield (
-        f"From one run ([{source.name}](results/{source.name}), {about['day']}, commit {about['commit']}), in"
-        f" which all contenders of a case ran in turns, {repeats} times. `make bench` runs all of it,"
+        f"From the run of a day ([{source.name}](results/{source.name}), from commit {about['commit']} on),"
+        " in which all contenders of a case ran in turns, as often as stands below it. `make bench` runs all,"
         " `.venv/bin/python benchmarks/run.py NAME` a case. A ratio is made within a repetition; shown are"
         " the median of the repetitions and, in brackets, the least and the most. All contenders' results"
         " were checked. What the cases are, and what they do not show, says [docs/benchmarks.md]"
@@ -113,6 +112,8 @@ def page(results: Results, source: Path) -> Iterator[str]:
         yield f"## {case.name}"
         yield ""
         yield from table(case)
+        yield ""
+        yield f"Repetitions: {max(len(one.costs) for one in case.contenders.values())}."
 
 
 def main() -> None:

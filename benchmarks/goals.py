@@ -29,9 +29,9 @@ class Goal:
     def measured(self, results: Results) -> float | None:
         """Return what the run has; nothing if it has not run."""
         case = results.cases.get(self.case)
-        one = case.contenders.get(self.contender) if case else None
-        if case is None or one is None:
+        if case is None:
             return None
+        one = case.contenders[self.contender]
         if self.to:
             return one.beside(case.contenders[self.to]).median
         if self.minus:

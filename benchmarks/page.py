@@ -20,6 +20,7 @@ from goals import goals
 from growth import Growth, growths
 from matplotlib import pyplot as plt
 from measured import FLOOR, HERE, OURS, Case, Results
+from run import files
 
 mpl.use("svg")
 plt.rcParams.update({"svg.hashsalt": "fluxfast", "font.size": 9, "axes.spines.top": False})
@@ -190,7 +191,9 @@ def promised(results: Results) -> Iterator[str]:
     yield "|---|---:|---:|---|"
     for goal in goals():
         measured = goal.measured(results)
-        if measured is not None:
+        if measured is None:
+            yield f"| {goal.what} | {goal.bound} | | not in this run |"
+        else:
             met = "yes" if goal.met(measured) else f"no: {goal.gap}".rstrip(": ")
             yield f"| {goal.what} | {goal.bound} | {figure(measured)} | {met} |"
 
@@ -207,6 +210,9 @@ def main() -> None:
     about_ = results.environment
     where = textwrap.fill(f"{about_['machine']}; {about_['compiler']}; {about_['versions']}.", 110)
     head = head.format(commit=about_["commit"], source=source.name, where=where)
+    missing = [name for name in files() if name not in families(results)]
+    if missing:
+        lines += [f"Not in this run: {', '.join(missing)}.", ""]
     lines = [*promised(results), tail, *lines]
     (DOCS / "benchmarks.md").write_text(head + "\n".join(lines) + after)
 

@@ -62,7 +62,7 @@ def _by_pytest(name: str, repeats: int, only: frozenset[str] | None) -> Iterator
             asked += [f"--contender={contender}" for contender in only or ()]
             ran = subprocess.run([*PYTEST, *asked], capture_output=True, text=True)
             if ran.returncode:
-                sys.exit(f"{name} failed:\n{ran.stdout}")
+                sys.exit(f"{name} failed:\n{ran.stdout}{ran.stderr}")
             for test in json.loads(out.read_text())["benchmarks"]:
                 info = test["extra_info"]
                 case = cases.setdefault(
@@ -76,7 +76,7 @@ def _by_pytest(name: str, repeats: int, only: frozenset[str] | None) -> Iterator
 def show(case: Case) -> None:
     """Print a case as a table."""
     floor, ours = case.first(FLOOR), case.first(OURS)
-    width = max(map(len, case.contenders))
+    width = max(map(len, case.contenders), default=0)
     print(f"{case.name}: {case.unit}")
     for name, one in case.contenders.items():
         line = f"  {name:{width}} {one.cost:10.4g}"
@@ -90,7 +90,7 @@ def show(case: Case) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", default=["*"], metavar="CASE")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 100), metavar="N")
     parser.add_argument("--save", type=Path, metavar="FILE", help="add them to the results in this file")
     parser.add_argument("--list", action="store_true", help="only say which files of cases there are")
     asked = parser.parse_args()
@@ -100,11 +100,17 @@ def main() -> None:
     known = asked.save is not None and asked.save.exists()
     results = Results.load(asked.save) if known else Results(environment())
     print(results.environment["machine"])
+    wrong = 0
     for case in run(asked.cases, asked.repeats):
         show(case)
+        wrong += sum(not one.right for one in case.contenders.values())
         results.cases[case.name] = case
         if asked.save:
             results.save(asked.save)
+    if not results.cases:
+        sys.exit(f"no case is called {' or '.join(asked.cases)}: see --list")
+    if wrong:
+        sys.exit(f"{wrong} contenders had wrong results")
 
 
 if __name__ == "__main__":

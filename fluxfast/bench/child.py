@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Self
 
 from fluxfast.bench.job import Job
@@ -49,8 +50,9 @@ class Child:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.close()
-        process.stdin.close()
         try:
+            with suppress(BrokenPipeError):  # of what it was told after it had died
+                process.stdin.close()
             process.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             pass

@@ -159,7 +159,7 @@ async def measure(poller: Poller, window: Window, tell: Callable[[str], None]) -
             (id_, quality.reason(int(code)) or "no answer")
             for some in devices
             for id_, n, code in zip(some.ids, some.missed, some.codes, strict=True)
-            if n == len(ticks)
+            if ticks and n == len(ticks)
         ],
         missed_by=sorted((one for one in missed if one[1]), key=lambda one: -one[1])[:NAMED],
     )

@@ -17,7 +17,7 @@ from fluxfast.bench.fleet import MOST_DEVICES, MOST_REGISTERS
 from fluxfast.cli.options import DONE, DURATION, FINDINGS, JSON, Command, load_fleet, refuse_serial
 from fluxfast.cli.progress import Bar
 from fluxfast.cli.words import plural, size
-from fluxfast.errors import MissingExtraError
+from fluxfast.errors import FluxfastError
 
 SHORTEST_S, LONGEST_S = 0.01, 60.0  # of a period
 NAMED: Final = 5
@@ -268,7 +268,7 @@ def _draw(result: Result, bench: Bench, chart: Path, as_json: bool) -> None:
 
     try:
         draw(result, bench, chart)
-    except MissingExtraError as error:
-        click.echo(f"no chart: {error}")
+    except FluxfastError as error:  # no matplotlib, no place: the figures are worth more
+        click.echo(f"no chart: {error}", err=as_json)
     else:
         click.echo(f"chart: {chart}", err=as_json)
