@@ -118,7 +118,8 @@ def _period(option: str, seconds: float) -> float:
 
 def _picture(chart: Path | None, as_json: bool) -> Path | None:
     """Return where the chart goes, None: nowhere; refuse what cannot be before the work begins."""
-    from fluxfast.cli.bench_chart import is_ours, need_matplotlib
+    from fluxfast.cli.bench_chart import is_ours
+    from fluxfast.cli.pictures import need_matplotlib
 
     if chart is None:
         if CHART.exists() and not is_ours(CHART) and not as_json:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxfast.bench import Bench, OwnBench, Result, Trial, environment, sentence
-from fluxfast.errors import FluxfastError, MissingExtraError
+from fluxfast.cli.pictures import need_matplotlib
+from fluxfast.errors import FluxfastError
 
 STATION, SIMULATOR, P50, P99 = "#2563eb", "#9ca3af", "#0d9488", "#f59e0b"
 FAILED, LIMIT, INK, FAINT, GRID = "#dc2626", "#15803d", "#1f2937", "#6b7280", "#e5e7eb"
@@ -12,14 +13,6 @@ CROSS: Final[dict[str, Any]] = {"linestyle": "", "marker": "x", "markersize": 7,
 MARGIN: Final = 1.12
 SOFTWARE: Final = "fluxfast bench"  # by which a chart is known as ours
 HEAD: Final = 4096  # bytes, in which it stands
-
-
-def need_matplotlib() -> None:
-    """Raise MissingExtraError if there is none."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as e:
-        raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
 
 
 def is_ours(picture: Path) -> bool:

@@ -115,7 +115,7 @@ def replay(
     began = time.perf_counter()
     work = Replay(fleet, log, modes=modes, from_us=from_us, to_us=to_us, out=out)
     if chart is not None:
-        from fluxfast.cli.replay_chart import need_matplotlib
+        from fluxfast.cli.pictures import need_matplotlib
 
         need_matplotlib()
     result = work.run()

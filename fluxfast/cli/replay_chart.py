@@ -5,21 +5,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from fluxfast.errors import FluxfastError, MissingExtraError
+from fluxfast.errors import FluxfastError
 from fluxfast.replay import Curves, Result
 from fluxfast.replay.result import import_limit_kw
 
 BEFORE, AFTER, LOAD, LIMIT = "#9ca3af", "#2563eb", "#0d9488", "#dc2626"
 INK, FAINT, GRID = "#1f2937", "#6b7280", "#e5e7eb"
 MEGA_KW: Final = 10_000
-
-
-def need_matplotlib() -> None:
-    """Raise MissingExtraError if there is none, before the work begins."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as e:
-        raise MissingExtraError("charts need matplotlib: pip install 'fluxfast[charts]'") from e
 
 
 def draw(result: Result, out: Path) -> None:
